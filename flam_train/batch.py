@@ -1,0 +1,150 @@
+"""What travels between the data, the model and the losses.
+
+Shape suffixes: B clips, C phrases or captions, T frames, S samples, L tokens, D embedding width,
+P pieces of online mixtures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+SAMPLE_RATE = 48_000
+"""Hz. Shards, waveforms and the encoder all run at this rate; nothing resamples after preparation."""
+
+INT16_SCALE = 32_768.0
+"""int16 waveform / INT16_SCALE is the float waveform in [-1, 1)."""
+
+T = TypeVar("T", bound="Movable")
+
+
+class Movable:
+    """A dataclass of tensors that goes to a device or into pinned memory as one."""
+
+    def _map(self: T, function) -> T:
+        changed = {}
+        for f in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            if isinstance(value, Tensor):
+                changed[f.name] = function(value)
+            elif isinstance(value, Movable):
+                changed[f.name] = value._map(function)
+        return replace(self, **changed)  # type: ignore[type-var]
+
+    def to(self: T, device, non_blocking: bool = False) -> T:
+        return self._map(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self: T) -> T:
+        return self._map(lambda x: x.pin_memory())
+
+
+@dataclass(frozen=True)
+class Pieces(Movable):
+    """The pieces of the mixtures of a batch that are still to be mixed (`data.mixing.render`).
+
+    clip_P    int64: the row of the batch the piece belongs to
+    start_P   int64: its first sample in the bank's memory
+    length_P  int64: its length in samples
+    onset_P   int64: where it begins in the clip, in samples
+    gain_P    float32: linear amplitude
+    fade      samples of linear fade at both ends of each piece
+    """
+
+    clip_P: Tensor
+    start_P: Tensor
+    length_P: Tensor
+    onset_P: Tensor
+    gain_P: Tensor
+    fade: int
+
+
+@dataclass(frozen=True)
+class GlobalBatch(Movable):
+    """Clips with one caption each: row b of the captions belongs to clip b.
+
+    waveform_BS    int16, 48 kHz mono, padded with zeros
+    tokens_CL      int64, C = B, padded to the longest of this batch
+    attention_CL   int64, 1 for a token, 0 for padding
+    caption_ids_C  int64, equal where captions are equal
+    clip_valid_B   bool, False for a bad sample (its waveform is zeros)
+    seed_B         int64, the clip's augmentation is drawn from it
+    keys           the clips' keys, for messages
+    errors         what was wrong with the bad samples, one line each
+    mixture        the rows that are still to be mixed on the device, if any
+    """
+
+    waveform_BS: Tensor
+    tokens_CL: Tensor
+    attention_CL: Tensor
+    caption_ids_C: Tensor
+    clip_valid_B: Tensor
+    seed_B: Tensor
+    keys: list[str]
+    errors: list[str] = field(default_factory=list)
+    mixture: Pieces | None = None
+
+
+@dataclass(frozen=True)
+class FrameBatch(Movable):
+    """Clips with timed events, and the phrases of this rank.
+
+    waveform_BS       int16, 48 kHz mono, padded with zeros
+    tokens_CL         int64, one phrase a column of the labels, padded to the longest
+    attention_CL      int64, 1 for a token, 0 for padding
+    phrase_ids_C      int64, `vocabulary.phrase_id` of the concept
+    phrase_valid_C    bool, False for a concept that is positive here but was not drawn
+    annotated_in_C    int64, bit k: corpus k annotates this concept
+    label_BCT         bool, the true labels, also of columns that are not valid
+    audio_valid_B     bool, False for a bad sample (its waveform is zeros)
+    corpus_B          int64, the clip's corpus, 0 to 62
+    seed_B            int64, the clip's augmentation is drawn from it
+    keys, errors, mixture   as in GlobalBatch
+    """
+
+    waveform_BS: Tensor
+    tokens_CL: Tensor
+    attention_CL: Tensor
+    phrase_ids_C: Tensor
+    phrase_valid_C: Tensor
+    annotated_in_C: Tensor
+    label_BCT: Tensor
+    audio_valid_B: Tensor
+    corpus_B: Tensor
+    seed_B: Tensor
+    keys: list[str]
+    errors: list[str] = field(default_factory=list)
+    mixture: Pieces | None = None
+
+
+@dataclass(frozen=True)
+class StepBatch(Movable):
+    """What one optimiser step takes on one rank. Either part may be switched off (None)."""
+
+    step: int
+    captions: GlobalBatch | None
+    events: FrameBatch | None
+
+
+@dataclass(frozen=True)
+class AudioEmbeddings(Movable):
+    """clip_BD float, unit length; frame_BTD float, unit length."""
+
+    clip_BD: Tensor
+    frame_BTD: Tensor
+
+
+@dataclass(frozen=True)
+class TextEmbeddings(Movable):
+    """text_CD float, unit length; scale_C float > 0, multiplies the cosine; bias_C float, the logit prior."""
+
+    text_CD: Tensor
+    scale_C: Tensor
+    bias_C: Tensor
+
+
+def to_float(waveform_BS: Tensor) -> Tensor:
+    """int16 to float32 in [-1, 1); a float waveform is returned as it is."""
+    return waveform_BS.to(torch.float32) / INT16_SCALE if waveform_BS.dtype == torch.int16 else waveform_BS

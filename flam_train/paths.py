@@ -1,0 +1,31 @@
+"""Where the configuration lies: beside the package in a checkout, inside it in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def conf_dir() -> Path:
+    """The folder that holds `train.yaml`. Raises FileNotFoundError when neither place has it."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise FileNotFoundError(
+        f"flam_train's configuration is missing: looked for train.yaml in {package / 'conf'} and {package.parent / 'conf'}"
+    )
+
+
+def conf_file(group: str, name: str) -> Path:
+    """`name` as a path if it is one, else `conf/GROUP/NAME.yaml`; a ValueError lists what there is."""
+    given = Path(name)
+    if given.suffix in (".yaml", ".yml"):
+        if given.is_file():
+            return given
+        raise ValueError(f"no such file: {given}")
+    folder = conf_dir() / group
+    found = folder / f"{name}.yaml"
+    if not found.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.yaml"))) or "none"
+        raise ValueError(f"no {group} named {name!r}: {folder} has {known}; or give the path of a .yaml file")
+    return found
