@@ -57,7 +57,9 @@ class Vocabulary:
             raise ValueError(f"{path}: not YAML: {error}") from error
         if not isinstance(raw, dict) or not isinstance(raw.get("classes"), dict) or not raw["classes"]:
             raise ValueError(f"{path}: needs `corpus: NAME` and `classes:` with at least one class")
-        return cls(str(raw.get("corpus", path.stem)), {str(k): _concept(path, str(k), v) for k, v in raw["classes"].items()})
+        return cls(
+            str(raw.get("corpus", path.stem)), {str(k): _concept(path, str(k), v) for k, v in raw["classes"].items()}
+        )
 
     @classmethod
     def open(cls, corpus: str, labels: list[str]) -> Vocabulary:
@@ -81,7 +83,9 @@ def _concept(path: Path, name: str, raw: object) -> Concept:
     entry = raw if isinstance(raw, dict) else {"phrasings": raw}
     unknown = set(entry) - {"concept", "phrasings", "held_out"}
     if unknown:
-        raise ValueError(f"{path}: class {name!r}: unknown key {sorted(unknown)[0]!r}; known: concept, phrasings, held_out")
+        raise ValueError(
+            f"{path}: class {name!r}: unknown key {sorted(unknown)[0]!r}; known: concept, phrasings, held_out"
+        )
 
     def phrases(key: str) -> tuple[str, ...]:
         value = entry.get(key) or []

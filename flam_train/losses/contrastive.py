@@ -1,0 +1,57 @@
+"""The global contrastive loss: symmetric InfoNCE over the clips and captions of all ranks (CLAP).
+
+Shape suffixes: B this rank's pairs, G pairs of all ranks, D embedding width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from flam_train.distributed import gather_rows, joined_mean, rank, row_counts, sum_over_ranks
+
+
+def contrastive_loss(
+    clip_BD: Tensor,
+    text_BD: Tensor,
+    logit_scale: Tensor,
+    valid_B: Tensor | None = None,
+    caption_ids_B: Tensor | None = None,
+) -> Tensor:
+    """Symmetric InfoNCE: row b of the clips belongs to row b of the captions.
+
+    clip_BD, text_BD: float, unit length. logit_scale: the temperature's inverse (already exponentiated). valid_B:
+    bool, False for a pair that counts neither as a row nor as a negative. caption_ids_B: int64; pairs with equal ids are
+    positives of one another (cross-entropy to the uniform distribution over a row's positives); without them each row
+    has one positive, CLAP's rule.
+
+    Returns the scalar of the joined batch, on every rank; averaging gradients over ranks gives its gradient.
+    """
+    if clip_BD.shape != text_BD.shape:
+        raise ValueError(
+            f"clips {tuple(clip_BD.shape)} and captions {tuple(text_BD.shape)} differ: each clip needs one caption"
+        )
+    B, device = len(clip_BD), clip_BD.device
+    valid_B = torch.ones(B, dtype=torch.bool, device=device) if valid_B is None else valid_B.bool()
+    counts = row_counts(valid_B)
+    first = sum(counts[: rank()])
+    valid_G = gather_rows(valid_B, counts)
+    if caption_ids_B is None:
+        positive_BG = torch.zeros(B, len(valid_G), dtype=torch.bool, device=device)
+        positive_BG[torch.arange(B), first + torch.arange(B)] = True
+    else:
+        positive_BG = caption_ids_B[:, None] == gather_rows(caption_ids_B, counts)[None, :]
+        positive_BG = positive_BG & valid_G[None, :]
+    with torch.autocast(device.type, enabled=False):
+        dtype = torch.float64 if clip_BD.dtype == torch.float64 else torch.float32
+        clip_BD, text_BD = clip_BD.to(dtype), text_BD.to(dtype)
+        total = torch.zeros((), dtype=dtype, device=device)
+        for query_BD, key_BD in ((clip_BD, text_BD), (text_BD, clip_BD)):
+            key_GD = gather_rows(key_BD, counts)
+            # The smallest number, not -inf: a batch without one valid pair must give 0, not NaN.
+            hidden = torch.finfo(dtype).min
+            logit_BG = (logit_scale.to(dtype) * query_BD @ key_GD.T).masked_fill(~valid_G[None, :], hidden)
+            logp_BG = torch.log_softmax(logit_BG, dim=1)
+            row_B = -torch.where(positive_BG, logp_BG, 0.0).sum(1) / positive_BG.sum(1).clamp(min=1)
+            total = total + 0.5 * torch.where(valid_B, row_B, 0.0).sum()
+        return joined_mean(total, sum_over_ranks(valid_B.sum()))

@@ -1,0 +1,46 @@
+"""The prior loss: what the per-phrase bias learns from (FLAM, arXiv 2505.05335, Eq. 10).
+
+Shape suffixes: B clips, C phrases, T frames, P distinct phrases of all ranks.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flam_train.distributed import joined_mean, sum_over_ranks, world_size
+from flam_train.losses.phrases import join_phrases
+
+
+def prior_loss(
+    bias_C: Tensor,
+    label_BCT: Tensor,
+    audio_valid_B: Tensor,
+    phrase_valid_C: Tensor,
+    phrase_ids_C: Tensor | None = None,
+    corpus_B: Tensor | None = None,
+    annotated_in_C: Tensor | None = None,
+    frame_valid_BT: Tensor | None = None,
+) -> Tensor:
+    """BCE-with-logits(beta(y), the fraction of positive frames of y in the joined batch), mean over distinct phrases.
+
+    Arguments as in `framewise_loss`. The fraction runs over the counted (clip, frame) pairs of all ranks; a
+    phrase without any is left out of the mean. Returns the scalar of the joined batch, on every rank;
+    averaging gradients over ranks gives its gradient.
+    """
+    joined = join_phrases(label_BCT, audio_valid_B, phrase_valid_C, phrase_ids_C, corpus_B, annotated_in_C)
+    bias_P = joined.take(bias_C)
+    counted_BPT = joined.counted_BP[:, :, None].expand_as(joined.label_BPT)
+    if frame_valid_BT is not None:
+        counted_BPT = counted_BPT & frame_valid_BT[:, None, :].bool()
+    positive_P, counted_P = sum_over_ranks(
+        torch.stack([(joined.label_BPT & counted_BPT).sum((0, 2)), counted_BPT.sum((0, 2))])
+    )
+    with torch.autocast(bias_C.device.type, enabled=False):
+        dtype = torch.float64 if bias_C.dtype == torch.float64 else torch.float32
+        fraction_P = positive_P.to(dtype) / counted_P.clamp(min=1)
+        loss_P = F.binary_cross_entropy_with_logits(bias_P.to(dtype), fraction_P, reduction="none")
+        total = torch.where(counted_P > 0, loss_P, 0.0).sum()
+        # Every rank holds the whole list of distinct phrases, so each computes the whole sum: its share is 1 / ranks.
+        return joined_mean(total / world_size(), (counted_P > 0).sum())
