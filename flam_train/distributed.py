@@ -43,7 +43,7 @@ class _GatherRows(torch.autograd.Function):
         return _gather(x, counts)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[override]
+    def backward(ctx, grad: Tensor):
         # Every rank used every row: a row's gradient is the sum over ranks. all_reduce, since gloo
         # has no reduce_scatter on every platform; the gathered text side is small.
         grad = grad.contiguous()

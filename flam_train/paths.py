@@ -12,7 +12,7 @@ def conf_dir() -> Path:
         if (folder / "train.yaml").is_file():
             return folder
     raise FileNotFoundError(
-        f"flam_train's configuration is missing: looked for train.yaml in {package / 'conf'} and {package.parent / 'conf'}"
+        f"flam_train's configuration is missing: no train.yaml in {package / 'conf'} or {package.parent / 'conf'}"
     )
 
 

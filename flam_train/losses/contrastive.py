@@ -20,10 +20,10 @@ def contrastive_loss(
 ) -> Tensor:
     """Symmetric InfoNCE: row b of the clips belongs to row b of the captions.
 
-    clip_BD, text_BD: float, unit length. logit_scale: the temperature's inverse (already exponentiated). valid_B:
-    bool, False for a pair that counts neither as a row nor as a negative. caption_ids_B: int64; pairs with equal ids are
-    positives of one another (cross-entropy to the uniform distribution over a row's positives); without them each row
-    has one positive, CLAP's rule.
+    clip_BD, text_BD: float, unit length. logit_scale: the temperature's inverse (already exponentiated).
+    valid_B: bool, False for a pair that counts neither as a row nor as a negative. caption_ids_B: int64; pairs with
+    equal ids are positives of one another (cross-entropy to the uniform distribution over a row's positives);
+    without them each row has one positive, CLAP's rule.
 
     Returns the scalar of the joined batch, on every rank; averaging gradients over ranks gives its gradient.
     """

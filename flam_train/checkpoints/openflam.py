@@ -1,0 +1,125 @@
+"""OpenFLAM's checkpoint and ours, name by name. Its weights are the user's to bring.
+
+Written from the published names and shapes (README of OpenFLAM's release), not from its source.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flam_train.models.flam import FLAM, FLAMConfig, audio_preset
+from flam_train.models.text import TextConfig, load_tokenizer
+
+ROBERTA_BASE: dict[str, Any] = {
+    "model_type": "roberta",
+    "vocab_size": 50265,
+    "max_position_embeddings": 514,
+    "type_vocab_size": 1,
+    "layer_norm_eps": 1e-5,
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+}
+"""The text encoder of every released FLAM."""
+
+PREFIXES = {
+    "frontend.bn0.": "audio_branch.bn0.",
+    "audio.": "audio_branch.",
+    "audio_projection.": "audio_projection.",
+    "text.model.": "text_branch.",
+    "text_projection.": "text_projection.",
+    "scale_head.": "fc_per_text_logit_scale.",
+    "bias_head.": "fc_per_text_logit_bias.",
+    "logit_scale": "logit_scale_a",
+}
+"""Ours -> OpenFLAM's."""
+
+FROZEN = "aed_logit_scale"
+"""A frozen scale of 1 (its logarithm 0) that the released loss multiplies by."""
+
+CONSTANTS = ("audio_branch.spectrogram_extractor.", "audio_branch.logmel_extractor.")
+CONSTANT_ENDS = (".relative_position_index", ".attn_mask")
+
+
+def _theirs(name: str) -> str:
+    for ours, theirs in PREFIXES.items():
+        if name.startswith(ours):
+            return theirs + name[len(ours) :]
+    raise AssertionError(name)
+
+
+def _is_constant(name: str) -> bool:
+    return name.startswith(CONSTANTS) or name.endswith(CONSTANT_ENDS)
+
+
+def from_openflam(
+    state_dict: dict[str, Tensor], audio: str = "base", tokenizer: str | None = None, max_tokens: int = 77
+) -> FLAM:
+    """FLAM in eval mode from OpenFLAM's state dict.
+
+    audio: tiny, base, large or base-12hz. tokenizer: a folder (or hub name) of RoBERTa's tokenizer, needed only by
+    `embed_text`. Raises ValueError that lists the entries that are missing, unknown or of another shape.
+    """
+    config = FLAMConfig(
+        audio=audio_preset(audio),
+        text=TextConfig("roberta", tokenizer or "", max_tokens, ROBERTA_BASE),
+    )
+    model = FLAM(config, False, load_tokenizer(tokenizer, max_tokens) if tokenizer else None)
+    state = {k: v for k, v in state_dict.items() if not _is_constant(k)}
+    # Some transformers versions stored the positions as a buffer; it is arange.
+    state.pop("text_branch.embeddings.position_ids", None)
+    frozen = state.pop(FROZEN, None)
+    if frozen is not None and float(frozen) != 0.0:
+        raise ValueError(f"{FROZEN} is {float(frozen)}: every released checkpoint has 0, this one needs its own loss")
+    ours = model.state_dict()
+    named = {_theirs(k): k for k in ours}
+    state.setdefault("audio_branch.bn0.num_batches_tracked", torch.tensor(0))
+    problems = [f"missing: {k}" for k in sorted(set(named) - set(state))]
+    problems += [f"unknown: {k}" for k in sorted(set(state) - set(named))]
+    problems += [
+        f"shape {tuple(state[k].shape)} is not {tuple(ours[named[k]].shape)}: {k}"
+        for k in sorted(set(named) & set(state))
+        if state[k].shape != ours[named[k]].shape
+    ]
+    if problems:
+        more = f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise ValueError(f"not an OpenFLAM checkpoint of audio={audio!r}:\n  " + "\n  ".join(problems[:20]) + more)
+    model.load_state_dict({named[k]: v for k, v in state.items()})
+    return model.eval()
+
+
+def to_openflam(model: FLAM) -> dict[str, Tensor]:
+    """OpenFLAM's state dict of a model: the same names and shapes, its constants included.
+
+    Raises ValueError for a model that OpenFLAM has no names for (another text tower, an ablated head).
+    """
+    config = model.config
+    if config.text.tower != "roberta" or {config.phrase_scale, config.phrase_bias} != {"phrase"}:
+        raise ValueError(
+            f"OpenFLAM's checkpoint has a RoBERTa text tower and both phrase heads; this model has text "
+            f"{config.text.tower!r}, scale {config.phrase_scale!r}, bias {config.phrase_bias!r}"
+        )
+    out = {_theirs(k): v.detach().clone() for k, v in model.state_dict().items()}
+    out[FROZEN] = torch.tensor(0.0)
+    out.update(_constants(model))
+    return out
+
+
+def _constants(model: FLAM) -> dict[str, Tensor]:
+    front = model.config.frontend
+    n = torch.arange(front.n_fft, dtype=torch.float64)
+    angle = 2 * math.pi / front.n_fft * n[: front.n_fft // 2 + 1, None] * n[None, :]
+    window = torch.hann_window(front.n_fft, periodic=True, dtype=torch.float64)
+    stft = "audio_branch.spectrogram_extractor.stft."
+    out = {
+        f"{stft}conv_real.weight": (angle.cos() * window).float()[:, None],
+        f"{stft}conv_imag.weight": (-angle.sin() * window).float()[:, None],
+        "audio_branch.logmel_extractor.melW": model.frontend.logmel.mel.mel_scale.fb.detach().cpu().clone(),
+    }
+    for name, buffer in model.audio.named_buffers():
+        out[f"audio_branch.{name.replace('.attn.attn_mask', '.attn_mask')}"] = buffer.detach().cpu().clone()
+    return out

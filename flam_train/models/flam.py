@@ -1,0 +1,174 @@
+"""FLAM: an audio encoder and a text encoder in one embedding space, and how strongly each phrase is expected.
+
+Shape suffixes: B clips, S samples, C phrases, L tokens, T frames, D embedding width, H text width, N mel frames,
+F mel bins.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flam_train.batch import AudioEmbeddings, TextEmbeddings
+from flam_train.frames import FrameGrid
+from flam_train.models.frontend import Frontend, FrontendConfig
+from flam_train.models.heads import BIAS_START, SCALE_START, phrase_head, projection
+from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig
+from flam_train.models.text import TextConfig, Tokenizer, build_text, build_tokenizer
+
+METHODS = ("unbiased", "approximate", "biased")
+
+LOGIT_SCALE_START = math.log(1 / 0.07)
+LOGIT_SCALE_MAX = math.log(100.0)
+"""The global temperature never falls under 0.01, as in CLIP and CLAP."""
+
+
+@dataclass(frozen=True)
+class FLAMConfig:
+    """Everything a FLAM is built from; plain data through `to_dict` and `from_dict`.
+
+    phrase_scale, phrase_bias: `phrase` is FLAM; `one` or `none` are the ablations (`heads.phrase_head`).
+    """
+
+    frontend: FrontendConfig = field(default_factory=FrontendConfig)
+    audio: HTSATConfig = field(default_factory=HTSATConfig)
+    text: TextConfig = field(default_factory=TextConfig)
+    embedding: int = 512
+    phrase_scale: str = "phrase"
+    phrase_bias: str = "phrase"
+
+    def __post_init__(self) -> None:
+        if self.audio.mel_bins != self.frontend.mel_bins:
+            raise ValueError(f"audio.mel_bins {self.audio.mel_bins} is not frontend.mel_bins {self.frontend.mel_bins}")
+
+    @property
+    def grid(self) -> FrameGrid:
+        return FrameGrid(self.audio.frames, self.frontend.seconds)
+
+    def to_dict(self) -> dict[str, Any]:
+        out = asdict(self)
+        out["audio"]["depths"], out["audio"]["heads"] = list(self.audio.depths), list(self.audio.heads)
+        return out
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> FLAMConfig:
+        """Raises ValueError that names the unknown key."""
+        raw = dict(raw)
+        audio = raw.pop("audio", {})
+        if isinstance(audio, str):
+            audio_config = audio_preset(audio)
+        else:
+            audio_config = _build(
+                HTSATConfig, "audio", {k: tuple(v) if isinstance(v, list) else v for k, v in audio.items()}
+            )
+        parts = {
+            "frontend": _build(FrontendConfig, "frontend", raw.pop("frontend", {})),
+            "text": _build(TextConfig, "text", raw.pop("text", {})),
+        }
+        return _build(cls, "model", {**raw, **parts, "audio": audio_config})
+
+
+def _build(cls, name: str, raw: dict[str, Any]):
+    unknown = sorted(set(raw) - set(cls.__dataclass_fields__))
+    if unknown:
+        raise ValueError(f"{name}: unknown key {unknown[0]!r}; known: {', '.join(cls.__dataclass_fields__)}")
+    return cls(**raw)
+
+
+def audio_preset(name: str) -> HTSATConfig:
+    if name not in PRESETS:
+        raise ValueError(f"no audio encoder named {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+class FLAM(nn.Module):
+    """Frames, clips and phrases in one space of unit vectors.
+
+    config: as it was built, the text architecture filled in. tokenizer: None where only tokens are embedded.
+    provenance: where the weights came from (filled in by `checkpoints.export`).
+    """
+
+    def __init__(self, config: FLAMConfig, pretrained_text: bool = True, tokenizer: Tokenizer | None = None):
+        """pretrained_text: read the text tower's weights; False leaves them fresh, to be loaded from a checkpoint."""
+        super().__init__()
+        self.text = build_text(config.text, pretrained_text)
+        self.config = replace(config, text=replace(config.text, architecture=self.text.architecture))  # type: ignore[arg-type]
+        self.tokenizer = tokenizer or (build_tokenizer(config.text) if pretrained_text else None)
+        self.provenance: dict[str, Any] = {}
+        self.frontend = Frontend(config.frontend)
+        self.audio = HTSAT(config.audio)
+        width: int = self.text.width  # type: ignore[assignment]
+        self.audio_projection = projection(config.audio.out_width, config.embedding)
+        self.text_projection = projection(width, config.embedding)
+        self.scale_head = phrase_head(config.phrase_scale, width, SCALE_START)
+        self.bias_head = phrase_head(config.phrase_bias, width, BIAS_START)
+        self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_START))
+
+    @property
+    def grid(self) -> FrameGrid:
+        """Where the encoder's frames lie in time."""
+        return self.config.grid
+
+    @property
+    def device(self) -> torch.device:
+        return self.logit_scale.device
+
+    def embed_audio(
+        self, waveform_BS: Tensor, seed_B: Tensor | None = None, valid_B: Tensor | None = None
+    ) -> AudioEmbeddings:
+        """Clips of `config.frontend.seconds` at 48 kHz, int16 or float in [-1, 1), into clip_BD and frame_BTD.
+
+        A clip is the mean of its frames before the projection they share. In training, seed_B (int64) decides the
+        clip's augmentation (none without it) and clips that are not valid_B (bool) do not count in bn0's statistics.
+        Raises ValueError for clips of another length.
+        """
+        mel_BNF = self.frontend(waveform_BS, seed_B, valid_B)
+        frame_BTD = self.audio(mel_BNF, seed_B)
+        clip_BD = frame_BTD.mean(1)
+        both = self.audio_projection(torch.cat([frame_BTD, clip_BD[:, None]], dim=1))
+        both = F.normalize(both.float(), dim=-1)
+        return AudioEmbeddings(clip_BD=both[:, -1], frame_BTD=both[:, :-1])
+
+    def embed_tokens(self, input_ids_CL: Tensor, attention_mask_CL: Tensor) -> TextEmbeddings:
+        """Token ids (int64) and mask (1 for a token) into text_CD, scale_C > 0 and bias_C; float32."""
+        pooled_CH = self.text(input_ids_CL, attention_mask_CL)
+        return TextEmbeddings(
+            text_CD=F.normalize(self.text_projection(pooled_CH).float(), dim=-1),
+            scale_C=self.scale_head(pooled_CH).float().exp(),
+            bias_C=self.bias_head(pooled_CH).float(),
+        )
+
+    def embed_text(self, phrases: list[str]) -> TextEmbeddings:
+        """As `embed_tokens`, from phrases. Raises ValueError for an empty phrase or without a tokenizer."""
+        if self.tokenizer is None:
+            raise ValueError("this model has no tokenizer: give its folder when loading, or call embed_tokens")
+        tokens_CL, attention_CL = self.tokenizer(phrases)
+        return self.embed_tokens(tokens_CL.to(self.device), attention_CL.to(self.device))
+
+    def localize(self, frame_BTD: Tensor, text: TextEmbeddings, method: str = "unbiased") -> Tensor:
+        """How far each frame matches each phrase: score_BCT in [0, 1], float32.
+
+        With p = sigmoid(alpha cos + beta): `unbiased` p / (p + sigmoid(beta)) (paper Eq. 9); `approximate`
+        sigmoid(alpha cos) (Eq. 8), close to it when beta < -10; `biased` p itself, the calibrated probability under
+        the training prior. Raises ValueError for another method.
+        """
+        if method not in METHODS:
+            raise ValueError(f"no localisation method {method!r}; there are {', '.join(METHODS)}")
+        logit_BCT = text.scale_C[:, None] * torch.einsum("btd,cd->bct", frame_BTD.float(), text.text_CD.float())
+        if method == "approximate":
+            return logit_BCT.sigmoid()
+        bias_C1 = text.bias_C[:, None]
+        if method == "biased":
+            return (logit_BCT + bias_C1).sigmoid()
+        # p / (p + q) = sigmoid(log p - log q): exact where both are tiny.
+        return (F.logsigmoid(logit_BCT + bias_C1) - F.logsigmoid(bias_C1)).sigmoid()
+
+    @torch.no_grad()
+    def clamp_logit_scale(self) -> None:
+        """Keeps the global temperature in CLAP's range; called after each optimiser step."""
+        self.logit_scale.clamp_(0.0, LOGIT_SCALE_MAX)

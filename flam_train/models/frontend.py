@@ -1,0 +1,151 @@
+"""From waveform to normalised log-mel.
+
+Shape suffixes: B clips, S samples, N mel frames (1001 for 10 s), F mel bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+from flam_train.batch import SAMPLE_RATE, to_float
+from flam_train.distributed import sum_over_ranks
+from flam_train.models.seeded import uniform
+
+MASK_STREAM = 1
+"""The stream of a clip's seed that its frequency masks are drawn from."""
+
+
+@dataclass(frozen=True)
+class FrontendConfig:
+    """FLAM's front end; every number is part of the trained model. Seconds, Hz, bins."""
+
+    seconds: float = 10.0
+    sample_rate: int = SAMPLE_RATE
+    n_fft: int = 1024
+    hop: int = 480
+    mel_bins: int = 64
+    low_hz: float = 50.0
+    high_hz: float = 14_000.0
+    mask_stripes: int = 2
+    mask_bins: int = 8
+
+    @property
+    def samples(self) -> int:
+        return round(self.seconds * self.sample_rate)
+
+
+class LogMel(nn.Module):
+    """waveform_BS (int16, or float in [-1, 1)) -> mel_BNF float32 in dB: 10 log10(max(power, 1e-10)), no top_db."""
+
+    def __init__(self, config: FrontendConfig):
+        super().__init__()
+        self.mel = torchaudio.transforms.MelSpectrogram(
+            sample_rate=config.sample_rate,
+            n_fft=config.n_fft,
+            hop_length=config.hop,
+            f_min=config.low_hz,
+            f_max=config.high_hz,
+            n_mels=config.mel_bins,
+            norm="slaney",
+            mel_scale="slaney",
+            power=2.0,
+        )
+        # Functions of the configuration, not of training: they stay out of checkpoints.
+        for module in self.mel.modules():
+            module._non_persistent_buffers_set.update(module._buffers)
+
+    def forward(self, waveform_BS: Tensor) -> Tensor:
+        with torch.autocast(waveform_BS.device.type, enabled=False):  # power spectra span more than bf16 resolves
+            return 10.0 * torch.log10(self.mel(to_float(waveform_BS)).clamp(min=1e-10)).transpose(1, 2)
+
+
+class MelNorm(nn.Module):
+    """Batch normalisation of each mel bin (HTS-AT's bn0) over the *valid* clips of all ranks.
+
+    The mel spectrogram has no parameters, so the statistics carry no gradient and one small sum over ranks before
+    the encoder makes them those of the joined batch; torch's SyncBatchNorm has no CPU path and counts padding.
+    Parameters and buffers are named as nn.BatchNorm2d's.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, bins: int, eps: float = 1e-5, momentum: float = 0.1):
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(bins))
+        self.bias = nn.Parameter(torch.zeros(bins))
+        self.register_buffer("running_mean", torch.zeros(bins))
+        self.register_buffer("running_var", torch.ones(bins))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+
+    @torch.no_grad()
+    def statistics(self, mel_BNF: Tensor, valid_B: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """(count, mean_F, var_F) in float64 over the valid clips of all ranks; var is the biased one."""
+        weight_B = torch.ones(len(mel_BNF), device=mel_BNF.device) if valid_B is None else valid_B
+        weight_B = weight_B.double() * mel_BNF.shape[1]
+        # Each clip's moments in float32 are exact enough; the sums over clips and ranks are not.
+        var_BF, mean_BF = torch.var_mean(mel_BNF.float(), dim=1, correction=0)
+        var_BF, mean_BF = var_BF.double(), mean_BF.double()
+        sums = sum_over_ranks(
+            torch.cat([weight_B.sum()[None], weight_B @ mean_BF, weight_B @ (var_BF + mean_BF.square())])
+        )
+        count, (mean_F, square_F) = sums[0], (sums[1:] / sums[0].clamp(min=1)).chunk(2)
+        return count, mean_F, (square_F - mean_F.square()).clamp(min=0)
+
+    def forward(self, mel_BNF: Tensor, valid_B: Tensor | None = None) -> Tensor:
+        if self.training:
+            count, mean_F, var_F = self.statistics(mel_BNF, valid_B)
+            if count > 0:
+                self._update(count, mean_F, var_F)
+            mean_F, var_F = mean_F.float(), var_F.float()
+        else:
+            mean_F, var_F = self.running_mean, self.running_var
+        scale_F = self.weight * torch.rsqrt(var_F + self.eps)
+        return (mel_BNF - mean_F) * scale_F + self.bias
+
+    @torch.no_grad()
+    def _update(self, count: Tensor, mean_F: Tensor, var_F: Tensor) -> None:
+        unbiased_F = var_F * count / (count - 1).clamp(min=1)
+        self.running_mean.lerp_(mean_F.to(self.running_mean), self.momentum)
+        self.running_var.lerp_(unbiased_F.to(self.running_var), self.momentum)
+        self.num_batches_tracked += 1
+
+
+def mask_frequencies(mel_BNF: Tensor, seed_B: Tensor, stripes: int, bins: int) -> Tensor:
+    """Sets `stripes` bands of up to `bins` mel bins to zero (the mean, after normalisation), drawn from each seed."""
+    F = mel_BNF.shape[2]
+    draw_B2K = uniform(seed_B, MASK_STREAM, 2 * stripes).view(-1, 2, stripes)
+    width_BK = (draw_B2K[:, 0] * (bins + 1)).long()
+    first_BK = (draw_B2K[:, 1] * (F - width_BK + 1)).long()
+    bin_F = torch.arange(F, device=mel_BNF.device)
+    masked_BF = ((bin_F >= first_BK[:, :, None]) & (bin_F < (first_BK + width_BK)[:, :, None])).any(1)
+    return mel_BNF.masked_fill(masked_BF[:, None, :], 0.0)
+
+
+class Frontend(nn.Module):
+    """waveform_BS -> normalised log-mel_BNF, masked in training."""
+
+    def __init__(self, config: FrontendConfig):
+        super().__init__()
+        self.config = config
+        self.logmel = LogMel(config)
+        self.bn0 = MelNorm(config.mel_bins)
+
+    def forward(self, waveform_BS: Tensor, seed_B: Tensor | None = None, valid_B: Tensor | None = None) -> Tensor:
+        """seed_B: int64, the clip's frequency masks are drawn from it in training; none are made without it.
+        valid_B: bool, clips that count in bn0's statistics. Raises ValueError for a clip of another length."""
+        if waveform_BS.ndim != 2 or waveform_BS.shape[1] != self.config.samples:
+            raise ValueError(
+                f"the encoder takes clips of {self.config.seconds} s ({self.config.samples} samples at "
+                f"{self.config.sample_rate} Hz) as [B, S], got {tuple(waveform_BS.shape)}: pad with zeros or cut"
+            )
+        mel_BNF = self.bn0(self.logmel(waveform_BS), valid_B)
+        if self.training and seed_B is not None:
+            mel_BNF = mask_frequencies(mel_BNF, seed_B, self.config.mask_stripes, self.config.mask_bins)
+        return mel_BNF

@@ -1,0 +1,261 @@
+"""HTS-AT (arXiv 2202.00874): a Swin transformer over a log-mel spectrogram folded into a square image.
+
+The 1001 mel frames are stretched to 1024, cut into 4 consecutive chunks that are stacked along frequency, and the
+last map is unfolded back to frames in time.
+
+Shape suffixes: B clips, N mel frames, F mel bins, R and C rows and columns of the map of patches (R frequency, C time),
+D width, H heads, W windows, K positions in a window, T frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from flam_train.models.seeded import uniform
+
+CHUNKS = 4
+"""Pieces of the time axis that are stacked along frequency: 4 x 64 bins by 256 frames make the image square."""
+
+DROP_STREAM = 2
+"""The stream of a clip's seed that its dropped paths are drawn from."""
+
+
+@dataclass(frozen=True)
+class HTSATConfig:
+    """width: of the first stage, doubled at each next. drop_path: of the last block, rising linearly from 0."""
+
+    width: int = 96
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    heads: tuple[int, ...] = (4, 8, 16, 32)
+    patch: int = 4
+    window: int = 8
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.1
+    mel_bins: int = 64
+
+    def __post_init__(self) -> None:
+        if len(self.depths) != len(self.heads):
+            raise ValueError(f"depths {self.depths} and heads {self.heads} must be of one length: one entry a stage")
+        for stage, heads in enumerate(self.heads):
+            if (self.width << stage) % heads:
+                raise ValueError(f"stage {stage}: width {self.width << stage} does not divide by {heads} heads")
+        if self.side % (self.patch << (len(self.depths) - 1)):
+            raise ValueError(
+                f"an image of {self.side} cannot be halved {len(self.depths) - 1} times at patch {self.patch}"
+            )
+
+    @property
+    def side(self) -> int:
+        """Rows and columns of the folded image."""
+        return CHUNKS * self.mel_bins
+
+    @property
+    def last_side(self) -> int:
+        return self.side // (self.patch << (len(self.depths) - 1))
+
+    @property
+    def frames(self) -> int:
+        return CHUNKS * self.last_side
+
+    @property
+    def out_width(self) -> int:
+        return self.width << (len(self.depths) - 1)
+
+
+PRESETS: dict[str, HTSATConfig] = {
+    "tiny": HTSATConfig(),
+    "base": HTSATConfig(width=128, depths=(2, 2, 12, 2)),
+    "large": HTSATConfig(width=256, depths=(2, 2, 12, 2)),
+    "base-12hz": HTSATConfig(width=192, depths=(2, 12, 2), heads=(8, 16, 32), patch=2),
+}
+"""FLAM's encoders. `base-12hz` has 128 frames per 10 s, the others 32."""
+
+
+def fold(mel_BNF: Tensor) -> Tensor:
+    """mel_BNF -> image [B, 1, 4F, 4F]: stretched to 16 F frames, chunk c's bins in rows c F to (c + 1) F."""
+    B, _, bins = mel_BNF.shape
+    long = F.interpolate(mel_BNF[:, None], size=(CHUNKS * CHUNKS * bins, bins), mode="bicubic", align_corners=True)
+    return long.reshape(B, CHUNKS, CHUNKS * bins, bins).transpose(2, 3).reshape(B, 1, CHUNKS * bins, CHUNKS * bins)
+
+
+def unfold(map_BRCD: Tensor) -> Tensor:
+    """The last map -> frames [B, 4C, D]: mean over each chunk's rows, the chunks one after another in time."""
+    B, R, C, D = map_BRCD.shape
+    return map_BRCD.reshape(B, CHUNKS, R // CHUNKS, C, D).mean(2).reshape(B, CHUNKS * C, D)
+
+
+def relative_position_index(window: int) -> Tensor:
+    """int64 [K, K]: which row of the bias table belongs to a pair of positions of a window."""
+    at = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
+    apart = at[:, :, None] - at[:, None, :] + window - 1
+    return apart[0] * (2 * window - 1) + apart[1]
+
+
+def shift_mask(side: int, window: int, shift: int) -> Tensor:
+    """float32 [W, K, K]: 0 where two positions of a shifted window lie in one region of the image, else -100."""
+    region = torch.zeros(side, side)
+    bounds = (0, side - window, side - shift, side)
+    for i in range(3):
+        for j in range(3):
+            region[bounds[i] : bounds[i + 1], bounds[j] : bounds[j + 1]] = 3 * i + j
+    region_WK = to_windows(region[None, :, :, None], window).view(-1, window * window)
+    return torch.where(region_WK[:, :, None] == region_WK[:, None, :], 0.0, -100.0)
+
+
+def to_windows(map_BRCD: Tensor, window: int) -> Tensor:
+    """[B, R, C, D] -> [B, W, K, D], row by row."""
+    B, R, C, D = map_BRCD.shape
+    x = map_BRCD.view(B, R // window, window, C // window, window, D).transpose(2, 3)
+    return x.reshape(B, -1, window * window, D)
+
+
+def from_windows(x_BWKD: Tensor, side: int, window: int) -> Tensor:
+    B, _, _, D = x_BWKD.shape
+    x = x_BWKD.view(B, side // window, side // window, window, window, D).transpose(2, 3)
+    return x.reshape(B, side, side, D)
+
+
+class WindowAttention(nn.Module):
+    """Attention inside each window, with a learned bias for each relative position."""
+
+    relative_position_index: Tensor
+    attn_mask: Tensor | None
+
+    def __init__(self, width: int, heads: int, window: int, mask_WKK: Tensor | None):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.register_buffer("relative_position_index", relative_position_index(window), persistent=False)
+        self.register_buffer("attn_mask", mask_WKK, persistent=False)
+
+    def forward(self, x_BWKD: Tensor) -> Tensor:
+        B, W, K, D = x_BWKD.shape
+        H = self.heads
+        bias_HKK = (
+            self.relative_position_bias_table[self.relative_position_index.view(-1)].view(K, K, H).permute(2, 0, 1)
+        )
+        # Windows and heads share one dimension, so that the bias needs no copy for each clip.
+        q, k, v = self.qkv(x_BWKD).view(B, W, K, 3, H, D // H).permute(3, 0, 1, 4, 2, 5).reshape(3, B, W * H, K, D // H)
+        if self.attn_mask is None:
+            bias = bias_HKK.expand(W, H, K, K).reshape(W * H, K, K)
+        else:
+            bias = (bias_HKK[None] + self.attn_mask[:, None]).reshape(W * H, K, K)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None].to(q.dtype))
+        return self.proj(x.view(B, W, H, K, D // H).transpose(2, 3).reshape(B, W, K, D))
+
+
+class Mlp(nn.Module):
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """One Swin block: (shifted) window attention and an MLP, each on a residual path that training may drop."""
+
+    def __init__(self, width: int, heads: int, side: int, window: int, shifted: bool, mlp_ratio: float):
+        super().__init__()
+        self.side, self.window = side, min(window, side)
+        self.shift = window // 2 if shifted and side > window else 0
+        mask = shift_mask(side, self.window, self.shift) if self.shift else None
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = WindowAttention(width, heads, self.window, mask)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = Mlp(width, int(width * mlp_ratio))
+
+    def forward(self, x_BRCD: Tensor, keep_B2: Tensor | None) -> Tensor:
+        """keep_B2: what each clip's two residual branches are multiplied by (0, or 1 over the kept share)."""
+        y = self.norm1(x_BRCD)
+        if self.shift:
+            y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
+        y = from_windows(self.attn(to_windows(y, self.window)), self.side, self.window)
+        if self.shift:
+            y = torch.roll(y, (self.shift, self.shift), (1, 2))
+        x = x_BRCD + (y if keep_B2 is None else y * keep_B2[:, 0, None, None, None].to(y.dtype))
+        y = self.mlp(self.norm2(x))
+        return x + (y if keep_B2 is None else y * keep_B2[:, 1, None, None, None].to(y.dtype))
+
+
+class Downsample(nn.Module):
+    """Joins each 2 x 2 neighbours: half the side, twice the width."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * width)
+        self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
+
+    def forward(self, x_BRCD: Tensor) -> Tensor:
+        even, odd = x_BRCD[:, 0::2], x_BRCD[:, 1::2]
+        x = torch.cat([even[:, :, 0::2], odd[:, :, 0::2], even[:, :, 1::2], odd[:, :, 1::2]], dim=-1)
+        return self.reduction(self.norm(x))
+
+
+class Stage(nn.Module):
+    def __init__(self, config: HTSATConfig, stage: int):
+        super().__init__()
+        width, side = config.width << stage, config.side // (config.patch << stage)
+        self.blocks = nn.ModuleList(
+            Block(width, config.heads[stage], side, config.window, bool(n % 2), config.mlp_ratio)
+            for n in range(config.depths[stage])
+        )
+        last = stage == len(config.depths) - 1
+        self.downsample = None if last else Downsample(width)
+
+
+class PatchEmbed(nn.Module):
+    """Image [B, 1, side, side] -> map of patches [B, R, C, D]."""
+
+    def __init__(self, patch: int, width: int):
+        super().__init__()
+        self.proj = nn.Conv2d(1, width, patch, patch)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.norm(self.proj(image).permute(0, 2, 3, 1))
+
+
+class HTSAT(nn.Module):
+    """Normalised log-mel_BNF -> frame_BTD, T = `config.frames`, D = `config.out_width`."""
+
+    def __init__(self, config: HTSATConfig):
+        super().__init__()
+        self.config = config
+        self.patch_embed = PatchEmbed(config.patch, config.width)
+        self.layers = nn.ModuleList(Stage(config, n) for n in range(len(config.depths)))
+        self.norm = nn.LayerNorm(config.out_width)
+        self.apply(_init)
+
+    def forward(self, mel_BNF: Tensor, seed_B: Tensor | None = None) -> Tensor:
+        """seed_B: int64, the clip's dropped paths are drawn from it in training; none are dropped without it."""
+        depth = sum(self.config.depths)
+        keep_BL2 = None
+        if self.training and seed_B is not None and self.config.drop_path > 0:
+            rate_L = torch.linspace(0, self.config.drop_path, depth, device=mel_BNF.device)
+            draw_BL2 = uniform(seed_B, DROP_STREAM, 2 * depth).view(-1, depth, 2)
+            keep_BL2 = (draw_BL2 >= rate_L[:, None]) / (1 - rate_L[:, None])
+        x = self.patch_embed(fold(mel_BNF))
+        layer = 0
+        for stage in self.layers:
+            for block in stage.blocks:  # type: ignore[union-attr]
+                x = block(x, None if keep_BL2 is None else keep_BL2[:, layer])
+                layer += 1
+            if stage.downsample is not None:
+                x = stage.downsample(x)  # type: ignore[operator]
+        return unfold(self.norm(x))
+
+
+def _init(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

