@@ -6,7 +6,7 @@ Shape suffixes: S samples.
 from __future__ import annotations
 
 import io
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -53,7 +53,7 @@ def to_int16(waveform_S: np.ndarray, where: str) -> np.ndarray:
 
 
 def decode(
-    file: BinaryIO,
+    file: IO[bytes] | io.RawIOBase,
     size: int,
     where: str,
     start: float = 0.0,
@@ -84,7 +84,7 @@ def decode(
     return waveform[:, 0] if waveform.shape[1] == 1 else np.rint(waveform.mean(axis=1)).astype(np.int16)
 
 
-def seconds_of(file: BinaryIO, size: int, where: str) -> float:
+def seconds_of(file: IO[bytes] | io.RawIOBase, size: int, where: str) -> float:
     """Length in seconds from the header alone; the errors of `decode` that a header can show."""
     _whole(file, size, where)
     try:
@@ -95,7 +95,7 @@ def seconds_of(file: BinaryIO, size: int, where: str) -> float:
         raise ValueError(f"{where}: unreadable or truncated audio ({error}): {_FIX}") from error
 
 
-def _whole(file: BinaryIO, size: int, where: str) -> None:
+def _whole(file: IO[bytes] | io.RawIOBase, size: int, where: str) -> None:
     # libsndfile shortens a truncated WAV without a word.
     head = file.read(8)
     file.seek(0)

@@ -14,7 +14,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -169,12 +169,12 @@ class Corpus:
             known["duration"] = audio_files.seconds_of(file, size, self.where(index))
         return json.dumps({**known, "key": self.key(index)}).encode()
 
-    def _audio(self, index: int, whole: bool) -> tuple[BinaryIO, int]:
+    def _audio(self, index: int, whole: bool) -> tuple[IO[bytes] | io.RawIOBase, int]:
         shard, _, row = self._row(index)
         size = int(row["audio_size"])
         if whole or size < WINDOWED:
             return io.BytesIO(self._read(index, "audio")), size
-        return Part(self._file(shard).fileno(), int(row["audio"]), size), size  # type: ignore[return-value]
+        return Part(self._file(shard).fileno(), int(row["audio"]), size), size
 
     def waveform(self, index: int, start: float = 0.0, seconds: float | None = None) -> np.ndarray:
         """int16 [S] at 48 kHz: `seconds` from `start` on (None: to the end), no more than that decoded.

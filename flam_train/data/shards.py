@@ -8,8 +8,9 @@ Shape suffixes: S samples.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,9 +23,19 @@ from flam_train.data import audio as audio_files
 from flam_train.data.audio import AUDIO
 from flam_train.data.corpus import Corpus
 from flam_train.data.schema import END_TOLERANCE, SCHEMA_VERSION, Record
-from flam_train.data.tars import MANIFEST, ShardEntry, index_path, index_tar, replace_with, sha256_of
+from flam_train.data.tars import (
+    MANIFEST,
+    Part,
+    ShardEntry,
+    clean,
+    index_path,
+    index_tar,
+    replace_with,
+    sha256_of,
+    with_prefix,
+)
 
-__all__ = ["AUDIO", "Corpus", "ShardEntry", "index_tar", "write_manifest", "write_shard"]
+__all__ = ["AUDIO", "Corpus", "ShardEntry", "index_folder", "index_tar", "write_manifest", "write_shard"]
 
 
 def write_shard(path: Path, samples: Iterable[tuple[Record, np.ndarray]], audio: str = "flac") -> ShardEntry:
@@ -62,7 +73,7 @@ def write_shard(path: Path, samples: Iterable[tuple[Record, np.ndarray]], audio:
     replace_with(path, write)
     rows = index_tar(path)
     assert len(rows) == count
-    replace_with(index_path(path), lambda file: np.save(file, rows))
+    replace_with(index_path(path), functools.partial(_save, rows))
     return ShardEntry(path.name, count, path.stat().st_size, seconds, sha256_of(path))
 
 
@@ -74,12 +85,13 @@ def write_manifest(
     vocabulary: str | None,
     annotates: list[str],
     details: dict[str, Any] | None = None,
-    **more: Any,
+    foreign: Path | None = None,
 ) -> None:
     """Writes `manifest.json`, which makes a folder of shards a corpus: the last file to be written.
 
     vocabulary  name or file of the corpus' vocabulary; None: an open corpus, its labels are phrases
     annotates   ids of the concepts that were annotated throughout; []: those of the vocabulary
+    foreign     the folder of the tars, if others wrote them
     Raises ValueError if a key is in two shards.
     """
     folder = Path(folder)
@@ -101,7 +113,64 @@ def write_manifest(
         "annotates": list(annotates),
         "shards": [asdict(e) for e in entries],
         "details": details or {},
-        **more,
     }
+    if foreign is not None:
+        manifest["foreign"] = True
+        manifest["tars"] = "." if foreign.resolve() == folder.resolve() else str(foreign.resolve())
     text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
     replace_with(folder / MANIFEST, lambda file: file.write(text.encode()))
+
+
+def index_folder(
+    folder: Path,
+    corpus: str,
+    *,
+    vocabulary: str | None = None,
+    annotates: Sequence[str] = (),
+    out: Path | None = None,
+    check: bool = True,
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> Path:
+    """Makes the WebDataset tars of a folder a corpus that `Corpus` reads; returns the folder to open.
+
+    Captions are the JSON's `captions`, `caption` or `text`, or the lines of a .txt; events are the JSON's `events` in
+    this schema; keys come from the members' names (with the tar's name before them where two tars share one); a
+    missing duration comes from the audio's header.
+    out       where indices and manifest go; None: beside the tars
+    check     read every audio header: the sample rate must be 48 kHz. False: errors show when a sample is read, and
+              the manifest's seconds are 0
+    progress  called with (tar, tars done, tars in all)
+    Raises ValueError that names tar, row, key and fix.
+    """
+    folder, out = Path(folder), Path(out or folder)
+    tars = sorted(folder.glob("*.tar"))
+    if not tars:
+        raise ValueError(f"{folder}: holds no .tar: give the folder of a WebDataset")
+    out.mkdir(parents=True, exist_ok=True)
+    entries, indices = [], []
+    for done, tar in enumerate(tars):
+        progress(tar.name, done, len(tars))
+        rows = index_tar(tar)
+        seconds = _header_seconds(tar, rows) if check else 0.0
+        entries.append(ShardEntry(tar.name, len(rows), tar.stat().st_size, seconds, sha256_of(tar)))
+        indices.append(rows)
+    keys = np.concatenate([rows["key"] for rows in indices])
+    if len(np.unique(keys)) < len(keys):
+        indices = [with_prefix(rows, clean(tar.stem) + "_") for tar, rows in zip(tars, indices, strict=True)]
+    for tar, rows in zip(tars, indices, strict=True):
+        replace_with(index_path(out / tar.name), functools.partial(_save, rows))
+    write_manifest(out, corpus, entries, vocabulary=vocabulary, annotates=list(annotates), foreign=folder)
+    return out
+
+
+def _save(rows: np.ndarray, file: BinaryIO) -> None:
+    np.save(file, rows)
+
+
+def _header_seconds(tar: Path, rows: np.ndarray) -> float:
+    total = 0.0
+    with open(tar, "rb", buffering=0) as file:
+        for number, row in enumerate(rows):
+            part = Part(file.fileno(), int(row["audio"]), int(row["audio_size"]))
+            total += audio_files.seconds_of(part, part.size, f"{tar}: sample {number} ({row['key'].decode()!r})")
+    return total

@@ -82,7 +82,7 @@ def index_tar(path: Path) -> np.ndarray:
         meta = "txt" if "txt" in group and not _captioned(group.get("json", (0, b""))[1]) else "json"
         meta = meta if meta in group else ""
         (a, audio), (m, text) = group[kind], group.get(meta, (0, b""))
-        key = _clean(current).encode()
+        key = clean(current).encode()
         crcs = zlib.crc32(audio), zlib.crc32(text)
         rows.append((key, a, len(audio), m, len(text), *crcs, kind.encode(), meta.encode()))
         group.clear()
@@ -124,9 +124,18 @@ def _row_type(longest_key: int) -> list[tuple[str, str]]:
     return [("key", f"S{longest_key}"), *places, *crcs, ("audio_format", "S4"), ("meta_format", "S4")]
 
 
-def _clean(name: str) -> str:
+def clean(name: str) -> str:
     """A member's name without its extension as a key: `./a/b c` is `a_b_c`."""
     return "".join("_" if c in "./\\" or c.isspace() else c for c in name.removeprefix("./"))
+
+
+def with_prefix(rows: np.ndarray, prefix: str) -> np.ndarray:
+    """The same rows, with `prefix` before every key."""
+    keys = [prefix.encode() + key for key in rows["key"].tolist()]
+    longer = np.empty(len(rows), dtype=_row_type(max((len(key) for key in keys), default=1)))
+    for name in rows.dtype.names or ():
+        longer[name] = keys if name == "key" else rows[name]
+    return longer
 
 
 def _captioned(text: bytes) -> bool:
