@@ -176,13 +176,16 @@ class Corpus:
             return io.BytesIO(self._read(index, "audio")), size
         return Part(self._file(shard).fileno(), int(row["audio"]), size), size
 
-    def waveform(self, index: int, start: float = 0.0, seconds: float | None = None) -> np.ndarray:
+    def waveform(
+        self, index: int, start: float = 0.0, seconds: float | None = None, record: Record | None = None
+    ) -> np.ndarray:
         """int16 [S] at 48 kHz: `seconds` from `start` on (None: to the end), no more than that decoded.
 
+        `record` is the sample's, if it has been read already.
         A window that passes the end is cut to it. Raises ValueError that names shard, row, key and fix: unreadable,
         truncated or damaged audio, another sample rate, NaN, another length than the record's.
         """
-        duration = None if self.foreign else self.record(index).duration
+        duration = None if self.foreign else (record or self.record(index)).duration
         file, size = self._audio(index, whole=start == 0 and seconds is None)
         return audio_files.decode(file, size, self.where(index), start, seconds, duration)
 
