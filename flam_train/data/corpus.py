@@ -24,8 +24,8 @@ from flam_train.data.schema import SCHEMA_VERSION, Record
 from flam_train.data.tars import MANIFEST, Part, ShardEntry, index_path, sha256_of
 from flam_train.vocabulary import Vocabulary
 
-OPEN_SHARDS = 64
-"""Tars and indices held open at a time: a corpus may have more shards than a process may have files."""
+OPEN_SHARDS = 16
+"""Tars, and as many indices, held open at a time: a corpus may have more shards than a process may have files."""
 
 WINDOWED = 1 << 24
 """Bytes. Of a larger file only the parts in use are read; a smaller one is read whole and its CRC checked."""

@@ -52,23 +52,22 @@ def write_shard(path: Path, samples: Iterable[tuple[Record, np.ndarray]], audio:
 
     def write(file: BinaryIO) -> None:
         nonlocal count, seconds
-        tar = webdataset.TarWriter(file, user="flam", group="flam", encoder=False, mtime=0)
-        for row, (record, waveform_S) in enumerate(samples):
-            where = f"{path}: sample {row} ({record.key!r})"
-            record.check(where)
-            data = audio_files.encode(waveform_S, audio, where)
-            length = len(waveform_S) / SAMPLE_RATE
-            if abs(length - record.duration) > END_TOLERANCE:
-                raise ValueError(
-                    f"{where}: the waveform lasts {length} s and the record says {record.duration} s: "
-                    "set duration to samples / 48000"
-                )
-            if record.key in keys:
-                raise ValueError(f"{where}: this key is in the shard already: keys must be unique")
-            keys.add(record.key)
-            tar.write({"__key__": record.key, audio: data, "json": record.to_json().encode()})
-            count, seconds = count + 1, seconds + length
-        tar.close()
+        with webdataset.TarWriter(file, user="flam", group="flam", encoder=False, mtime=0) as tar:
+            for row, (record, waveform_S) in enumerate(samples):
+                where = f"{path}: sample {row} ({record.key!r})"
+                record.check(where)
+                data = audio_files.encode(waveform_S, audio, where)
+                length = len(waveform_S) / SAMPLE_RATE
+                if abs(length - record.duration) > END_TOLERANCE:
+                    raise ValueError(
+                        f"{where}: the waveform lasts {length} s and the record says {record.duration} s: "
+                        "set duration to samples / 48000"
+                    )
+                if record.key in keys:
+                    raise ValueError(f"{where}: this key is in the shard already: keys must be unique")
+                keys.add(record.key)
+                tar.write({"__key__": record.key, audio: data, "json": record.to_json().encode()})
+                count, seconds = count + 1, seconds + length
 
     replace_with(path, write)
     rows = index_tar(path)
