@@ -1,0 +1,108 @@
+"""Mixtures from banks, as shards: with timed events, captions, and the spec each one was made from.
+
+    python data_prep/simulate.py --bank BANK/train --recipe paper OUT --count 10000 --seed 0
+
+Mixture n depends on the recipe, the bank, the seed and n only: the shards are the same bytes for any number of
+processes. An interrupted run goes on when it is started again. Online mixing with the same seed makes the
+same mixtures.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from flam_train.data.audio import AUDIO
+from flam_train.data.corpus_writer import CorpusPlan, cores, write_corpus
+from flam_train.data.mixing import Bank, MixRecipe, draw, record, render_one
+from flam_train.data.schema import Record
+from flam_train.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Mixture n of a seed. Picklable: a bank is its numbers; its audio is read from the shards as needed."""
+
+    bank: Bank
+    recipe: MixRecipe
+    seed: int
+    phrasings: str
+    split: str
+
+    def __call__(self, n: int) -> tuple[Record, np.ndarray]:
+        spec = draw(self.recipe, self.bank, self.seed, n, self.phrasings)
+        return record(spec, self.recipe, self.split), render_one(spec, self.bank, self.recipe)
+
+
+def vocabulary_of(bank: Bank) -> tuple[str | None, dict[str, str]]:
+    """The name of the mixtures' vocabulary and the files it needs beside the shards: the banks' own, or, if several
+    are joined or a bank brings one along, a vocabulary.yaml with all classes."""
+    if not bank.vocabulary.classes:
+        return None, {}
+    names = {c.manifest["vocabulary"] for c in bank.event_corpora}
+    if len(names) == 1 and not (name := names.pop()).endswith(".yaml"):
+        return name, {}
+    text = yaml.safe_dump(as_plain(bank.vocabulary), sort_keys=False, allow_unicode=True)
+    return "vocabulary.yaml", {"vocabulary.yaml": text}
+
+
+def as_plain(vocabulary: Vocabulary) -> dict[str, Any]:
+    """What `Vocabulary.load` reads."""
+    classes = {
+        label: {"concept": c.id, "phrasings": list(c.phrasings), "held_out": list(c.held_out)}
+        for label, c in vocabulary.classes.items()
+    }
+    return {"corpus": vocabulary.corpus, "classes": classes}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder for the shards")
+    parser.add_argument(
+        "--bank", type=Path, action="append", required=True, help="folder of bank shards; may be repeated"
+    )
+    parser.add_argument("--recipe", required=True, help="a name in conf/mixing, or a .yaml file")
+    parser.add_argument("--count", type=int, required=True, help="number of mixtures")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=cores())
+    parser.add_argument("--phrasings", choices=("trained", "held_out"), default="trained", help="words of the captions")
+    parser.add_argument("--audio", choices=AUDIO, default="flac")
+    parser.add_argument("--per-shard", type=int, help="mixtures a shard (default: an eighth of all, at most 500)")
+    parser.add_argument("--split", default="", help="written into every record")
+    parser.add_argument("--corpus", help="the corpus' name (default: OUT's)")
+    args = parser.parse_args()
+    if args.count < 1 or args.seed < 0 or args.processes < 1 or (args.per_shard or 1) < 1:
+        parser.error("--count, --processes and --per-shard must be at least 1, --seed at least 0")
+    try:
+        recipe, bank = MixRecipe.load(args.recipe), Bank(args.bank)
+        draw(recipe, bank, args.seed, 0, args.phrasings)  # a bank that does not fit is told before anything is written
+        details = {
+            "maker": "data_prep/simulate.py",
+            "recipe": recipe.to_dict(),
+            "seed": args.seed,
+            "phrasings": args.phrasings,
+        }
+        details |= {"split": args.split, "banks": bank.provenance()}
+        vocabulary, files = vocabulary_of(bank)
+        plan = CorpusPlan(
+            corpus=args.corpus or args.out.name,
+            samples=args.count,
+            per_shard=args.per_shard or min(500, -(-args.count // 8)),
+            audio=args.audio,
+            vocabulary=vocabulary,
+            annotates=bank.annotates,
+            details=details,
+            files=files,
+        )
+        write_corpus(args.out, plan, Maker(bank, recipe, args.seed, args.phrasings, args.split), args.processes)
+    except ValueError as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""A whole corpus written shard by shard, in several processes: what the scripts of data_prep/ share.
+
+Shard k holds the samples [k * per_shard, (k + 1) * per_shard), each made from its number alone, so the bytes are
+the same for any number of processes, and an interrupted run goes on with the shards that are missing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rich.progress
+import torch
+
+import flam_train
+from flam_train.data.schema import Record
+from flam_train.data.shards import write_manifest, write_shard
+from flam_train.data.tars import ShardEntry, index_path, replace_with, sha256_of
+
+PLAN = "plan.json"
+
+Make = Callable[[int], tuple[Record, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class CorpusPlan:
+    """What is to be written.
+
+    corpus      the corpus' name
+    samples     how many samples
+    per_shard   samples a shard
+    audio       "flac" or "wav"
+    vocabulary  name of a vocabulary of conf/, of a .yaml in the corpus' own folder, or None
+    annotates   ids of the concepts whose absence means absence
+    details     plain data for the manifest that decides what the samples are: a folder that holds shards of other
+                details is not continued
+    files       small text files that belong beside the shards: {name: text}
+    """
+
+    corpus: str
+    samples: int
+    per_shard: int
+    audio: str
+    vocabulary: str | None
+    annotates: list[str]
+    details: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
+
+    def shard(self, k: int) -> range:
+        return range(k * self.per_shard, min(self.samples, (k + 1) * self.per_shard))
+
+    @property
+    def shards(self) -> int:
+        return -(-self.samples // self.per_shard)
+
+    def to_json(self) -> str:
+        return json.dumps({"version": flam_train.__version__} | self.__dict__, indent=1, sort_keys=True)
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def write_corpus(folder: Path, plan: CorpusPlan, make: Make, processes: int, show: bool = True) -> list[ShardEntry]:
+    """Writes the shards of `plan`, then the manifest. `make(n)` gives sample n: its record and int16 [S] at 48 kHz;
+    it must be picklable and depend on nothing but n.
+
+    Finished shards of the same plan are kept. Raises ValueError if the folder holds another plan's shards.
+    """
+    if plan.samples < 1:
+        raise ValueError(f"{folder}: nothing to write: the number of samples is {plan.samples}")
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, plan)
+    done = {k: entry for k in range(plan.shards) if (entry := _finished(folder, plan, k)) is not None}
+    columns = [
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("samples"),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("left"),
+        rich.progress.TimeRemainingColumn(),
+    ]
+    with rich.progress.Progress(*columns, disable=not show) as progress:
+        kept = sum(entry.samples for entry in done.values())
+        task = progress.add_task(str(folder), total=plan.samples, completed=kept)
+        missing = [k for k in range(plan.shards) if k not in done]
+        show_done = lambda n: progress.update(task, completed=kept + n)  # noqa: E731
+        done |= dict(_write_all(folder, plan, make, missing, processes, show_done))
+        progress.update(task, completed=plan.samples)
+    for name, text in plan.files.items():
+        replace_with(folder / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+    entries = [done[k] for k in range(plan.shards)]
+    write_manifest(
+        folder, plan.corpus, entries, vocabulary=plan.vocabulary, annotates=plan.annotates, details=plan.details
+    )
+    return entries
+
+
+def _claim(folder: Path, plan: CorpusPlan) -> None:
+    """Marks the folder as this plan's, or refuses one that is another's."""
+    path = folder / PLAN
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != plan.to_json():
+            raise ValueError(
+                f"{folder} holds shards made in another way ({path} differs from what was asked for): "
+                "write to another folder, or delete this one first"
+            )
+    elif any(folder.glob("*.tar")):
+        raise ValueError(f"{folder} holds shards of another origin: write to another folder")
+    else:
+        replace_with(path, lambda file: file.write(plan.to_json().encode()))
+
+
+def _path(folder: Path, k: int) -> Path:
+    return folder / f"shard-{k:06d}.tar"
+
+
+def _finished(folder: Path, plan: CorpusPlan, k: int) -> ShardEntry | None:
+    """The entry of a shard that was written before, if it is whole (tar and index take their names only then)."""
+    path = _path(folder, k)
+    if not (path.is_file() and index_path(path).is_file()):
+        return None
+    rows = np.load(index_path(path))
+    if len(rows) != len(plan.shard(k)):
+        return None
+    seconds = 0.0
+    with open(path, "rb") as file:
+        for row in rows:
+            file.seek(row["meta"])
+            seconds += json.loads(file.read(row["meta_size"]))["duration"]
+    return ShardEntry(path.name, len(rows), path.stat().st_size, seconds, sha256_of(path))
+
+
+def _write_shard(folder: Path, plan: CorpusPlan, make: Make, k: int, tick: Callable[[], None]) -> ShardEntry:
+    def samples() -> Iterator[tuple[Record, np.ndarray]]:
+        for n in plan.shard(k):
+            yield make(n)
+            tick()
+
+    return write_shard(_path(folder, k), samples(), plan.audio)
+
+
+# What a worker process was started with: the job (with a bank's numbers in it) is sent once, not with every shard.
+_job: tuple[Path, CorpusPlan, Make, Any] | None = None
+
+
+def _start_worker(folder: Path, plan: CorpusPlan, make: Make, counter: Any) -> None:
+    global _job
+    torch.set_num_threads(1)
+    _job = folder, plan, make, counter
+
+
+def _work(k: int) -> ShardEntry:
+    assert _job is not None
+    folder, plan, make, counter = _job
+
+    def tick() -> None:
+        with counter.get_lock():
+            counter.value += 1
+
+    return _write_shard(folder, plan, make, k, tick)
+
+
+def _write_all(
+    folder: Path, plan: CorpusPlan, make: Make, missing: list[int], processes: int, show: Callable[[int], None]
+) -> Iterator[tuple[int, ShardEntry]]:
+    """Writes the missing shards; `show(samples so far)` is called as they come."""
+    processes = min(processes, len(missing))
+    if processes <= 1:
+        samples = itertools.count(1)
+        for k in missing:
+            yield k, _write_shard(folder, plan, make, k, lambda: show(next(samples)))
+        return
+    # Not forked: a process that has used torch's threads may deadlock in its children.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flam_train.data.corpus_writer"])
+    counter = context.Value("q", 0)
+    with ProcessPoolExecutor(processes, context, _start_worker, (folder, plan, make, counter)) as pool:
+        futures = {pool.submit(_work, k): k for k in missing}
+        try:
+            waiting = set(futures)
+            while waiting:
+                finished, waiting = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                show(counter.value)
+                for future in finished:
+                    yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,163 @@
+"""Mixtures from a bank: the same seeded specs and the same `render` for shards and for training.
+
+`draw` (data/draw.py) says what is in a mixture; here it becomes audio: on the CPU when data_prep/simulate.py writes
+shards, on the batch's device when a `MixtureSource` feeds the training.
+
+Shape suffixes: B clips, R rows that are mixed, S samples, P pieces, N samples of a bank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flam_train.batch import Pieces
+from flam_train.data.bank import Bank
+from flam_train.data.dataset import Clip
+from flam_train.data.draw import MixSpec, Piece, draw
+from flam_train.data.order import Place
+from flam_train.data.recipe import MixRecipe
+from flam_train.data.schema import Record
+from flam_train.vocabulary import Vocabulary
+
+__all__ = [
+    "Bank",
+    "MixRecipe",
+    "MixSpec",
+    "MixtureSource",
+    "Piece",
+    "Pieces",
+    "draw",
+    "pieces",
+    "record",
+    "render",
+    "render_one",
+]
+
+FULL_SCALE = 32_767.0
+
+
+def pieces(specs: Sequence[tuple[int, MixSpec]], bank: Bank, fade: int) -> Pieces:
+    """The pieces of some rows of a batch: [(row, spec)]; addresses are those of `bank.load()`; `fade` in samples."""
+    flat = [
+        (row, int(bank.address[p.item]) + p.start, p.length, p.onset, p.gain)
+        for row, spec in specs
+        for p in spec.pieces
+    ]
+    return _to_pieces(flat, fade)
+
+
+def _to_pieces(flat: Sequence[tuple[int, int, int, int, float]], fade: int) -> Pieces:
+    clip, start, length, onset = (torch.tensor([p[k] for p in flat], dtype=torch.int64) for k in range(4))
+    return Pieces(clip, start, length, onset, torch.tensor([p[4] for p in flat], dtype=torch.float32), fade)
+
+
+@torch.no_grad()
+def render(pieces: Pieces, bank_N: Tensor, waveform_BS: Tensor) -> Tensor:
+    """Adds the pieces to the rows they name: int16 [B, S], on the device of `bank_N` (int16 [N]) and `waveform_BS`.
+
+    Each piece is multiplied by its gain and by linear fades of `pieces.fade` samples at both ends (half of it, if
+    it is shorter than both fades); sums are float32, in the order of the pieces. A row whose peak passes full
+    scale is scaled down to it. Rows that no piece names come back as they were.
+    """
+    # Numbers, not tensors: every slice below needs them on the host, and reading them back would wait for the device.
+    clip, start, length, onset, gain = (
+        x.tolist() for x in (pieces.clip_P, pieces.start_P, pieces.length_P, pieces.onset_P, pieces.gain_P)
+    )
+    if not clip:
+        return waveform_BS
+    rows = sorted(set(clip))
+    place = {row: r for r, row in enumerate(rows)}
+    mixed_RS = waveform_BS[rows].to(torch.float32)
+    ramps: dict[int, Tensor] = {}
+    for c, s, n, t, g in zip(clip, start, length, onset, gain, strict=True):
+        piece = bank_N[s : s + n].to(torch.float32)
+        fade = min(pieces.fade, n // 2)
+        if fade:
+            if fade not in ramps:
+                ramps[fade] = (torch.arange(fade, device=bank_N.device, dtype=torch.float32) + 0.5) / fade
+            piece[:fade].mul_(ramps[fade])
+            piece[n - fade :].mul_(ramps[fade].flip(0))
+        mixed_RS[place[c], t : t + n].add_(piece, alpha=g)
+    peak_R1 = mixed_RS.abs().amax(dim=1, keepdim=True)
+    mixed_RS *= FULL_SCALE / peak_R1.clamp(min=FULL_SCALE)
+    out_BS = waveform_BS.clone()
+    out_BS[rows] = mixed_RS.round_().clamp_(-FULL_SCALE, FULL_SCALE).to(torch.int16)
+    return out_BS
+
+
+def render_one(spec: MixSpec, bank: Bank, recipe: MixRecipe) -> np.ndarray:
+    """One mixture, int16 [S], reading only its own items from the bank's shards (a bank may be larger than memory)."""
+    items = list(dict.fromkeys(p.item for p in spec.pieces))
+    waveforms = [bank.waveform(item) for item in items]
+    address = dict(zip(items, np.cumsum([0, *map(len, waveforms)]).tolist(), strict=False))
+    flat = [(0, address[p.item] + p.start, p.length, p.onset, p.gain) for p in spec.pieces]
+    silence_BS = torch.zeros((1, recipe.clip_samples), dtype=torch.int16)
+    bank_N = torch.from_numpy(np.concatenate(waveforms))
+    return render(_to_pieces(flat, recipe.fade_samples), bank_N, silence_BS)[0].numpy()
+
+
+def record(spec: MixSpec, recipe: MixRecipe, split: str = "") -> Record:
+    """The description of a mixture as a sample of a shard; its whole spec stands in the details."""
+    return Record(
+        key=f"mix-{spec.seed}-{spec.number:08d}",
+        duration=recipe.clip_seconds,
+        captions=spec.captions,
+        events=spec.events,
+        source="simulated: " + ", ".join(dict.fromkeys(p.key for p in spec.pieces)),
+        split=split,
+        details={"spec": spec.to_dict()},
+    )
+
+
+class MixtureSource:
+    """Mixtures made while training: a `data.dataset.Source` whose clips are pieces still to be rendered.
+
+    size   nominal number of mixtures a pass. Mixture numbers never repeat: the source's cursor is the number.
+    seed   of the stream of mixtures: number n is the mixture n that simulate.py writes with this seed
+    """
+
+    def __init__(
+        self, name: str, bank: Bank, recipe: MixRecipe, size: int, seed: int, phrasings: str = "trained"
+    ) -> None:
+        if size < 1 or seed < 0:
+            raise ValueError(
+                f"online mixtures {name!r}: size must be at least 1 and seed at least 0, got {size} and {seed}"
+            )
+        self.name = name
+        self.bank = bank
+        self.recipe = recipe
+        self.seed = seed
+        self.phrasings = phrasings
+        self.shard_sizes = np.array([size], dtype=np.int64)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return self.bank.vocabulary
+
+    @property
+    def annotates(self) -> list[str]:
+        return self.bank.annotates
+
+    def spec(self, number: int) -> MixSpec:
+        return draw(self.recipe, self.bank, self.seed, number, self.phrasings)
+
+    def clip(self, place: Place, seed: int) -> Clip:
+        """The clip at a place: zeros, its labels and captions, and `pieces` [(start, length, onset, gain)] in the
+        samples of `bank.load()`."""
+        spec = self.spec(place.cursor)
+        return Clip(
+            key=f"{self.name}-{spec.number:08d}",
+            waveform_S=np.zeros(self.recipe.clip_samples, dtype=np.int16),
+            duration=self.recipe.clip_seconds,
+            captions=spec.captions,
+            events=spec.events,
+            corpus=place.corpus,
+            seed=seed,
+            error=None,
+            pieces=[(int(self.bank.address[p.item]) + p.start, p.length, p.onset, p.gain) for p in spec.pieces],
+            fade=self.recipe.fade_samples,
+        )
