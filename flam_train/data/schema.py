@@ -51,9 +51,13 @@ class Record:
     def check(self, where: str) -> Record:
         """Itself, or a ValueError that says `where` (file and row), what is wrong and what to do."""
         if not self.key or any(c in self.key for c in "./\\ \t\n\r"):
-            raise ValueError(f"{where}: key {self.key!r} is empty or has a dot, slash or white space: replace them by '_'")
+            raise ValueError(
+                f"{where}: key {self.key!r} is empty or has a dot, slash or white space: replace them by '_'"
+            )
         if not (math.isfinite(self.duration) and self.duration > 0):
-            raise ValueError(f"{where}: duration {self.duration!r} is not a positive number of seconds: drop the sample")
+            raise ValueError(
+                f"{where}: duration {self.duration!r} is not a positive number of seconds: drop the sample"
+            )
         for n, caption in enumerate(self.captions):
             if not isinstance(caption, str) or not caption.strip():
                 raise ValueError(f"{where}: caption {n} is empty: remove it or write one")
@@ -87,12 +91,14 @@ class Record:
             raise ValueError(f"{where}: the JSON is not an object: write the shard again")
         version = raw.get("schema", SCHEMA_VERSION)
         if version != SCHEMA_VERSION:
-            raise ValueError(f"{where}: schema {version!r} is unknown here (this version reads {SCHEMA_VERSION}): update flam_train")
+            raise ValueError(
+                f"{where}: schema {version!r} is unknown here (this version reads {SCHEMA_VERSION}): update flam_train"
+            )
         try:
             events = tuple(Event(float(e["onset"]), float(e["offset"]), e["label"]) for e in raw.get("events", ()))
             captions = raw.get("captions") or raw.get("caption") or raw.get("text") or ()
             captions = (captions,) if isinstance(captions, str) else tuple(captions)
-            return cls(
+            record = cls(
                 key=str(raw["key"]),
                 duration=float(raw["duration"]),
                 captions=captions,
@@ -101,6 +107,7 @@ class Record:
                 licence=str(raw.get("licence", "")),
                 split=str(raw.get("split", "")),
                 details=raw.get("details", {}),
-            ).check(where)
-        except (KeyError, TypeError) as error:
+            )
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{where}: the JSON lacks or misuses {error}: write the shard again") from error
+        return record.check(where)
