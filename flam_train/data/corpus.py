@@ -7,6 +7,7 @@ Shape suffixes: S samples.
 
 from __future__ import annotations
 
+import difflib
 import io
 import json
 import os
@@ -60,6 +61,13 @@ class Corpus:
         else:
             local = self.folder / vocabulary
             self.vocabulary = Vocabulary.load(local if local.is_file() else vocabulary)
+            known = [concept.id for concept in self.vocabulary.classes.values()]
+            for concept_id in set(self.annotates) - set(known):
+                near = difflib.get_close_matches(concept_id, known, 3, 0.0)
+                raise ValueError(
+                    f"{self.folder / MANIFEST}: annotates {concept_id!r}, no concept of vocabulary {vocabulary!r} "
+                    f"(near: {', '.join(near)}): name concepts, not classes, and write the manifest again"
+                )
         self._reset()
         for entry in entries:
             self._check_shard(ShardEntry(**entry), verify)

@@ -277,6 +277,15 @@ def test_an_empty_shard(tmp_path):
     assert len(index_tar(tmp_path / "shard-000000.tar")) == 0
 
 
+def test_vocabulary_beside_the_shards_and_what_is_annotated(tmp_path):
+    (tmp_path / "v.yaml").write_text("classes: {dog_bark: {concept: dog, phrasings: [a dog]}, rain: rain}")
+    opened = corpus(tmp_path, vocabulary="v.yaml", annotates=["dog"])
+    assert opened.annotates == ["dog"]
+    assert opened.vocabulary.concept("dog_bark").id == "dog"
+    with pytest.raises(ValueError, match=r"annotates 'dog_bark', no concept of vocabulary 'v.yaml' \(near: dog"):
+        corpus(tmp_path, vocabulary="v.yaml", annotates=["dog_bark"])
+
+
 def test_record_and_tar_must_agree_on_the_key(tmp_path):
     record, waveform = sample("a")
     tar = tar_of(tmp_path / "s.tar", {"b.wav": audio_bytes(waveform), "b.json": record.to_json().encode()})
