@@ -9,7 +9,7 @@ Shape suffixes: H hops of a level curve.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -76,22 +76,27 @@ def draw(recipe: MixRecipe, bank: Bank, seed: int, number: int, phrasings: str =
     Raises ValueError if the bank has no event or no background of the clip's length.
     """
     rng = np.random.default_rng([seed, number])
-    background, background_level = _background(recipe, bank, rng)
-    pieces = [background]
+    background = _background(recipe, bank, rng)
+    count = int(rng.integers(recipe.events[0], recipe.events[1] + 1))
+    takes = [_take(recipe, bank, rng, background.level_db) for _ in range(count)]
+    # All is lowered together where something would be too loud, so the levels above the background stay as drawn.
+    lower_db = max(0.0, *(t.gain_db + float(bank.peak_db[t.item]) - recipe.peak_db for t in (background, *takes)))
+
+    pieces = [_piece(background, bank, -1, lower_db, (background.first, background.last))]
     kinds: list[str] = []
     mentions: list[Mention] = []
     segments: dict[str, list[tuple[float, float]]] = {}
     taken: list[tuple[int, int]] = []
-    for _ in range(rng.integers(recipe.events[0], recipe.events[1] + 1)):
-        placed, kind, sounding = _event(recipe, bank, rng, background_level, len(kinds), taken)
+    for take in takes:
+        placed, sounding = _place(recipe, bank, rng, take, lower_db, len(kinds), taken)
         if not placed:
             continue
         pieces += placed
-        kinds.append(kind)
+        kinds.append(take.kind)
         taken += [(p.onset, p.onset + p.length) for p in placed]
         label = placed[0].label
         segments.setdefault(label, []).extend(sounding)
-        mentions.append(Mention(sounding[0][0], max(b for _, b in sounding), label, placed[0].snr_db))
+        mentions.append(Mention(sounding[0][0], max(b for _, b in sounding), label, take.snr_db))
     events = [Event(a, b, label) for label, spans in segments.items() for a, b in _merge(spans, recipe)]
     events.sort(key=lambda e: (e.onset, e.offset, e.label))
     words = np.random.default_rng([seed, number, 1])
@@ -99,8 +104,22 @@ def draw(recipe: MixRecipe, bank: Bank, seed: int, number: int, phrasings: str =
     return MixSpec(seed, number, tuple(pieces), tuple(events), tuple(captions), tuple(kinds))
 
 
-def _background(recipe: MixRecipe, bank: Bank, rng: np.random.Generator) -> tuple[Piece, float]:
-    """The background's piece, and its level after the gain in dBFS."""
+@dataclass(frozen=True)
+class _Take:
+    """What is taken of an item before it has a place: its hops [first, last), its gain and the level that gives."""
+
+    item: int
+    first: int
+    last: int
+    level_db: float
+    gain_db: float
+    snr_db: float = 0.0
+    kind: str = "once"
+    parts: int = 1
+    copies: int = 1
+
+
+def _background(recipe: MixRecipe, bank: Bank, rng: np.random.Generator) -> _Take:
     if not len(bank.events):
         raise ValueError("the bank has no events: add the folder of a bank that has some")
     fitting = bank.backgrounds[bank.samples[bank.backgrounds] >= recipe.clip_samples]
@@ -110,72 +129,73 @@ def _background(recipe: MixRecipe, bank: Bank, rng: np.random.Generator) -> tupl
             "for instance one made with data_prep/synthetic.py OUT --only-backgrounds"
         )
     item = int(rng.choice(fitting))
-    start = HOP * int(rng.integers(0, (bank.samples[item] - recipe.clip_samples) // HOP + 1))
-    hops = bank.level(item)[start // HOP : (start + recipe.clip_samples) // HOP]
-    level = max(level_of(hops), FLOOR_DB + 30.0)
-    gain_db = 0.0 if recipe.background_db is None else rng.uniform(*recipe.background_db) - level
-    gain_db = min(gain_db, recipe.peak_db - float(bank.peak_db[item]))
-    gain = 10.0 ** (gain_db / 20)
-    return Piece(-1, item, bank.key[item], "", start, recipe.clip_samples, 0, gain, 0.0), level + gain_db
+    first = int(rng.integers(0, (bank.samples[item] - recipe.clip_samples) // HOP + 1))
+    last = first + recipe.clip_samples // HOP
+    # A background may be next to silent: it is not brought up from below the noise of 16 bit.
+    level = max(level_of(bank.level(item)[first:last]), FLOOR_DB + 30.0)
+    gain_db = 0.0 if recipe.background_db is None else float(rng.uniform(*recipe.background_db)) - level
+    return _Take(item, first, last, level + gain_db, gain_db)
 
 
-def _event(
+def _take(recipe: MixRecipe, bank: Bank, rng: np.random.Generator, background_db: float) -> _Take:
+    """One event: which recording, how much of it, how loud, and whether it is split or repeated."""
+    labels = list(bank.by_label)
+    pool = bank.by_label[labels[rng.integers(len(labels))]] if recipe.choose == "class" else bank.events
+    item = int(rng.choice(pool))
+    share = rng.random()
+    parts, copies, kind = 1, 1, "once"
+    if share < recipe.split_share:
+        parts, kind = int(rng.integers(recipe.split_parts[0], recipe.split_parts[1] + 1)), "split"
+    elif share < recipe.split_share + recipe.repeat_share:
+        copies, kind = int(rng.integers(recipe.repeat_times[0], recipe.repeat_times[1] + 1)), "repeat"
+    snr_db = float(rng.uniform(*recipe.snr_db))
+    level = bank.level(item).astype(np.float64)
+    first, last = _crop(recipe, level, int(bank.first_hop[item]), int(bank.last_hop[item]), copies, rng)
+    level_db = background_db + snr_db
+    return _Take(item, first, last, level_db, level_db - level_of(level[first:last]), snr_db, kind, parts, copies)
+
+
+def _piece(take: _Take, bank: Bank, event: int, lower_db: float, hops: tuple[int, int]) -> Piece:
+    start, end = hops[0] * HOP, min(hops[1] * HOP, int(bank.samples[take.item]))
+    key, label = bank.key[take.item], bank.label[take.item]
+    gain = 10.0 ** ((take.gain_db - lower_db) / 20)
+    return Piece(event, take.item, key, label, start, end - start, 0, gain, take.snr_db)
+
+
+def _place(
     recipe: MixRecipe,
     bank: Bank,
     rng: np.random.Generator,
-    background_level: float,
-    number: int,
+    take: _Take,
+    lower_db: float,
+    event: int,
     taken: list[tuple[int, int]],
-) -> tuple[list[Piece], str, list[tuple[float, float]]]:
-    """One event: its pieces (none if it found no place or cannot be heard), its kind, and where it sounds, seconds."""
-    labels = list(bank.by_label)
-    item = int(
-        rng.choice(bank.by_label[labels[rng.integers(len(labels))]] if recipe.choose == "class" else bank.events)
-    )
-    kind_draw = rng.random()
-    kind = (
-        "split"
-        if kind_draw < recipe.split_share
-        else "repeat"
-        if kind_draw < recipe.split_share + recipe.repeat_share
-        else "once"
-    )
-    low, high = {"split": recipe.split_parts, "repeat": recipe.repeat_times}.get(kind, (1, 1))
-    count = int(rng.integers(low, high + 1))
-    snr_db = rng.uniform(*recipe.snr_db)
-
-    level = bank.level(item).astype(np.float64)
-    copies = count if kind == "repeat" else 1
-    first, last = _crop(recipe, level, int(bank.first_hop[item]), int(bank.last_hop[item]), copies, rng)
-    gain_db = background_level + snr_db - level_of(level[first:last])
-    capped = min(gain_db, recipe.peak_db - float(bank.peak_db[item]))
-    snr_db, gain_db = snr_db + capped - gain_db, capped
+) -> tuple[list[Piece], list[tuple[float, float]]]:
+    """The pieces of an event and where it sounds, in seconds; nothing if it finds no place or cannot be heard."""
+    level = bank.level(take.item) + (take.gain_db - lower_db)
     threshold = recipe.inactive_db
     if recipe.inactive_below_peak_db is not None:
-        threshold = max(threshold, level.max() + gain_db - recipe.inactive_below_peak_db)
-    active = level + gain_db > threshold
-    # The event is cut to where it sounds.
-    sounding = first + np.flatnonzero(active[first:last])
+        threshold = max(threshold, float(level.max()) - recipe.inactive_below_peak_db)
+    active = level > threshold
+    sounding = take.first + np.flatnonzero(active[take.first : take.last])
     if not len(sounding):
-        return [], kind, []
-    first, last = int(sounding[0]), int(sounding[-1]) + 1
-
-    cuts = _cuts(first, last, count if kind == "split" else 1, rng)
-    spans = [(int(a), int(b)) for a, b in pairwise(cuts)] * copies
-    lengths = [min(b * HOP, int(bank.samples[item])) - a * HOP for a, b in spans]
-    onsets = _place(recipe, lengths, taken, rng)
+        return [], []
+    # An event is cut to where it sounds.
+    cuts = _cuts(int(sounding[0]), int(sounding[-1]) + 1, take.parts, rng)
+    spans = list(pairwise(cuts)) * take.copies
+    found = [_piece(take, bank, event, lower_db, span) for span in spans]
+    onsets = _onsets(recipe, [piece.length for piece in found], taken, rng)
     if onsets is None:
-        return [], kind, []
-    pieces, heard = [], []
-    for (a, b), length, onset in zip(spans, lengths, onsets, strict=True):
-        gain = 10.0 ** (gain_db / 20)
-        pieces.append(Piece(number, item, bank.key[item], bank.label[item], a * HOP, length, onset, gain, snr_db))
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], active[a:b], [False]])))
-        begin = onset / SAMPLE_RATE
-        for u, v in zip(edges[::2], edges[1::2], strict=True):
-            heard.append((begin + float(u) * LEVEL_HOP, begin + min(float(v) * LEVEL_HOP, length / SAMPLE_RATE)))
+        return [], []
+    pieces = [replace(piece, onset=onset) for piece, onset in zip(found, onsets, strict=True)]
+    heard = []
+    for (a, b), piece in zip(spans, pieces, strict=True):
+        edges = HOP * np.flatnonzero(np.diff(np.concatenate([[False], active[a:b], [False]])))
+        for u, v in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            begin, end = piece.onset + u, piece.onset + min(v, piece.length)
+            heard.append((begin / SAMPLE_RATE, end / SAMPLE_RATE))
     heard = _merge(heard, recipe)
-    return (pieces, kind, heard) if heard else ([], kind, [])
+    return (pieces, heard) if heard else ([], [])
 
 
 def _crop(recipe: MixRecipe, level_H, first: int, last: int, copies: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -201,7 +221,7 @@ def _cuts(first: int, last: int, parts: int, rng: np.random.Generator) -> list[i
     return [first, *(first + inner).tolist(), last]
 
 
-def _place(
+def _onsets(
     recipe: MixRecipe, lengths: list[int], taken: list[tuple[int, int]], rng: np.random.Generator
 ) -> list[int] | None:
     """Onsets, in order and without overlap among themselves, that keep to `at_once`; None if none was found."""

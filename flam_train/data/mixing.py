@@ -117,11 +117,19 @@ class MixtureSource:
     """Mixtures made while training: a `data.dataset.Source` whose clips are pieces still to be rendered.
 
     size   nominal number of mixtures a pass. Mixture numbers never repeat: the source's cursor is the number.
+    base   where this bank's audio begins in the memory that the pieces are taken from, if several banks share it
     seed   of the stream of mixtures: number n is the mixture n that simulate.py writes with this seed
     """
 
     def __init__(
-        self, name: str, bank: Bank, recipe: MixRecipe, size: int, seed: int, phrasings: str = "trained"
+        self,
+        name: str,
+        bank: Bank,
+        recipe: MixRecipe,
+        size: int,
+        seed: int,
+        phrasings: str = "trained",
+        base: int = 0,
     ) -> None:
         if size < 1 or seed < 0:
             raise ValueError(
@@ -132,6 +140,7 @@ class MixtureSource:
         self.recipe = recipe
         self.seed = seed
         self.phrasings = phrasings
+        self.base = base
         self.shard_sizes = np.array([size], dtype=np.int64)
 
     @property
@@ -147,7 +156,7 @@ class MixtureSource:
 
     def clip(self, place: Place, seed: int) -> Clip:
         """The clip at a place: zeros, its labels and captions, and `pieces` [(start, length, onset, gain)] in the
-        samples of `bank.load()`."""
+        samples of `bank.load()`, moved by `base`."""
         spec = self.spec(place.cursor)
         return Clip(
             key=f"{self.name}-{spec.number:08d}",
@@ -158,6 +167,9 @@ class MixtureSource:
             corpus=place.corpus,
             seed=seed,
             error=None,
-            pieces=[(int(self.bank.address[p.item]) + p.start, p.length, p.onset, p.gain) for p in spec.pieces],
+            pieces=[
+                (self.base + int(self.bank.address[p.item]) + p.start, p.length, p.onset, p.gain) for p in spec.pieces
+            ],
+            fade=self.fade,
             fade=self.recipe.fade_samples,
         )

@@ -26,7 +26,7 @@ class MixRecipe:
     split_share, _parts     share of the events that are cut in so many parts, with pauses between them
     repeat_share, _times    share of the events that are heard so many times
     snr_db                  an event's level above the background's (both A-weighted RMS over sounding hops)
-    peak_db                 no event is louder than this peak (dBFS): its level above the background is then lower
+    peak_db                 where a recording's peak would pass this (dBFS), the whole mixture is lowered
     fade_seconds            linear fade at both ends of every piece
     inactive_db             20 ms under this level (dBFS, A-weighted, after the gain) are not labelled
     inactive_below_peak_db  nor are 20 ms that lie this far under the recording's loudest; null: no such rule
