@@ -35,10 +35,17 @@ class Movable:
         return replace(self, **changed)  # type: ignore[type-var]
 
     def to(self: T, device, non_blocking: bool = False) -> T:
-        return self._map(lambda x: x.to(device, non_blocking=non_blocking))
+        return self._map(lambda x: _once(x, lambda y: y.to(device, non_blocking=non_blocking)))
 
     def pin_memory(self: T) -> T:
-        return self._map(lambda x: x.pin_memory())
+        return self._map(lambda x: _once(x, lambda y: y.pin_memory()))
+
+
+def _once(x: Tensor, function) -> Tensor:
+    """Moves an expanded row once: the silence that online mixtures start from is one row for the whole batch."""
+    if x.ndim > 1 and x.shape[0] > 1 and x.stride(0) == 0:
+        return function(x[:1]).expand_as(x)
+    return function(x)
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,10 @@ class Pieces(Movable):
     onset_P: Tensor
     gain_P: Tensor
     fade: int
+
+    def _map(self, function) -> Pieces:
+        """Itself: `render` slices by these numbers, so they stay on the host wherever the batch goes."""
+        return self
 
 
 @dataclass(frozen=True)

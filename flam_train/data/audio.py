@@ -1,4 +1,4 @@
-"""One audio file's bytes to int16 samples and back. Nothing here resamples: shards are stored at 48 kHz.
+"""One audio file's bytes to int16 samples and back. Only `read_recording` resamples: shards are stored at 48 kHz.
 
 Shape suffixes: S samples.
 """
@@ -6,10 +6,12 @@ Shape suffixes: S samples.
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 import soundfile
+import soxr
 
 from flam_train.batch import INT16_SCALE, SAMPLE_RATE
 from flam_train.data.schema import END_TOLERANCE
@@ -50,6 +52,22 @@ def to_int16(waveform_S: np.ndarray, where: str) -> np.ndarray:
     if not np.isfinite(waveform_S).all():
         raise ValueError(f"{where}: the audio has NaN or infinite samples: {_FIX}")
     return np.clip(np.rint(waveform_S * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
+
+
+def read_recording(path: Path | str, where: str = "") -> np.ndarray:
+    """Any sound file that soundfile reads, of any rate and channels, as int16 [S] at 48 kHz, mono (the channels' mean).
+
+    Raises ValueError, beginning with `where` if it is given, that names the file and the fix.
+    """
+    where = f"{where}: {path}" if where else str(path)
+    try:
+        x, rate = soundfile.read(path, dtype="float64", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise ValueError(f"{where}: cannot be read ({error}): fetch it again, or remove it") from error
+    if not len(x):
+        raise ValueError(f"{where}: has no samples: fetch it again, or remove it")
+    mono = x.mean(axis=1)
+    return to_int16(mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, "VHQ"), where)
 
 
 def decode(

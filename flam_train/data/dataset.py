@@ -60,9 +60,15 @@ class Source(Protocol):
     """Where the clips of one corpus of a stream come from. Must pickle."""
 
     name: str
-    vocabulary: Vocabulary
-    annotates: list[str]
     shard_sizes: np.ndarray
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def annotates(self) -> list[str]:
+        """Concept ids."""
+        ...
 
     def clip(self, place: Place, seed: int) -> Clip:
         """The clip at a place. All that is random about it is drawn from (seed, pass, key or cursor)."""

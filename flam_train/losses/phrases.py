@@ -79,6 +79,14 @@ def join_phrases(
 
     counted_BP = audio_valid_B.bool()[:, None].expand(B, len(ids_P))
     if annotated_in_C is not None and corpus_B is not None:
-        annotated_P = gather_rows(annotated_in_C, counts)[column_P]
+        annotated_P = _any_bit(gather_rows(annotated_in_C, counts), ids_G, ids_P)
         counted_BP = counted_BP & ((annotated_P[None, :] >> corpus_B[:, None]) & 1).bool()
     return JoinedPhrases(counts, column_P, label_BPT, counted_BP)
+
+
+def _any_bit(bits_G: Tensor, ids_G: Tensor, ids_P: Tensor) -> Tensor:
+    """Bitwise or over all listings of each phrase: an open corpus annotates it where any rank has clips of it."""
+    bit_K = torch.arange(63, device=bits_G.device)
+    listed_GK = ((bits_G[:, None] >> bit_K) & 1).double()
+    same_PG = (ids_P[:, None] == ids_G[None, :]).double()
+    return ((same_PG @ listed_GK > 0).long() << bit_K).sum(1)

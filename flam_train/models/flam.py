@@ -20,6 +20,7 @@ from flam_train.models.frontend import Frontend, FrontendConfig
 from flam_train.models.heads import BIAS_START, SCALE_START, phrase_head, projection
 from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig
 from flam_train.models.text import TextConfig, Tokenizer, build_text, build_tokenizer
+from flam_train.settings import from_plain, one_of
 
 METHODS = ("unbiased", "approximate", "biased")
 
@@ -57,33 +58,19 @@ class FLAMConfig:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> FLAMConfig:
-        """Raises ValueError that names the unknown key."""
-        raw = dict(raw)
-        audio = raw.pop("audio", {})
-        if isinstance(audio, str):
-            audio_config = audio_preset(audio)
-        else:
-            audio_config = _build(
-                HTSATConfig, "audio", {k: tuple(v) if isinstance(v, list) else v for k, v in audio.items()}
-            )
+        """Raises ValueError that names the unknown key. `audio` may be the name of a preset."""
+        audio = raw.get("audio", {})
         parts = {
-            "frontend": _build(FrontendConfig, "frontend", raw.pop("frontend", {})),
-            "text": _build(TextConfig, "text", raw.pop("text", {})),
+            "frontend": from_plain(FrontendConfig, "model.frontend", raw.get("frontend", {})),
+            "audio": audio_preset(audio) if isinstance(audio, str) else from_plain(HTSATConfig, "model.audio", audio),
+            "text": from_plain(TextConfig, "text", raw.get("text", {})),
         }
-        return _build(cls, "model", {**raw, **parts, "audio": audio_config})
-
-
-def _build(cls, name: str, raw: dict[str, Any]):
-    unknown = sorted(set(raw) - set(cls.__dataclass_fields__))
-    if unknown:
-        raise ValueError(f"{name}: unknown key {unknown[0]!r}; known: {', '.join(cls.__dataclass_fields__)}")
-    return cls(**raw)
+        return from_plain(cls, "model", {**raw, **parts})
 
 
 def audio_preset(name: str) -> HTSATConfig:
-    if name not in PRESETS:
-        raise ValueError(f"no audio encoder named {name!r}; there are {', '.join(PRESETS)}")
-    return PRESETS[name]
+    """tiny, base, large or base-12hz. Raises ValueError with the nearest names."""
+    return PRESETS[one_of("audio encoder", name, PRESETS)]
 
 
 class FLAM(nn.Module):
@@ -157,8 +144,7 @@ class FLAM(nn.Module):
         sigmoid(alpha cos) (Eq. 8), close to it when beta < -10; `biased` p itself, the calibrated probability under
         the training prior. Raises ValueError for another method.
         """
-        if method not in METHODS:
-            raise ValueError(f"no localisation method {method!r}; there are {', '.join(METHODS)}")
+        one_of("localisation method", method, METHODS)
         logit_BCT = text.scale_C[:, None] * torch.einsum("btd,cd->bct", frame_BTD.float(), text.text_CD.float())
         if method == "approximate":
             return logit_BCT.sigmoid()

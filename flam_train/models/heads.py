@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from flam_train.settings import one_of
+
 SCALE_START = math.log(10.0)
 """log alpha before training: sigmoid(10 cos + beta)."""
 BIAS_START = -8.0
@@ -55,6 +57,5 @@ def phrase_head(kind: str, width: int, start: float) -> nn.Module:
         return PhraseHead(width, start)
     if kind == "one":
         return OnePerModel(start)
-    if kind == "none":
-        return Zero()
-    raise ValueError(f"a head is one of phrase, one, none; got {kind!r}")
+    one_of("phrase head", kind, ("phrase", "one", "none"))
+    return Zero()

@@ -11,12 +11,16 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from flam_train.settings import one_of
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -40,8 +44,7 @@ class TextConfig:
     architecture: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.tower not in POOLING:
-            raise ValueError(f"text.tower: {self.tower!r} is none of {', '.join(POOLING)}")
+        one_of("text.tower", self.tower, POOLING)
         if self.max_tokens < 3:
             raise ValueError(f"text.max_tokens: {self.max_tokens} leaves no room for a word between the end marks")
 
@@ -167,7 +170,8 @@ def build_text(config: TextConfig, pretrained: bool = True) -> nn.Module:
         )
     name = text_files(config)
     try:
-        model, info = AutoModel.from_pretrained(name, output_loading_info=True, **options)
+        with quiet():
+            model, info = AutoModel.from_pretrained(name, output_loading_info=True, **options)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"no text model at {name!r}: set text.name to a local folder with its files, or to a name on the model "
@@ -178,6 +182,22 @@ def build_text(config: TextConfig, pretrained: bool = True) -> nn.Module:
     if unexpected:
         raise ValueError(f"text model {name!r} lacks weights, {unexpected[0]!r} first: is it a RoBERTa-like encoder?")
     return PretrainedTower(model.float(), pooling, fresh)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps transformers' report of unused weights off the screen: what matters of it is checked here."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def text_files(config: TextConfig) -> str:

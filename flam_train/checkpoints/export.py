@@ -1,0 +1,92 @@
+"""The export folder: what inference and evaluation read.
+
+model.safetensors   the weights
+config.json         FLAMConfig: architecture, front end, frame grid, text architecture and maximal length
+provenance.json     where the weights came from, and their sha256
+tokenizer/          the tokenizer's files: nothing is looked up on a hub
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from flam_train import __version__
+from flam_train.models.flam import FLAM, FLAMConfig
+from flam_train.models.text import load_tokenizer
+
+WEIGHTS, CONFIG, PROVENANCE, TOKENIZER = "model.safetensors", "config.json", "provenance.json", "tokenizer"
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_export(model: FLAM, folder: str | Path, provenance: dict[str, Any]) -> Path:
+    """Writes the export folder whole or not at all; an older export of that name is replaced.
+
+    provenance: plain data, kept beside the weights' sha256 and the version of this package.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        os.chmod(draft, 0o755)
+        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, draft / WEIGHTS)
+        (draft / CONFIG).write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")
+        facts = {**provenance, "flam_train": __version__, "sha256": file_sha256(draft / WEIGHTS)}
+        (draft / PROVENANCE).write_text(json.dumps(facts, indent=2, default=str) + "\n")
+        if model.tokenizer is not None:
+            model.tokenizer.save(draft / TOKENIZER)
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+            os.replace(folder, old / folder.name)
+            os.replace(draft, folder)
+            shutil.rmtree(old)
+        else:
+            os.replace(draft, folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return folder
+
+
+def load_export(folder: str | Path, device: str | torch.device = "cpu") -> FLAM:
+    """The model of an export folder, in eval mode, `provenance` filled in. Needs no network.
+
+    Raises ValueError that names the file that is missing, altered or does not fit the configuration.
+    """
+    folder = Path(folder)
+    for name in (WEIGHTS, CONFIG, PROVENANCE):
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"{folder} is not an export: {name} is missing. "
+                "flam-train writes an export as RUN_FOLDER/export at the end of a run"
+            )
+    try:
+        config = FLAMConfig.from_dict(json.loads((folder / CONFIG).read_text()))
+        provenance = json.loads((folder / PROVENANCE).read_text())
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{folder}: {CONFIG} or {PROVENANCE} is damaged or of another version: {error}") from error
+    found = file_sha256(folder / WEIGHTS)
+    if found != provenance.get("sha256"):
+        raise ValueError(f"{folder / WEIGHTS}: sha256 {found} is not the one in {PROVENANCE}: copy the export again")
+    tokenizer = None
+    if (folder / TOKENIZER).is_dir():
+        tokenizer = load_tokenizer(str(folder / TOKENIZER), config.text.max_tokens)
+    model = FLAM(config, pretrained_text=False, tokenizer=tokenizer)
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise ValueError(f"{folder}: {WEIGHTS} does not fit {CONFIG}: {error}") from error
+    model.provenance = {**provenance, "folder": str(folder)}
+    return model.to(device).eval()

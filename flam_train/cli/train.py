@@ -1,0 +1,138 @@
+"""flam-train: trains a FLAM from the configuration in conf/ and overrides on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from flam_train.paths import conf_dir
+from flam_train.settings import nearest
+
+GROUPS = ("experiment", "model", "text", "data/global", "data/frame", "loss", "optim", "trainer", "logger")
+
+EXAMPLES = """examples:
+  flam-train experiment=demo
+  flam-train experiment=esc10 seed=1 optim.lr=3e-4
+  flam-train experiment=openflam data/frame=[desed,urbansed] --dry-run
+  torchrun --nproc-per-node 8 -m flam_train.cli.train experiment=openflam
+"""
+
+
+def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, Any]:
+    """The configuration as plain data.
+
+    folder: of the user's own YAML files, searched after conf/. Raises ValueError for a group, key or value that does
+    not exist, with the nearest that do.
+    """
+    home = conf_dir()
+    search = [f"hydra.searchpath=[file://{folder.resolve()}]"] if folder else []
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(home), version_base=None):
+        try:
+            conf = compose("train", overrides=[*overrides, *search])
+            plain = OmegaConf.to_container(conf, resolve=True, throw_on_missing=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(_explain(error, overrides, home)) from error
+    assert isinstance(plain, dict)
+    return {str(k): v for k, v in plain.items()}
+
+
+def _explain(error: Exception, overrides: list[str], home: Path) -> str:
+    """Hydra's message in one line, with the names that were probably meant."""
+    text = str(error).strip()
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no value yet: set it, {error.full_key}=..."
+    missing = re.search(r"Could not (?:find|load) '([^']+)'", text)
+    if missing:
+        group, _, name = missing.group(1).rpartition("/")
+        choices = sorted(p.stem for p in (home / group).glob("*.yaml")) if (home / group).is_dir() else []
+        if choices:
+            return f"{group}={name}: no such choice: {nearest(name, choices)}"
+        return f"{group or name}: no such group of choices: {nearest(group or name, GROUPS)}"
+    unknown = re.search(r"Could not override '([^']+)'", text) or re.search(r"full_key: (\S+)", text)
+    if unknown and ("not in struct" in text or "Could not override" in text):
+        key = unknown.group(1).strip()
+        if "/" in key:
+            return f"{key}: no such group of choices: {nearest(key, GROUPS)}"
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(home), version_base=None):
+            known = _keys(OmegaConf.to_container(compose("train", overrides=_choices(overrides)), resolve=False))
+        return f"no key {key!r} in the configuration: {nearest(key, known)}"
+    group = re.search(r"Could not override '?([^'\s]+)'?\.\s*No match in the defaults list", text)
+    if group:
+        return f"{group.group(1)}: no such group of choices: {nearest(group.group(1), GROUPS)}"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) not in text else ""
+    return f"the configuration does not compose: {'; '.join(lines[:3])}{cause}"
+
+
+def _choices(overrides: list[str]) -> list[str]:
+    """The overrides that choose a file, of which the configuration is composed to see its keys."""
+    return [o for o in overrides if o.split("=", 1)[0] in GROUPS]
+
+
+def _keys(node: Any, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    out = []
+    for key, value in node.items():
+        out.append(f"{prefix}{key}")
+        out += _keys(value, f"{prefix}{key}.")
+    return out
+
+
+def _parser() -> argparse.ArgumentParser:
+    home = conf_dir()
+    groups = "\n".join(
+        f"  {g + '=':14s} {', '.join(sorted(p.stem for p in (home / g).glob('*.yaml')))}" for g in GROUPS
+    )
+    parser = argparse.ArgumentParser(
+        prog="flam-train",
+        description=__doc__,
+        epilog=f"choices (files in {home}):\n{groups}\n\n{EXAMPLES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides, in Hydra's syntax")
+    parser.add_argument("--conf", type=Path, metavar="FOLDER", help="your own YAML files, in the same groups")
+    parser.add_argument("--print", action="store_true", dest="show", help="print the configuration and stop")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print batch, memory, steps and what is trained, and stop"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        conf = compose_conf(arguments.overrides, arguments.conf)
+        if arguments.show:
+            print(yaml.safe_dump(conf, sort_keys=False), end="")
+            return 0
+        from flam_train.training.dry_run import dry_run
+        from flam_train.training.run import train
+
+        if arguments.dry_run:
+            print(dry_run(conf))
+        else:
+            train(conf)
+    except ValueError as error:
+        print(f"flam-train: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nflam-train: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

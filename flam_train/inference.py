@@ -1,0 +1,85 @@
+"""Use a trained model: load an export, embed, localise phrases in recordings of any length.
+
+Shape suffixes: S samples, C phrases, T frames, W windows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from flam_train.batch import SAMPLE_RATE
+from flam_train.checkpoints.export import load_export
+from flam_train.data import audio
+from flam_train.models.flam import FLAM
+
+__all__ = ["Detection", "detect", "load_model", "read_recording", "score_recording"]
+
+load_model = load_export
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A phrase found between two times (seconds); score: the mean over its frames, in [0, 1]."""
+
+    onset: float
+    offset: float
+    phrase: str
+    score: float
+
+
+@torch.inference_mode()
+def score_recording(
+    model: FLAM, waveform_S: Tensor, phrases: list[str], method: str = "unbiased", batch_size: int = 8
+) -> Tensor:
+    """score_CT of a 48 kHz mono recording of any length (int16, or float in [-1, 1]), T frames of `model.grid`.
+
+    The recording is read in windows of the grid's length, half overlapping; of each frame the window counts in which
+    it lies farther from the edges, since a window's first and last frames see less around them.
+    Raises ValueError for an empty recording.
+    """
+    grid, window = model.grid, model.config.frontend.samples
+    if waveform_S.ndim != 1 or len(waveform_S) == 0:
+        raise ValueError(f"a recording is one row of samples, got shape {tuple(waveform_S.shape)}")
+    frames = max(1, round(len(waveform_S) / SAMPLE_RATE / grid.frame_seconds))
+    hop = window // 2
+    starts = list(range(0, max(1, len(waveform_S) - window + hop), hop))
+    text = model.embed_text(phrases)
+    score_CT = torch.zeros(len(phrases), grid.frames // 2 * (len(starts) + 1))
+    half, quarter = grid.frames // 2, grid.frames // 4
+    for first in range(0, len(starts), batch_size):
+        chosen = starts[first : first + batch_size]
+        waveform_WS = waveform_S.new_zeros((len(chosen), window))
+        for row, start in enumerate(chosen):
+            piece = waveform_S[start : start + window]
+            waveform_WS[row, : len(piece)] = piece
+        frame_WTD = model.embed_audio(waveform_WS.to(model.device)).frame_BTD
+        for row, score in enumerate(model.localize(frame_WTD, text, method).cpu()):
+            number = first + row
+            left = 0 if number == 0 else quarter
+            score_CT[:, number * half + left : number * half + grid.frames] = score[:, left:]
+    return score_CT[:, :frames]
+
+
+def detect(
+    model: FLAM, waveform_S: Tensor, phrases: list[str], threshold: float = 0.5, method: str = "unbiased"
+) -> list[Detection]:
+    """Runs of frames whose score is at least `threshold`, ordered by onset. See `score_recording`."""
+    score_CT = score_recording(model, waveform_S, phrases, method)
+    seconds = model.grid.frame_seconds
+    found = []
+    for phrase, score_T in zip(phrases, score_CT, strict=True):
+        active_T = torch.nn.functional.pad((score_T >= threshold).int(), (1, 1))
+        change = (active_T[1:] != active_T[:-1]).nonzero().flatten().tolist()
+        for a, b in zip(change[::2], change[1::2], strict=True):
+            end = min(b * seconds, len(waveform_S) / SAMPLE_RATE)
+            found.append(Detection(a * seconds, end, phrase, float(score_T[a:b].mean())))
+    return sorted(found, key=lambda d: (d.onset, d.phrase))
+
+
+def read_recording(path: str | Path) -> Tensor:
+    """A sound file of any rate and channels as int16 [S], 48 kHz mono. Raises ValueError that names the file."""
+    return torch.from_numpy(audio.read_recording(path))

@@ -1,0 +1,172 @@
+"""From the `data` part of the configuration to loaders."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from flam_train.data.bank import Bank
+from flam_train.data.collate import Concepts, collate_captions, collate_events
+from flam_train.data.dataset import ClipsDataset, ShardSource, Source, Steps, StepSampler, Stream
+from flam_train.data.mixing import MixtureSource
+from flam_train.data.recipe import MixRecipe
+from flam_train.data.shards import Corpus
+from flam_train.frames import FrameGrid
+from flam_train.models.text import Tokenizer
+from flam_train.settings import one_of
+
+CORPUS_KEYS = ("path", "bank", "recipe", "size", "weight", "validation")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """captions, frames: corpus name -> its settings (`data.global`, `data.frame`): `path` (a folder of shards), or
+    `bank` (folders), `recipe` and `size` for mixtures made while training; `weight`; `validation` (a folder of shards).
+
+    global_batch, frame_batch: clips a step over all ranks; 0 switches a stream off. workers: loader processes of
+    each rank; None: one for each core the rank has to itself, at most 8. verify: compare every shard's sha256 at
+    the start.
+    """
+
+    captions: dict[str, dict[str, Any]]
+    frames: dict[str, dict[str, Any]]
+    global_batch: int
+    frame_batch: int
+    phrases_per_clip: int = 5
+    block_shards: int = 4
+    workers: int | None = None
+    prefetch: int = 2
+    verify: bool = False
+    validation_batch: int = 16
+
+    def __post_init__(self) -> None:
+        for kind, corpora in (("global", self.captions), ("frame", self.frames)):
+            for name, entry in corpora.items():
+                for key in entry:
+                    one_of(f"data.{kind}.{name}", key, CORPUS_KEYS)
+        if self.global_batch < 0 or self.frame_batch < 0 or self.global_batch + self.frame_batch == 0:
+            raise ValueError(f"global_batch={self.global_batch} and frame_batch={self.frame_batch}: one must be over 0")
+
+
+class DataModule(LightningDataModule):
+    """The training stream and the validation corpora.
+
+    first_step is asked when an iteration begins; `memory_N` is the audio that online mixtures are made from (int16), or
+    None when no corpus is mixed online. Raises ValueError that names the corpus, the file and the fix.
+    """
+
+    def __init__(self, config: DataConfig, tokenizer: Tokenizer, grid: FrameGrid, steps: int, seed: int):
+        super().__init__()
+        self.config, self.tokenizer, self.grid, self.steps, self.seed = config, tokenizer, grid, steps, seed
+        self.banks: dict[tuple[str, ...], tuple[Bank, int]] = {}
+        self.captions = self._stream("global", config.captions, config.global_batch)
+        self.events = self._stream("frame", config.frames, config.frame_batch)
+        self.validation = self._validation()
+
+    def _stream(self, kind: str, corpora: dict[str, dict[str, Any]], batch: int) -> Stream | None:
+        if batch == 0:
+            return None
+        if not corpora:
+            raise ValueError(f"data/{kind} selects no corpus, but {kind}_batch={batch}: choose one, or set it to 0")
+        sources = [self._source(kind, name, entry) for name, entry in corpora.items()]
+        weights = [float(entry.get("weight", 1.0)) for entry in corpora.values()]
+        return Stream(kind, sources, weights, batch, self.seed, self.config.block_shards)
+
+    def _source(self, kind: str, name: str, entry: dict[str, Any]) -> Source:
+        if entry.get("bank"):
+            folders = entry["bank"] if isinstance(entry["bank"], list) else [entry["bank"]]
+            bank, base = self._bank(tuple(map(str, folders)))
+            recipe = MixRecipe.load(entry.get("recipe", "paper"))
+            return MixtureSource(name, bank, recipe, int(entry.get("size", 100_000)), self.seed, base=base)
+        if not entry.get("path"):
+            raise ValueError(
+                f"data.{kind}.{name} has neither `path` (a folder of shards) nor `bank` (folders to mix from)"
+            )
+        return ShardSource(Corpus(entry["path"], verify=self.config.verify), self.grid.seconds)
+
+    def _bank(self, folders: tuple[str, ...]) -> tuple[Bank, int]:
+        """A bank and its first sample in the memory of all banks; streams over the same folders share it."""
+        if folders not in self.banks:
+            base = sum(int(bank.samples.sum()) for bank, _ in self.banks.values())
+            self.banks[folders] = (Bank(list(map(Path, folders)), verify=self.config.verify), base)
+        return self.banks[folders]
+
+    def load_memory(self) -> Tensor | None:
+        """All banks' audio, int16 [N]; None when nothing is mixed online."""
+        if not self.banks:
+            return None
+        return torch.cat([bank.load() for bank, _ in self.banks.values()])
+
+    def _validation(self) -> dict[str, Corpus]:
+        out: dict[str, Corpus] = {}
+        for name, entry in {**self.config.captions, **self.config.frames}.items():
+            if entry.get("validation"):
+                out[name] = Corpus(entry["validation"], verify=self.config.verify)
+        return out
+
+    def steps_of(self, rank: int, world: int) -> Steps:
+        """What one rank takes, step by step. Raises ValueError where a batch does not divide by the ranks."""
+        captions, events = self.captions, self.events
+        return Steps(
+            self.steps,
+            captions,
+            events,
+            partial(collate_captions, tokenizer=self.tokenizer, seed=captions.seed) if captions else None,
+            partial(
+                collate_events,
+                tokenizer=self.tokenizer,
+                grid=self.grid,
+                concepts=Concepts.of(events.sources),
+                seed=events.seed,
+                phrases_per_clip=self.config.phrases_per_clip,
+            )
+            if events
+            else None,
+            rank,
+            world,
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        trainer = self.trainer
+        assert trainer is not None
+        steps = self.steps_of(trainer.global_rank, trainer.world_size)
+        sampler = StepSampler(lambda: trainer.global_step, self.steps)
+        return self._loader(steps, sampler)
+
+    def val_dataloader(self) -> list[DataLoader]:
+        trainer = self.trainer
+        assert trainer is not None
+        out = []
+        for corpus in self.validation.values():
+            clips = ClipsDataset(
+                corpus, self.grid.seconds, self.config.validation_batch, trainer.global_rank, trainer.world_size
+            )
+            # In this process: validation is rare and short, and idle workers would hold memory all the while.
+            out.append(DataLoader(clips, batch_size=None))
+        return out
+
+    def _loader(self, dataset, sampler) -> DataLoader:
+        workers = self.config.workers
+        if workers is None:
+            local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
+            workers = max(1, min(8, len(os.sched_getaffinity(0)) // local - 1))
+        options: dict[str, Any] = {}
+        if workers:
+            # Forked workers inherit the locks of OpenMP and torchaudio threads and can hang on them.
+            options = {"multiprocessing_context": "forkserver", "prefetch_factor": self.config.prefetch}
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )

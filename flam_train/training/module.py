@@ -1,0 +1,215 @@
+"""The LightningModule: one step over both batches, and streamed validation. It knows the losses, not the data.
+
+Shape suffixes: B clips, S samples, C phrases, L tokens, T frames, D embedding width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from flam_train.batch import AudioEmbeddings, FrameBatch, GlobalBatch, StepBatch, TextEmbeddings
+from flam_train.data.mixing import render
+from flam_train.distributed import rank, sum_over_ranks
+from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
+from flam_train.models.flam import FLAM
+from flam_train.settings import one_of
+from flam_train.training.optim import PARTS, OptimConfig, build_optimizer, lr_factor
+
+LOSSES = ("global", "sed", "prior")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """weights: of `loss/global`, `loss/sed`, `loss/prior` as they are logged (unweighted).
+
+    unannotated: what a class is in a clip whose corpus does not annotate it: `negative` (the paper) or `mask` (not
+    counted). duplicate_captions: identical captions of a batch are positives of one another (`multi`) or not
+    (`plain`, CLAP). max_bad_share: the run stops when more of the samples seen are bad; the first `bad_grace`
+    samples count as seen from the start, so that one bad sample in a first batch is not a share.
+    """
+
+    weights: dict[str, float] = field(default_factory=lambda: {"global": 1.0, "sed": 200.0, "prior": 1.0})
+    unannotated: str = "negative"
+    duplicate_captions: str = "multi"
+    max_bad_share: float = 0.01
+    bad_grace: int = 1000
+
+    def __post_init__(self) -> None:
+        if set(self.weights) != set(LOSSES):
+            raise ValueError(f"loss.weights: needs exactly {', '.join(LOSSES)}, got {', '.join(self.weights)}")
+        one_of("loss.unannotated", self.unannotated, ("negative", "mask"))
+        one_of("loss.duplicate_captions", self.duplicate_captions, ("multi", "plain"))
+
+
+class FLAMModule(LightningModule):
+    """Trains a FLAM.
+
+    memory_N: int16, the audio that online mixtures are made from, or None. seed: of everything that is random in a
+    step. total_steps: where the schedule ends.
+    """
+
+    def __init__(
+        self,
+        model: FLAM,
+        loss: LossConfig,
+        optim: OptimConfig,
+        total_steps: int,
+        seed: int,
+        memory_N: Tensor | None = None,
+    ):
+        super().__init__()
+        self.model, self.loss, self.optim = model, loss, optim
+        self.total_steps, self.seed = total_steps, seed
+        self.memory_N = memory_N
+        self.bad, self.seen = 0, 0
+        self.validation_metrics = torch.nn.ModuleDict()
+
+    # -- one step
+
+    def training_step(self, batch: StepBatch, batch_idx: int) -> Tensor:
+        # A rank's generators are in no checkpoint: every step starts them anew, so resuming is exact.
+        torch.manual_seed(step_seed(self.seed, batch.step, rank()))
+        captions, events = batch.captions, batch.events
+        audio, text = self.embed(captions, events)
+        losses = self.losses(captions, events, audio, text)
+        self.check_health(losses, batch)
+        for name, value in losses.items():
+            self.log(f"loss/{name}", value.detach())
+        total = torch.stack([self.loss.weights[name] * value for name, value in losses.items()]).sum()
+        self.log("loss/total", total.detach())
+        return total
+
+    def embed(self, captions: GlobalBatch | None, events: FrameBatch | None) -> tuple[AudioEmbeddings, TextEmbeddings]:
+        """Both batches through each encoder in one pass: the captions' rows first, then the events'."""
+        parts = [p for p in (captions, events) if p is not None]
+        waveform_BS = torch.cat([self.rendered(p) for p in parts])
+        valid_B = torch.cat([p.clip_valid_B if isinstance(p, GlobalBatch) else p.audio_valid_B for p in parts])
+        audio = self.model.embed_audio(waveform_BS, torch.cat([p.seed_B for p in parts]), valid_B)
+        longest = max(p.tokens_CL.shape[1] for p in parts)
+        tokens, attention = (
+            torch.cat([F.pad(getattr(p, name), (0, longest - getattr(p, name).shape[1])) for p in parts])
+            for name in ("tokens_CL", "attention_CL")
+        )
+        return audio, self.model.embed_tokens(tokens, attention)
+
+    def rendered(self, part: GlobalBatch | FrameBatch) -> Tensor:
+        """waveform_BS int16 with the rows that were left to be mixed on this device."""
+        if part.mixture is None:
+            return part.waveform_BS
+        if self.memory_N is None:
+            raise AssertionError("a batch has mixtures to render, but the module was given no bank")
+        if self.memory_N.device != part.waveform_BS.device:
+            self.memory_N = self.memory_N.to(part.waveform_BS.device)
+        return render(part.mixture, self.memory_N, part.waveform_BS)
+
+    def losses(
+        self, captions: GlobalBatch | None, events: FrameBatch | None, audio: AudioEmbeddings, text: TextEmbeddings
+    ) -> dict[str, Tensor]:
+        """The unweighted losses of the joined batch of all ranks, by the names they are logged and weighted under."""
+        out = {}
+        count = 0 if captions is None else len(captions.keys)
+        if captions is not None:
+            out["global"] = contrastive_loss(
+                audio.clip_BD[:count],
+                text.text_CD[:count],
+                self.model.logit_scale.exp(),
+                captions.clip_valid_B,
+                captions.caption_ids_C if self.loss.duplicate_captions == "multi" else None,
+            )
+        if events is not None:
+            masked = self.loss.unannotated == "mask"
+            pairs: dict[str, Any] = {
+                "label_BCT": events.label_BCT,
+                "audio_valid_B": events.audio_valid_B,
+                "phrase_valid_C": events.phrase_valid_C,
+                "phrase_ids_C": events.phrase_ids_C,
+                "corpus_B": events.corpus_B if masked else None,
+                "annotated_in_C": events.annotated_in_C if masked else None,
+            }
+            bias_C = text.bias_C[count:]
+            out["sed"] = framewise_loss(
+                audio.frame_BTD[count:], text.text_CD[count:], text.scale_C[count:], bias_C, **pairs
+            )
+            out["prior"] = prior_loss(bias_C, **pairs)
+        return out
+
+    def check_health(self, losses: dict[str, Tensor], batch: StepBatch) -> None:
+        """Stops all ranks at the same step on a loss that is not finite, or on too many bad samples."""
+        parts = [p for p in (batch.captions, batch.events) if p is not None]
+        mine = [sum(len(p.errors) for p in parts), sum(len(p.keys) for p in parts)]
+        finite = torch.stack([x.detach() for x in losses.values()]).isfinite().all()
+        counts = torch.tensor([0, *mine], device=finite.device)
+        counts[0] = ~finite
+        broken, bad, seen = sum_over_ranks(counts).tolist()
+        if broken:
+            values = ", ".join(f"{k} {float(v):g}" for k, v in losses.items())
+            keys = "; ".join(" ".join(p.keys) for p in parts)
+            raise ValueError(
+                f"step {batch.step}: a loss is not finite ({values}) on {broken} rank(s); keys of rank {rank()}: {keys}"
+            )
+        self.bad, self.seen = self.bad + bad, self.seen + seen
+        if bad:
+            self.log("data/bad_samples", float(self.bad))
+            if self.bad > self.loss.max_bad_share * max(self.seen, self.loss.bad_grace):
+                errors = [e for p in parts for e in p.errors][:5]
+                raise ValueError(
+                    f"step {batch.step}: {self.bad} of {self.seen} samples are bad, over "
+                    f"{self.loss.max_bad_share:.0%}: mend the shards, or raise loss.max_bad_share; "
+                    f"on this rank: {'; '.join(errors)}"
+                )
+
+    # -- validation: streamed metrics only; the protocols run from an export, in `evaluation`
+
+    def validation_step(self, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        audio = self.model.embed_audio(batch.waveform_BS.to(self.device))
+        name = list(self.validation_metrics)[dataloader_idx]
+        self.validation_metrics[name].update(self.model, audio, batch)  # type: ignore[operator]
+
+    def on_validation_epoch_end(self) -> None:
+        for name, metric in self.validation_metrics.items():
+            for key, value in metric.compute().items():  # type: ignore[operator]
+                self.log(f"val/{name}/{key}", float(value), rank_zero_only=True)
+            metric.reset()  # type: ignore[operator]
+
+    # -- Lightning's hooks
+
+    def train(self, mode: bool = True) -> FLAMModule:
+        super().train(mode)
+        for part in self.optim.freeze:  # a frozen tower neither learns nor drops
+            for child in PARTS[part]:
+                module = getattr(self.model, child)
+                if isinstance(module, torch.nn.Module):
+                    module.eval()
+        return self
+
+    def configure_optimizers(self) -> Any:
+        optimizer = build_optimizer(self.model, self.optim)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: lr_factor(step, self.optim, self.total_steps)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
+        self.model.clamp_logit_scale()
+
+    def transfer_batch_to_device(self, batch, device, dataloader_idx: int):
+        return batch.to(device, non_blocking=True) if isinstance(batch, StepBatch) else batch
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["samples"] = {"bad": self.bad, "seen": self.seen}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.bad, self.seen = checkpoint["samples"]["bad"], checkpoint["samples"]["seen"]
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """A seed for torch's generators, a function of its arguments alone."""
+    text = f"{seed}/{step}/{rank}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1

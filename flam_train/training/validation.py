@@ -1,0 +1,77 @@
+"""Streamed validation of one corpus: how well each class is located, and how well captions find their clips.
+
+Shape suffixes: B clips, K classes, T frames, C captions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from flam_train.batch import AudioEmbeddings, TextEmbeddings
+from flam_train.data.dataset import ClipsBatch
+from flam_train.data.shards import Corpus
+from flam_train.frames import FrameGrid
+from flam_train.metrics.streaming import FrameAUROC, Retrieval
+from flam_train.models.flam import FLAM
+from flam_train.vocabulary import phrase_id
+
+
+class CorpusValidation(nn.Module):
+    """Frame AUROC of each class' first phrasing, and text-to-audio retrieval where the clips have captions.
+
+    An open corpus (no vocabulary) has no closed set of classes: only its captions are used here.
+    """
+
+    def __init__(self, corpus: Corpus, grid: FrameGrid, width: int):
+        super().__init__()
+        self.grid = grid
+        self.classes = {label: k for k, label in enumerate(corpus.vocabulary.classes)}
+        self.phrases = [concept.phrasings[0] for concept in corpus.vocabulary.classes.values()]
+        self.auroc = FrameAUROC(len(self.phrases), grid.frames) if self.phrases else None
+        self.retrieval = Retrieval(width)
+        self.text: TextEmbeddings | None = None
+
+    def update(self, model: FLAM, audio: AudioEmbeddings, batch: ClipsBatch) -> None:
+        device = audio.clip_BD.device
+        clip_B = torch.tensor([phrase_id(key) for key in batch.keys], device=device)
+        if self.auroc is not None:
+            if self.text is None:  # once a validation: the text tower may learn in between
+                self.text = model.embed_text(self.phrases)
+            label_BKT, valid_BT = self.labels(batch)
+            score_BKT = model.localize(audio.frame_BTD, self.text)
+            self.auroc.update(score_BKT, label_BKT.to(device), valid_BT.to(device), clip_B)
+        captions = [(row, text) for row, record in enumerate(batch.records) for text in record.captions]
+        if captions:
+            text = model.embed_text([text for _, text in captions])
+            row_C = torch.tensor([row for row, _ in captions], device=device)
+            self.retrieval.update(audio.clip_BD, clip_B, text.text_CD, row_C)
+
+    def labels(self, batch: ClipsBatch) -> tuple[Tensor, Tensor]:
+        """label_BKT bool, and valid_BT bool: False for frames behind the clip's end."""
+        label_BKT = np.zeros((len(batch.records), len(self.classes), self.grid.frames), dtype=bool)
+        for row, record in enumerate(batch.records):
+            frames_ET = self.grid.labels([e.onset for e in record.events], [e.offset for e in record.events])
+            for event, frames_T in zip(record.events, frames_ET, strict=True):
+                label_BKT[row, self.classes[event.label]] |= frames_T
+        valid_BT = np.stack([self.grid.valid(duration) for duration in batch.durations])
+        return torch.from_numpy(label_BKT), torch.from_numpy(valid_BT)
+
+    def compute(self) -> dict[str, float]:
+        """`auroc_macro`, `auroc_micro`, `text_to_audio_R@1`, `audio_to_text_R@1` over all ranks, as far as defined."""
+        out: dict[str, float] = {}
+        if self.auroc is not None:
+            result = self.auroc.compute()
+            out |= {"auroc_macro": result["macro"], "auroc_micro": result["micro"]}
+        retrieval = self.retrieval.compute()
+        for side in ("text_to_audio", "audio_to_text"):
+            if f"{side}/R@1" in retrieval:
+                out[f"{side}_R@1"] = retrieval[f"{side}/R@1"]
+        return out
+
+    def reset(self) -> None:
+        self.text = None
+        self.retrieval.reset()
+        if self.auroc is not None:
+            self.auroc.reset()
