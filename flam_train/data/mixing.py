@@ -170,6 +170,5 @@ class MixtureSource:
             pieces=[
                 (self.base + int(self.bank.address[p.item]) + p.start, p.length, p.onset, p.gain) for p in spec.pieces
             ],
-            fade=self.fade,
             fade=self.recipe.fade_samples,
         )
