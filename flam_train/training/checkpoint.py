@@ -83,9 +83,9 @@ class Checkpoints(Callback):
         value = float(trainer.callback_metrics[self.monitor])
         if trainer.strategy.broadcast(value > self.best):
             self.best = value
-            trainer.save_checkpoint(self.folder / BEST)
+            trainer.save_checkpoint(self.folder / BEST, weights_only=False)
 
     def _save(self, trainer: Trainer) -> None:
         if self.saved_at != trainer.global_step:
-            trainer.save_checkpoint(self.folder / LAST)
+            trainer.save_checkpoint(self.folder / LAST, weights_only=False)
             self.saved_at = trainer.global_step

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from flam_train.batch import Movable
 from flam_train.data.bank import Bank
 from flam_train.data.collate import Concepts, collate_captions, collate_events
 from flam_train.data.dataset import ClipsDataset, ShardSource, Source, Steps, StepSampler, Stream
@@ -152,6 +153,9 @@ class DataModule(LightningDataModule):
             # In this process: validation is rare and short, and idle workers would hold memory all the while.
             out.append(DataLoader(clips, batch_size=None))
         return out
+
+    def transfer_batch_to_device(self, batch: Movable, device: torch.device, dataloader_idx: int) -> Movable:
+        return batch.to(device, non_blocking=True)
 
     def _loader(self, dataset, sampler) -> DataLoader:
         workers = self.config.workers

@@ -168,7 +168,7 @@ class FLAMModule(LightningModule):
     # -- validation: streamed metrics only; the protocols run from an export, in `evaluation`
 
     def validation_step(self, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        audio = self.model.embed_audio(batch.waveform_BS.to(self.device))
+        audio = self.model.embed_audio(batch.waveform_BS)
         name = list(self.validation_metrics)[dataloader_idx]
         self.validation_metrics[name].update(self.model, audio, batch)  # type: ignore[operator]
 
@@ -198,9 +198,6 @@ class FLAMModule(LightningModule):
 
     def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
         self.model.clamp_logit_scale()
-
-    def transfer_batch_to_device(self, batch, device, dataloader_idx: int):
-        return batch.to(device, non_blocking=True) if isinstance(batch, StepBatch) else batch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["samples"] = {"bad": self.bad, "seen": self.seen}

@@ -37,6 +37,11 @@ class Progress(Callback):
         self._waited += time.monotonic() - self._batch_ended
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        found = {k: float(v) for k, v in sorted(trainer.callback_metrics.items()) if k.startswith("val/")}
+        if trainer.is_global_zero and found:
+            start = "\r\x1b[K" if sys.stderr.isatty() else ""
+            values = "  ".join(f"{k.removeprefix('val/')} {v:.4f}" for k, v in found.items())
+            print(f"{start}validation at step {trainer.global_step}: {values}", file=sys.stderr, flush=True)
         # Validation runs between two batches: it is no waiting for data.
         self._batch_ended = time.monotonic()
 

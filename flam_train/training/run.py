@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,7 @@ def train(conf: dict[str, Any]) -> Path:
     resumed = torch.load(last, map_location="cpu", weights_only=True)["global_step"] if last.is_file() else 0
     if resumed:
         check_same(folder / CONFIG, conf)
+    _quiet()
     trainer = build_trainer(run, resumed)
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
@@ -238,6 +241,18 @@ def launch_shape(config: TrainerConfig) -> tuple[int, int]:
         started = 1, 1
     devices = started[0] if config.devices == "auto" else int(config.devices)
     return devices, started[1] if config.nodes == "auto" else int(config.nodes)
+
+
+def _quiet() -> None:
+    """Keeps from the screen what Lightning says to those who did not mean it."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        ".*module\\(s\\) in eval mode at the start of training.*",  # frozen parts, on purpose
+        ".*does not have many workers.*",  # validation runs in the main process, see datamodule.py
+        ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning's own
+        ".*Checkpoint directory .* exists and is not empty.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def _global_rank() -> int:
