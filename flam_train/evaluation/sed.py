@@ -48,14 +48,41 @@ def evaluate_sed(
 ) -> Result:
     """Scores a corpus and computes frame AUROC and F1, segment and event F1, PSDS.
 
+    scores_path  where scores and labels are kept (.npz), see `recompute`
+    skip, note   see `evaluation.scores.sed_metrics`; everything else, and the errors, as in `score_corpus`
+    """
+    scores = score_corpus(
+        model,
+        corpus,
+        phrasings=phrasings,
+        method=method,
+        vocabulary=vocabulary,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    if scores_path is not None:
+        scores.save(scores_path)
+    return result_of(scores, skip, note)
+
+
+def score_corpus(
+    model: Any,
+    corpus: Corpus,
+    *,
+    phrasings: str = "trained",
+    method: str = "unbiased",
+    vocabulary: Vocabulary | None = None,
+    batch_size: int = 16,
+    progress: Progress | None = None,
+) -> Scores:
+    """One score for every frame, class and phrasing, beside the labels.
+
     model        a FLAM in eval mode: `grid`, `embed_audio`, `embed_text`, `localize`, `provenance`
     phrasings    "trained" or "held_out": which phrasings of each class are asked for; a class without any of the kind
                  is left out and named in the result
-    method       "unbiased" (Eq. 9), "approximate" (Eq. 8) or "biased" (sigmoid(alpha cos + beta)); frame F1 of the
-                 biased score is reported beside the others
+    method       "unbiased" (Eq. 9), "approximate" (Eq. 8) or "biased" (sigmoid(alpha cos + beta)); the biased score is
+                 kept beside the others
     vocabulary   another than the corpus' own
-    scores_path  where scores and labels are kept (.npz), see `recompute`
-    skip         see `evaluation.scores.sed_metrics`
 
     Recordings longer than the model's clip are read in consecutive windows; frames past a recording's end are left out.
     Raises ValueError for a choice that does not exist, an event of an unknown class, a corpus without events.
@@ -108,7 +135,7 @@ def evaluate_sed(
         "data": describe_data(corpus),
         "seed": model.provenance.get("seed"),
     }
-    scores = Scores(
+    return Scores(
         score_RKF=joined(0),
         biased_RKF=joined(1),
         label_KF=np.concatenate([label_KT for label_KT, _ in labels], axis=1),
@@ -121,9 +148,6 @@ def evaluate_sed(
         events=[events for _, events in labels],
         facts=facts,
     )
-    if scores_path is not None:
-        scores.save(scores_path)
-    return result_of(scores, skip, note)
 
 
 def recompute(scores_path: str | Path, skip: frozenset[str] = frozenset(), note=None) -> Result:

@@ -1,0 +1,88 @@
+"""Results as a table: on the terminal, and as Markdown, LaTeX and CSV.
+
+    python eval/table.py results/ --out results/table
+    python eval/table.py results/ --paper                      # published rows, ours below them
+    python eval/table.py results/ --require sed/trained auroc/macro 0.95 \\
+                                  --require retrieval text_to_audio/R@1 5xchance
+
+Every --require is printed as reached or missed, with the number; one that is missed makes the exit code 1; a mistake in
+the call or in a file makes it 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import rich.box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from flam_train.data.tars import replace_with
+from flam_train.evaluation.result import read_results
+from flam_train.evaluation.table import Table, check, latex, markdown, paper_tables, result_tables, to_csv
+
+PAPER = Path(__file__).resolve().parent / "paper_table.yaml"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="+", help="results JSON files, or folders of them")
+    parser.add_argument("--out", type=Path, metavar="NAME", help="writes NAME.md, NAME.tex and NAME.csv")
+    parser.add_argument(
+        "--paper", nargs="?", type=Path, const=PAPER, metavar="YAML", help="published numbers beside ours"
+    )
+    parser.add_argument(
+        "--require",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("PROTOCOL", "METRIC", "MIN"),
+        help="MIN: 0.9 or 5xchance",
+    )
+    args = parser.parse_args()
+    results = [result for _, result in read_results(args.results)]
+    tables = result_tables(results) + (paper_tables(args.paper, results) if args.paper else [])
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for table in tables:
+        show(console, table)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        for ending, text in ((".md", markdown(tables)), (".tex", latex(tables)), (".csv", to_csv(tables))):
+            path = args.out.with_name(args.out.name + ending)
+            replace_with(path, lambda file, text=text: file.write(text.encode()))
+            print(f"table  {path}")
+    verdicts = [verdict for requirement in args.require for verdict in check(results, *requirement)]
+    for verdict in verdicts:
+        print(verdict)
+    return 0 if all(verdict.reached for verdict in verdicts) else 1
+
+
+def show(console: Console, table: Table) -> None:
+    """A wide table is turned over, so that nothing is cut off: a column a result."""
+    title = Text(table.title, style="bold")
+    if len(table.columns) > 9 and len(table.rows) <= 6:
+        heads, rows = ["", *(row[0] for row in table.rows)], [
+            [column, *(row[n] for row in table.rows)] for n, column in enumerate(table.columns) if n
+        ]  # fmt: skip
+    else:
+        heads, rows = table.columns, table.rows
+    drawn = RichTable(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
+    for n, head in enumerate(heads):
+        drawn.add_column(Text(head), justify="right" if n else "left")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    console.print(drawn)
+    for line in table.notes:
+        console.print(Text(f"  {line}", style="dim"))
+    console.print()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
