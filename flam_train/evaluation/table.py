@@ -61,6 +61,7 @@ def result_tables(results: Sequence[Result]) -> list[Table]:
         ("Retrieval (R and mAP in %)", "retrieval", _RETRIEVAL),
     ):
         chosen = [r for r in results if r.protocol.split("/")[0] == kind]
+        chosen.sort(key=lambda r: (model_name(r), r.dataset, r.split, r.protocol.endswith("held_out")))
         if not chosen:
             continue
         rows = [

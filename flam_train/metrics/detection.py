@@ -85,8 +85,8 @@ class F1:
     left_out: tuple[int, ...]
 
 
-THRESHOLDS = tuple(n / 100 for n in range(1, 100))
-"""What `best_frame_f1` tries."""
+THRESHOLDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, *(n / 100 for n in range(1, 100)))
+"""What `best_frame_f1` tries; the low ones for biased scores, which start near the prior, sigmoid(-8)."""
 
 
 def frame_f1(score_FK: Tensor, label_FK: Tensor, threshold: float = 0.5, mask_FK: Tensor | None = None) -> F1:

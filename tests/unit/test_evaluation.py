@@ -12,10 +12,11 @@ from flam_train.batch import SAMPLE_RATE, AudioEmbeddings, TextEmbeddings, to_fl
 from flam_train.data.corpus import Corpus
 from flam_train.data.schema import Event, Record
 from flam_train.data.shards import write_manifest, write_shard
+from flam_train.evaluation.figures import clip_figure, clips_with_most_classes
 from flam_train.evaluation.result import Result, read_results
 from flam_train.evaluation.retrieval import evaluate_retrieval
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed import evaluate_sed, recompute
+from flam_train.evaluation.sed import evaluate_sed, recompute, score_corpus
 from flam_train.frames import FrameGrid
 from flam_train.vocabulary import Concept, Vocabulary
 
@@ -120,6 +121,18 @@ def test_sed(corpus, tmp_path):
     assert scores.frame_start_N1.tolist() == [0, 8, 16, 34, 38]
     low = scores.label_KF[scores.classes.index("low"), 16:34]
     assert np.flatnonzero(low).tolist() == [1, 2, 3, 6, 7, 8, 9, 10, 11]  # across the border of two windows
+
+
+def test_figures_of_the_clips_with_most_classes(corpus):
+    scores = score_corpus(Ear(), corpus)
+    # clip0 and clip2 have the same two classes: one of each mix comes first.
+    assert clips_with_most_classes(scores, 3) == [0, 1, 3]
+    assert clips_with_most_classes(scores, 9) == [0, 1, 3, 2]
+    figure = clip_figure(scores, 2, corpus.waveform(2))
+    below = figure.axes[1]
+    assert [text.get_text() for text in below.get_yticklabels()] == ["a low tone", "a high tone", "nothing at all"]
+    assert below.get_xlim() == (0, 4.5)
+    assert len(below.patches) == 3
 
 
 def test_sed_of_held_out_phrasings(corpus):
