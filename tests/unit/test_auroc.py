@@ -74,24 +74,32 @@ def expected():
     )
 
 
-def worker(rank, address, shares, out):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{address}", rank=rank, world_size=len(shares))
-    detection, retrieval = FrameAUROC(3, 4), Retrieval(6)
-    for rows in shares[rank]:
-        feed(detection, retrieval, torch.tensor(rows))
-    torch.save((detection.compute()["macro"], retrieval.compute()), f"{out}/{rank}.pt")
+SHARES = {"empty": [[[0, 2], [1, 3, 4]], []], "twice": [[[0, 1, 3]], [[2, 4], [1, 3]]]}
+
+
+def worker(rank, folder):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    found = {}
+    for name, shares in SHARES.items():
+        detection, retrieval = FrameAUROC(3, 4), Retrieval(6)
+        for rows in shares[rank]:
+            feed(detection, retrieval, torch.tensor(rows))
+        found[name] = (detection.compute(), retrieval.compute())
+    torch.save(found, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("shares", [[[[0, 2], [1, 3, 4]], []], [[[0, 1, 3]], [[2, 4], [1, 3]]]], ids=["empty", "twice"])
-def test_streaming_over_two_ranks(tmp_path, shares):
+def test_streaming_over_two_ranks(tmp_path):
     """A rank with no clips at all, and clips that come twice: the value of one process over each clip once."""
-    mp.start_processes(worker, (str(tmp_path / "rendezvous"), shares, str(tmp_path)), nprocs=2, start_method="spawn")
+    mp.start_processes(worker, (str(tmp_path),), nprocs=2, start_method="spawn")
     macro, retrieval = expected()
     for rank in range(2):
-        got = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert got[0] == pytest.approx(macro, abs=1e-12)
-        assert {k: got[1][k] for k in retrieval} == pytest.approx(retrieval, abs=1e-9)
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for name in SHARES:
+            detected, retrieved = found[name]
+            assert detected["macro"] == pytest.approx(macro, abs=1e-12), name
+            assert detected["clips"] == 5
+            assert {k: retrieved[k] for k in retrieval} == pytest.approx(retrieval, abs=1e-9), name
 
 
 def test_streaming_in_one_process_and_reset():
