@@ -34,3 +34,6 @@ format: venv  ## lets ruff write
 
 clean:  ## removes what was built, not .venv
 	rm -rf build dist work runs *.egg-info
+
+wheel-check: venv  ## the wheel works away from the checkout
+	$(BIN)/python tests/packaging/wheel_check.py

@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 
 from flam_train.batch import INT16_SCALE, SAMPLE_RATE
-from flam_train.data.audio import AUDIO, to_int16
+from flam_train.data.audio import AUDIO, read_recording
 from flam_train.data.bank import describe
 from flam_train.data.corpus_writer import CorpusPlan, cores, write_corpus
 from flam_train.data.schema import Event, Record
@@ -112,22 +110,6 @@ def _origin(raw: dict[str, str]) -> tuple[str, str]:
     return f"ESC-50 {raw['filename']}, from freesound.org sound {raw['src_file']}", licence
 
 
-def read_audio(row: Row) -> np.ndarray:
-    """A recording as 48 kHz mono: int16 [S]."""
-    try:
-        x, rate = soundfile.read(row.audio, dtype="float64", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(
-            f"{row.where}: {row.audio} cannot be read ({error}): fetch it again, or remove the row"
-        ) from error
-    if not len(x):
-        raise ValueError(f"{row.where}: {row.audio} has no samples: fetch it again, or remove the row")
-    mono = x.mean(axis=1)
-    return to_int16(
-        mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, "VHQ"), f"{row.where}: {row.audio}"
-    )
-
-
 def sounding_extent(waveform_S: np.ndarray) -> tuple[int, int] | None:
     """First and last + 1 sample of the event: from the first to the last 10 ms whose RMS is within 35 dB of the
     loudest (pauses between are bridged). None if all is digital silence."""
@@ -146,7 +128,7 @@ class Maker:
 
     def __call__(self, n: int) -> tuple[Record, np.ndarray]:
         row = self.rows[n]
-        waveform = read_audio(row)
+        waveform = read_recording(row.audio, row.where)
         extent = sounding_extent(waveform)
         if extent is None:
             raise ValueError(f"{row.where}: {row.audio} is silent throughout: fetch it again, or remove the row")

@@ -115,7 +115,7 @@ class FLAM(nn.Module):
         Raises ValueError for clips of another length.
         """
         mel_BNF = self.frontend(waveform_BS, seed_B, valid_B)
-        frame_BTD = self.audio(mel_BNF, seed_B)
+        frame_BTD = self.audio(mel_BNF, self.audio.kept_paths(seed_B))
         clip_BD = frame_BTD.mean(1)
         both = self.audio_projection(torch.cat([frame_BTD, clip_BD[:, None]], dim=1))
         both = F.normalize(both.float(), dim=-1)

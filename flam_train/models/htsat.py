@@ -173,17 +173,17 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
-    def forward(self, x_BRCD: Tensor, keep_B2: Tensor | None) -> Tensor:
-        """keep_B2: what each clip's two residual branches are multiplied by (0, or 1 over the kept share)."""
+    def forward(self, x_BRCD: Tensor, kept_B2: Tensor | None) -> Tensor:
+        """kept_B2: what each clip's two residual branches are multiplied by (0, or 1 over the kept share)."""
         y = self.norm1(x_BRCD)
         if self.shift:
             y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
         y = from_windows(self.attn(to_windows(y, self.window)), self.side, self.window)
         if self.shift:
             y = torch.roll(y, (self.shift, self.shift), (1, 2))
-        x = x_BRCD + (y if keep_B2 is None else y * keep_B2[:, 0, None, None, None].to(y.dtype))
+        x = x_BRCD + (y if kept_B2 is None else y * kept_B2[:, 0, None, None, None].to(y.dtype))
         y = self.mlp(self.norm2(x))
-        return x + (y if keep_B2 is None else y * keep_B2[:, 1, None, None, None].to(y.dtype))
+        return x + (y if kept_B2 is None else y * kept_B2[:, 1, None, None, None].to(y.dtype))
 
 
 class Downsample(nn.Module):
@@ -235,20 +235,26 @@ class HTSAT(nn.Module):
         self.norm = nn.LayerNorm(config.out_width)
         self.apply(_init)
 
-    def forward(self, mel_BNF: Tensor, seed_B: Tensor | None = None) -> Tensor:
-        """seed_B: int64, the clip's dropped paths are drawn from it in training; none are dropped without it."""
+    def kept_paths(self, seed_B: Tensor | None) -> Tensor | None:
+        """What each clip's residual branches are multiplied by: float32 [B, blocks, 2], 0 or 1 over the kept share.
+
+        Drawn from the clip's seed (int64), in training only; None where nothing is dropped. Kept out of `forward`, which
+        is compiled: wrapping integer arithmetic is beyond the compiler.
+        """
+        if not self.training or seed_B is None or self.config.drop_path == 0:
+            return None
         depth = sum(self.config.depths)
-        keep_BL2 = None
-        if self.training and seed_B is not None and self.config.drop_path > 0:
-            rate_L = torch.linspace(0, self.config.drop_path, depth, device=mel_BNF.device)
-            draw_BL2 = uniform(seed_B, DROP_STREAM, 2 * depth).view(-1, depth, 2)
-            keep_BL2 = (draw_BL2 >= rate_L[:, None]) / (1 - rate_L[:, None])
+        rate_L1 = torch.linspace(0, self.config.drop_path, depth, device=seed_B.device)[:, None]
+        return (uniform(seed_B, DROP_STREAM, 2 * depth).view(-1, depth, 2) >= rate_L1) / (1 - rate_L1)
+
+    def forward(self, mel_BNF: Tensor, kept_BL2: Tensor | None = None) -> Tensor:
+        """kept_BL2: from `kept_paths`; without it no path is dropped."""
         x = self.patch_embed(fold(mel_BNF))
-        layer = 0
+        number = 0
         for stage in self.layers:
             for block in stage.blocks:  # type: ignore[union-attr]
-                x = block(x, None if keep_BL2 is None else keep_BL2[:, layer])
-                layer += 1
+                x = block(x, None if kept_BL2 is None else kept_BL2[:, number])
+                number += 1
             if stage.downsample is not None:
                 x = stage.downsample(x)  # type: ignore[operator]
         return unfold(self.norm(x))
@@ -256,6 +262,7 @@ class HTSAT(nn.Module):
 
 def _init(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
+        # Scaled to the width: Swin's fixed deviation of 0.02 leaves narrow encoders with almost empty residual branches.
+        nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -6,6 +6,8 @@ Shape suffixes: B clips, S samples, C phrases, L tokens, T frames, D embedding w
 from __future__ import annotations
 
 import hashlib
+import sys
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +71,7 @@ class FLAMModule(LightningModule):
         self.total_steps, self.seed = total_steps, seed
         self.memory_N = memory_N
         self.bad, self.seen = 0, 0
+        self._told = float("-inf")
         self.validation_metrics = torch.nn.ModuleDict()
 
     # -- one step
@@ -155,15 +158,23 @@ class FLAMModule(LightningModule):
                 f"step {batch.step}: a loss is not finite ({values}) on {broken} rank(s); keys of rank {rank()}: {keys}"
             )
         self.bad, self.seen = self.bad + bad, self.seen + seen
+        errors = [e for p in parts for e in p.errors][:5]
+        self.tell(errors)
         if bad:
             self.log("data/bad_samples", float(self.bad))
             if self.bad > self.loss.max_bad_share * max(self.seen, self.loss.bad_grace):
-                errors = [e for p in parts for e in p.errors][:5]
                 raise ValueError(
                     f"step {batch.step}: {self.bad} of {self.seen} samples are bad, over "
                     f"{self.loss.max_bad_share:.0%}: mend the shards, or raise loss.max_bad_share; "
                     f"on this rank: {'; '.join(errors)}"
                 )
+
+    def tell(self, errors: list[str]) -> None:
+        """Prints this rank's bad samples, at most one line in 10 s: a broken disk must not fill the log."""
+        now = time.monotonic()
+        if errors and now - self._told > 10:
+            self._told = now
+            print(f"\nbad sample {errors[0]}", file=sys.stderr, flush=True)
 
     # -- validation: streamed metrics only; the protocols run from an export, in `evaluation`
 

@@ -1,0 +1,33 @@
+"""Shared by all tests: one thread a process, no network, and the small model that stands for every model."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "offline"
+
+TESTS = Path(__file__).parent
+for folder in ("unit", "distributed"):
+    sys.path.insert(0, str(TESTS / folder))
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def small_config():
+    """The smallest FLAM the architecture allows, with the byte text tower."""
+    from flam_train.models.flam import FLAMConfig
+    from flam_train.models.htsat import HTSATConfig
+    from flam_train.models.text import TextConfig
+
+    audio = HTSATConfig(width=8, depths=(1, 2, 1, 1), heads=(1, 2, 2, 2))
+    return FLAMConfig(audio=audio, text=TextConfig("bytes"), embedding=16)

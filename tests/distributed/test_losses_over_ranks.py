@@ -1,0 +1,131 @@
+"""The losses over ranks equal the plain loss of the joined batch: value on every rank, averaged gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
+from flam_train.models.frontend import MelNorm
+from ranks import on_ranks
+
+T, D, VOCABULARY = 6, 8, 12
+CLIPS = (3, 1, 4, 2, 0)
+"""Clips of each rank: uneven, and one rank without any."""
+PHRASES = (4, 6, 0, 3, 5)
+
+
+def make(world: int) -> dict:
+    g = torch.Generator().manual_seed(100 + world)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=g, dtype=torch.float64)
+
+    total = sum(CLIPS[:world])
+    d = {
+        "frame": normal(total, T, D),
+        "clip": normal(total, D),
+        "caption": normal(total, D),
+        "caption_ids": torch.randint(0, 4, (total,), generator=g),
+        "weight": torch.eye(D, dtype=torch.float64) + 0.1 * normal(D, D),
+        "text": F.normalize(normal(VOCABULARY, D), dim=-1),
+        "scale": (1 + 0.3 * normal(VOCABULARY)).exp(),
+        "bias": -3 + normal(VOCABULARY),
+        "corpus": torch.randint(0, 3, (total,), generator=g),
+        "annotated": torch.randint(1, 8, (VOCABULARY,), generator=g),
+        "audio_valid": torch.rand(total, generator=g) < 0.8,
+        "present": torch.rand(total, VOCABULARY, T, generator=g) < 0.3,
+        "ids": [torch.randperm(VOCABULARY, generator=g)[: PHRASES[r]] for r in range(world)],
+    }
+    d["phrase_valid"] = [torch.rand(len(i), generator=g) < 0.7 for i in d["ids"]]
+    for rank in range(world):
+        listed = torch.zeros(VOCABULARY, dtype=torch.bool)
+        listed[d["ids"][rank]] = True
+        rows = rows_of(rank)
+        d["present"][rows, :] &= listed[None, :, None]
+    return d
+
+
+def rows_of(rank: int) -> slice:
+    return slice(sum(CLIPS[:rank]), sum(CLIPS[: rank + 1]))
+
+
+def losses(d, rows, ids, phrase_valid, masked: bool) -> dict[str, list[torch.Tensor]]:
+    leaves = [d[k].clone().requires_grad_() for k in ("weight", "text", "scale", "bias")]
+    weight, text, scale, bias = leaves
+
+    def encode(x):
+        return F.normalize(x @ weight, dim=-1)
+
+    options = {"phrase_ids_C": ids * 7919 - 5}  # any int64
+    if masked:
+        options |= {"corpus_B": d["corpus"][rows], "annotated_in_C": d["annotated"][ids]}
+    pairs = (d["present"][rows][:, ids], d["audio_valid"][rows], phrase_valid)
+    terms = {
+        "sed": framewise_loss(
+            encode(d["frame"][rows]), F.normalize(text[ids] @ weight, dim=-1), scale[ids], bias[ids], *pairs, **options
+        ),
+        "prior": prior_loss(bias[ids], *pairs, **options),
+        "global": contrastive_loss(
+            encode(d["clip"][rows]),
+            encode(d["caption"][rows]),
+            scale[0],
+            d["audio_valid"][rows],
+            d["caption_ids"][rows] if masked else None,
+        ),
+    }
+    return {
+        name: [
+            loss.detach(),
+            *torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True, materialize_grads=True),
+        ]
+        for name, loss in terms.items()
+    }
+
+
+def on_one_rank(rank: int, world: int, masked: bool) -> dict:
+    d = make(world)
+    return losses(d, rows_of(rank), d["ids"][rank], d["phrase_valid"][rank], masked)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("world", [1, 2, 3, 4, 5])
+def test_joined_batch(world, masked):
+    got = on_ranks(world, on_one_rank, masked) if world > 1 else [on_one_rank(0, 1, masked)]
+    d = make(world)
+    valid = torch.cat([i[v] for i, v in zip(d["ids"], d["phrase_valid"], strict=True)]).unique()
+    want = losses(d, slice(None), valid, torch.ones(len(valid), dtype=torch.bool), masked)
+    for name, (value, *grads) in want.items():
+        for rank in range(world):
+            assert torch.allclose(got[rank][name][0], value, rtol=1e-12), (name, rank)
+        for k, grad in enumerate(grads, 1):
+            mean = torch.stack([got[rank][name][k] for rank in range(world)]).mean(0)
+            assert torch.allclose(mean, grad, rtol=1e-9, atol=1e-13), (name, k)
+
+
+def norm_on_rank(rank: int, world: int) -> dict:
+    mel_BNF, valid_B = mel(world)
+    rows = rows_of(rank)
+    norm = MelNorm(4).train()
+    out = norm(mel_BNF[rows], valid_B[rows])
+    return {"out": out.detach(), "mean": norm.running_mean, "var": norm.running_var}
+
+
+def mel(world: int):
+    g = torch.Generator().manual_seed(world)
+    total = sum(CLIPS[:world])
+    return 20 * torch.randn(total, 30, 4, generator=g) - 50, torch.rand(total, generator=g) < 0.7
+
+
+@pytest.mark.parametrize("world", [2, 5])
+def test_bn0_is_that_of_the_valid_clips_of_all_ranks(world):
+    mel_BNF, valid_B = mel(world)
+    twin = torch.nn.BatchNorm1d(4).train()
+    want = twin(mel_BNF[valid_B].reshape(-1, 4)).reshape(-1, 30, 4)
+    got = on_ranks(world, norm_on_rank)
+    joined = torch.cat([r["out"] for r in got])
+    assert torch.allclose(joined[valid_B], want, atol=1e-4)
+    for r in got:
+        assert torch.allclose(r["mean"], twin.running_mean, rtol=1e-5)
+        assert torch.allclose(r["var"], twin.running_var, rtol=1e-5)

@@ -1,0 +1,130 @@
+"""A tiny corpus, a tiny bank and the command line, for the tests of training."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from flam_train.batch import SAMPLE_RATE
+from flam_train.data.bank import describe
+from flam_train.data.schema import Event, Record
+from flam_train.data.shards import write_manifest, write_shard
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSES = {"siren": 900.0, "bird": 3000.0, "engine": 120.0, "bell": 1800.0}
+"""Of the synthetic vocabulary, as tones."""
+
+
+def tone(hz: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    wave = np.sin(2 * np.pi * hz * t * rng.uniform(0.95, 1.05)) + 0.05 * rng.normal(size=len(t))
+    return (6000 * wave).astype(np.int16)
+
+
+def clip(n: int, rng: np.random.Generator, classes: list[str]) -> tuple[Record, np.ndarray]:
+    label = classes[n % len(classes)]
+    onset, seconds = rng.uniform(0, 6), rng.uniform(1, 3)
+    waveform = (20 * rng.normal(size=10 * SAMPLE_RATE)).astype(np.int16)
+    sound = tone(CLASSES[label], seconds, rng)
+    first = round(onset * SAMPLE_RATE)
+    waveform[first : first + len(sound)] += sound
+    event = Event(onset, onset + seconds, label)
+    return Record(f"clip-{n:03d}", 10.0, (f"a {label}", f"the sound of a {label} {n}"), (event,)), waveform
+
+
+def write_corpus(folder: Path, count: int = 12, seed: int = 0, classes: list[str] | None = None) -> Path:
+    from flam_train.vocabulary import Vocabulary
+
+    rng = np.random.default_rng(seed)
+    classes = classes or list(CLASSES)
+    half = count // 2
+    samples = [clip(n, rng, classes) for n in range(count)]
+    entries = [
+        write_shard(folder / f"shard-{k:06d}.tar", part) for k, part in enumerate((samples[:half], samples[half:]))
+    ]
+    vocabulary = Vocabulary.load("synthetic")
+    write_manifest(
+        folder, folder.name, entries, vocabulary="synthetic", annotates=[vocabulary.concept(c).id for c in classes]
+    )
+    return folder
+
+
+def write_bank(folder: Path, seed: int = 0) -> Path:
+    """Two instances of each class and one background."""
+    from flam_train.vocabulary import Vocabulary
+
+    rng = np.random.default_rng(seed)
+    samples = []
+    for label, hz in CLASSES.items():
+        for k in range(2):
+            waveform = tone(hz, rng.uniform(1, 2), rng)
+            seconds = len(waveform) / SAMPLE_RATE
+            samples.append(
+                (
+                    Record(
+                        f"{label}-{k}", seconds, events=(Event(0.0, seconds, label),), details=describe(waveform, "event")
+                    ),
+                    waveform,
+                )
+            )
+    noise = (300 * rng.normal(size=11 * SAMPLE_RATE)).astype(np.int16)
+    samples.append((Record("noise", 11.0, details=describe(noise, "background")), noise))
+    vocabulary = Vocabulary.load("synthetic")
+    write_manifest(
+        folder,
+        folder.name,
+        [write_shard(folder / "shard-000000.tar", samples)],
+        vocabulary="synthetic",
+        annotates=[vocabulary.concept(c).id for c in CLASSES],
+    )
+    return folder
+
+
+TINY = [
+    "model=test", "text=bytes", "optim.freeze=[]", "steps=4", "data.workers=0", "optim.warmup_steps=1",
+    "trainer.validate_every=2", "trainer.checkpoint_every=2", "trainer.log_every=1", "trainer.monitor=null",
+    "trainer.accelerator=cpu",
+]  # fmt: skip
+
+
+def on_shards(train: Path, test: Path | None = None) -> list[str]:
+    """The overrides that train `data/global` and `data/frame` `synthetic` on these folders."""
+    out = []
+    for kind in ("global", "frame"):
+        out.append(f"data.{kind}.synthetic.path={train}")
+        out.append(f"data.{kind}.synthetic.validation={test or 'null'}")
+    return out
+
+
+def flam_train(*arguments: object, torchrun: int = 0, check: bool = True, env: dict | None = None):
+    """Runs the command as a user does, in a process of its own."""
+    start = [sys.executable, "-m"]
+    if torchrun:
+        start += ["torch.distributed.run", "--standalone", f"--nproc-per-node={torchrun}", "-m"]
+    command = [*start, "flam_train.cli.train", *map(str, arguments)]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"} | (env or {}),
+    )
+    assert not check or done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def metrics(folder: Path) -> dict[tuple[int, str], str]:
+    """{(step, name): value as written} of a run; a point that stands twice fails."""
+    out = {}
+    with (folder / "metrics.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            key = int(row["step"]), row["name"]
+            assert key not in out, f"{key} stands twice in metrics.csv"
+            out[key] = row["value"]
+    return out

@@ -1,0 +1,307 @@
+"""Training as a user runs it, on a corpus of twelve clips: what is written, what goes on, what stops."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from runs import ROOT, TINY, flam_train, metrics, on_shards, write_bank, write_corpus
+
+from flam_train.cli.train import compose_conf, main
+from flam_train.inference import load_model
+from flam_train.paths import conf_dir
+from flam_train.training.checkpoint import AtomicCheckpointIO
+from flam_train.training.run import build, train
+
+EXPERIMENTS = sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("corpora")
+    return write_corpus(folder / "train", 12, 0), write_corpus(folder / "test", 5, 1)
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory) -> Path:
+    return write_bank(tmp_path_factory.mktemp("bank") / "train")
+
+
+def conf(corpora, folder: Path, *overrides: str) -> dict:
+    return compose_conf([*TINY, *on_shards(*corpora), f"run_dir={folder}", "global_batch=4", "frame_batch=4", *overrides])
+
+
+@pytest.fixture(scope="module")
+def finished(corpora, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    train(conf(corpora, folder))
+    return folder
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_what_a_run_leaves(finished):
+    names = {p.name for p in finished.iterdir()}
+    assert {"config.yaml", "metrics.csv", "last.ckpt", "export", "curves.png", "tensorboard"} <= names
+    assert not [n for n in names if n.startswith(".")]
+    found = metrics(finished)
+    for step in range(4):
+        for name in ("global", "sed", "prior", "total"):
+            assert (step, f"loss/{name}") in found
+        value = {n: float(found[step, f"loss/{n}"]) for n in ("global", "sed", "prior", "total")}
+        assert value["total"] == pytest.approx(value["global"] + 200 * value["sed"] + value["prior"], rel=1e-4)
+    for step in (1, 3):
+        assert 0 <= float(found[step, "val/synthetic/auroc_macro"]) <= 1
+        assert 0 <= float(found[step, "val/synthetic/text_to_audio_R@1"]) <= 1
+    assert (finished / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert list((finished / "tensorboard").glob("events*"))
+    model = load_model(finished / "export")
+    assert model.provenance["steps"] == 4
+    assert model.provenance["config"]["steps"] == 4
+    assert model.embed_text(["a siren"]).text_CD.shape == (1, 16)
+
+
+def test_a_run_that_goes_on_is_the_run_that_never_stopped(corpora, finished, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    full = conf(corpora, folder)
+    # Stopped after 2 of its 4 steps: the schedule and the plan are those of the whole run.
+    from flam_train.training import run as module
+
+    build_trainer = module.build_trainer
+
+    def stopped(run, resumed=0):
+        trainer = build_trainer(run, resumed)
+        trainer.fit_loop.epoch_loop.max_steps = 2
+        return trainer
+
+    monkeypatch.setattr(module, "build_trainer", stopped)
+    train(full)
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 2
+    monkeypatch.setattr(module, "build_trainer", build_trainer)
+    train(full)
+    want, got = weights(finished), weights(folder)
+    assert want.keys() == got.keys()
+    for name in want:
+        assert torch.equal(want[name], got[name]), name
+    speeds = ("speed/clips_per_s", "speed/data_wait")
+    assert {k: v for k, v in metrics(folder).items() if k[1] not in speeds} == {
+        k: v for k, v in metrics(finished).items() if k[1] not in speeds
+    }
+
+
+def test_a_finished_run_does_nothing_again(corpora, finished):
+    before = (finished / "last.ckpt").read_bytes()
+    train(conf(corpora, finished))
+    assert (finished / "last.ckpt").read_bytes() == before
+
+
+def test_other_settings_do_not_go_on(corpora, finished):
+    with pytest.raises(ValueError, match=r"holds a run with other settings \(optim, seed\).*overwrite=true"):
+        train(conf(corpora, finished, "seed=5", "optim.lr=1"))
+
+
+def test_checkpoints_are_plain_data_and_altered_ones_are_refused(finished, tmp_path):
+    path = tmp_path / "last.ckpt"
+    data = bytearray((finished / "last.ckpt").read_bytes())
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="not a readable checkpoint"):
+        AtomicCheckpointIO().load_checkpoint(path)
+    path.write_bytes(pickle.dumps({"run": os.system}))
+    with pytest.raises(ValueError, match=r"last\.ckpt"):
+        AtomicCheckpointIO().load_checkpoint(path)
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path):
+    io = AtomicCheckpointIO()
+    io.save_checkpoint({"a": 1}, tmp_path / "last.ckpt")
+    with pytest.raises(Exception, match="pickle"):
+        io.save_checkpoint({"a": lambda: 0}, tmp_path / "last.ckpt")
+    assert io.load_checkpoint(tmp_path / "last.ckpt") == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_two_processes_train_as_one(corpora, tmp_path):
+    """The joined batch is the same, so the losses are, up to the order of float32 sums."""
+    common = [*TINY, *on_shards(*corpora), "global_batch=4", "frame_batch=4", "optim.lr=1e-4"]
+    flam_train(*common, f"run_dir={tmp_path / 'one'}")
+    flam_train(*common, f"run_dir={tmp_path / 'two'}", torchrun=2)
+    one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
+    for name in ("loss/global", "loss/sed", "loss/prior"):
+        assert float(two[0, name]) == pytest.approx(float(one[0, name]), rel=1e-4), name
+        assert float(two[3, name]) == pytest.approx(float(one[3, name]), rel=2e-2), name
+    assert {k for k in one if not k[1].startswith("speed/")} == {k for k in two if not k[1].startswith("speed/")}
+    name = "val/synthetic/auroc_macro"
+    assert float(two[1, name]) == pytest.approx(float(one[1, name]), abs=0.05)
+
+
+def test_a_batch_that_does_not_divide_is_refused(corpora, tmp_path):
+    overrides = [*TINY, *on_shards(*corpora), "global_batch=4", "frame_batch=3", f"run_dir={tmp_path}"]
+    done = flam_train(*overrides, torchrun=2, check=False)
+    assert done.returncode
+    assert "frame_batch=3 does not divide by 2 ranks" in done.stderr
+
+
+def test_loss_that_is_not_finite_stops_with_step_and_keys(corpora, tmp_path):
+    with pytest.raises(ValueError, match=r"step \d: a loss is not finite.*keys of rank 0: clip-0"):
+        train(conf(corpora, tmp_path / "run", "optim.lr=1e30", "optim.clip=0"))
+
+
+def damage(folder: Path, fraction: float) -> None:
+    """Flips a byte of the audio of the first samples of each shard."""
+    import numpy as np
+
+    for index_file in folder.glob("*.index.npy"):
+        index = np.load(index_file)
+        tar = index_file.with_name(index_file.name.replace(".index.npy", ".tar"))
+        data = bytearray(tar.read_bytes())
+        for row in index[: round(fraction * len(index))]:
+            data[int(row["audio"]) + int(row["audio_size"]) // 2] ^= 0xFF
+        tar.write_bytes(data)
+
+
+def test_bad_samples_are_masked_and_counted_until_there_are_too_many(tmp_path, capsys):
+    folder = write_corpus(tmp_path / "train", 12, 0)
+    damage(folder, 0.34)
+    with pytest.raises(ValueError, match=r"of \d+ samples are bad, over 1%.*shard-00000"):
+        train(conf((folder, None), tmp_path / "a", "loss.bad_grace=0"))
+    train(conf((folder, None), tmp_path / "b", "loss.max_bad_share=0.9"))
+    found = metrics(tmp_path / "b")
+    assert float(max(v for (_, name), v in found.items() if name == "data/bad_samples")) > 0
+    assert "bad sample" in capsys.readouterr().err
+
+
+def overrides_for(experiment: str, corpora, bank, finished) -> list[str]:
+    out = [*TINY, "steps=1", "trainer.validate_every=1"]
+    loaded = compose_conf([f"experiment={experiment}", "data.global.custom.path=x"] if False else ["experiment=" + experiment, *_placeholders(experiment)])
+    for kind in ("global", "frame"):
+        for name, entry in (loaded["data"].get(kind) or {}).items():
+            if "bank" in entry:
+                out.append(f"data.{kind}.{name}.bank=[{bank}]")
+            else:
+                out.append(f"data.{kind}.{name}.path={corpora[0]}")
+            if entry.get("validation"):
+                out.append(f"data.{kind}.{name}.validation={corpora[1]}")
+        out.append(f"{kind}_batch={2 if loaded[f'{kind}_batch'] else 0}")
+    if loaded["init"]:
+        out.append(f"init={finished / 'export'}")
+    return out
+
+
+def _placeholders(experiment: str) -> list[str]:
+    text = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text()
+    out = []
+    for kind in ("global", "frame"):
+        if f"override /data/{kind}: [custom]" in text:
+            out.append(f"data.{kind}.custom.path=x")
+    return out + (["init=x"] if "init: ???" in text else [])
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_trains(experiment, corpora, bank, finished, tmp_path):
+    overrides = overrides_for(experiment, corpora, bank, finished)
+    folder = train(compose_conf([f"experiment={experiment}", *overrides, f"run_dir={tmp_path / 'run'}"]))
+    assert load_model(folder).provenance["steps"] == 1
+
+
+@pytest.mark.parametrize("group", ["model", "text", "loss", "optim", "trainer", "logger", "data/global", "data/frame"])
+def test_every_choice_composes_and_instantiates(group, corpora, bank, tmp_path):
+    for file in sorted((conf_dir() / group).glob("*.yaml")):
+        name = file.stem
+        overrides = [*TINY, *on_shards(*corpora), f"run_dir={tmp_path}"]
+        if group.startswith("data/"):
+            kind = group.split("/")[1]
+            overrides = [o for o in overrides if not o.startswith(f"data.{kind}.")]
+            where = "bank" if "bank:" in file.read_text() else "path"
+            overrides += [f"{group}=[{name}]", f"data.{kind}.{name}.{where}={bank if where == 'bank' else corpora[0]}"]
+            overrides.append(f"++data.{kind}.{name}.validation={corpora[1]}")
+        elif group == "model":
+            # At tiny size: the choice with its widths cut down, but its depths, patch and frames as they are.
+            overrides = [o for o in overrides if o != "model=test"] + [f"model={name}"]
+        elif group == "text" and name != "bytes":
+            assert compose_conf([*overrides, f"text={name}"])["text"]["tower"] == name
+            continue
+        else:
+            overrides.append(f"{group}={name}")
+        build(compose_conf(overrides))
+
+
+def test_dry_run_says_everything_and_writes_nothing(corpora, tmp_path, capsys):
+    overrides = [*TINY, *on_shards(*corpora), "global_batch=4", "frame_batch=4", f"run_dir={tmp_path / 'run'}"]
+    assert main([*overrides, "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    for expected in ("4 of 8 clips", "parameters learn", "memory", "label_BCT [4,", "activations about"):
+        assert expected in out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["experiment=dmeo"], "experiment=dmeo: no such choice: did you mean demo?"),
+        (["model=tinny"], "did you mean tiny?"),
+        (["data/frame=[synthetc]"], "did you mean synthetic?"),
+        (["optim.lrr=3"], "no key 'optim.lrr' in the configuration: did you mean optim.lr"),
+        (["dta/frame=[x]"], "did you mean data/frame?"),
+        (["experiment=openflam"], "has no value yet"),
+        (["optim.lr=fast"], "optim.lr: 'fast' is not a number"),
+        (["loss.unannotated=masq"], "loss.unannotated: 'masq' is not known: did you mean mask?"),
+        (["optim.freeze=[txt]"], "did you mean text?"),
+        (["optim.schedule=cosin"], "did you mean cosine?"),
+        (["global_batch=0", "frame_batch=0"], "one must be over 0"),
+        (["data.frame.synthetic.path=/nowhere"], "/nowhere"),
+        (["steps=0"], "at least one step"),
+        (["trainer.precision=f16"], "trainer.precision"),
+    ],
+)
+def test_mistakes_are_answered_in_a_line(overrides, message, corpora, tmp_path, capsys):
+    base = [o for o in [*TINY, *on_shards(*corpora)] if o.split("=")[0] not in {p.split("=")[0] for p in overrides}]
+    if overrides[0].startswith("data/frame") or overrides[0].startswith("experiment=openflam"):
+        base = TINY
+    assert main([*base, f"run_dir={tmp_path}", *overrides]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_ones_own_configuration_folder(corpora, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nname: mine\noptim: {lr: 0.25}\n")
+    found = compose_conf(["experiment=mine"], tmp_path)
+    assert found["name"] == "mine"
+    assert found["optim"]["lr"] == 0.25
+
+
+def test_wandb_offline(corpora, tmp_path):
+    folder = tmp_path / "run"
+    train(conf(corpora, folder, "logger=wandb", "steps=2"))
+    assert list((folder / "wandb").glob("offline-run-*"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_the_same_command_again(corpora, tmp_path):
+    overrides = [*TINY, *on_shards(*corpora), "steps=40", "global_batch=4", "frame_batch=4", "data.workers=1"]
+    command = [sys.executable, "-m", "flam_train.cli.train", *overrides, f"run_dir={tmp_path / 'run'}"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "run" / "last.ckpt").is_file():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "goes on from the last checkpoint" in error
+    done = flam_train(*overrides, f"run_dir={tmp_path / 'run'}")
+    assert "going on at step" in done.stderr
+    assert (tmp_path / "run" / "export" / "config.json").is_file()
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["steps"] == 40

@@ -1,0 +1,155 @@
+"""The losses beside plain twins of a dozen lines, forward and backward, in one process."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
+
+B, C, T, D = 4, 5, 6, 8
+
+
+def make(seed: int) -> dict[str, torch.Tensor]:
+    g = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=g, dtype=torch.float64)
+
+    return {
+        "frame": F.normalize(normal(B, T, D), dim=-1).requires_grad_(),
+        "text": F.normalize(normal(C, D), dim=-1).requires_grad_(),
+        "scale": normal(C).exp().requires_grad_(),
+        "bias": (normal(C) - 3).requires_grad_(),
+        "label": torch.rand(B, C, T, generator=g) < 0.3,
+        "audio_valid": torch.rand(B, generator=g) < 0.8,
+        "phrase_valid": torch.rand(C, generator=g) < 0.7,
+        "ids": torch.randint(0, 3, (C,), generator=g),
+        "corpus": torch.randint(0, 3, (B,), generator=g),
+        "annotated": torch.randint(0, 8, (C,), generator=g),
+        "frame_valid": torch.rand(B, T, generator=g) < 0.8,
+    }
+
+
+def plain(d, ids, masked, frame_valid):
+    """Every (clip, distinct valid phrase, frame) once, by loops."""
+    total, count, prior, phrases = 0.0, 0, 0.0, 0
+    for p in sorted({int(i) for i, v in zip(ids, d["phrase_valid"], strict=True) if v}):
+        columns = [c for c in range(C) if ids[c] == p]
+        c = next(c for c in columns if d["phrase_valid"][c])
+        annotated = 0
+        for k in columns:
+            annotated |= int(d["annotated"][k])
+        positive, counted = 0, 0
+        for b in range(B):
+            if not d["audio_valid"][b] or (masked and not annotated >> int(d["corpus"][b]) & 1):
+                continue
+            for t in range(T):
+                if frame_valid and not d["frame_valid"][b, t]:
+                    continue
+                y = any(bool(d["label"][b, k, t]) for k in columns)
+                z = 1.0 if y else -1.0
+                total = total - F.logsigmoid(
+                    z * (d["scale"][c] * (d["frame"][b, t] @ d["text"][c]) + d["bias"][c].detach())
+                )
+                positive, counted = positive + y, counted + 1
+        count += counted
+        if counted:
+            fraction = torch.tensor(positive / counted, dtype=torch.float64)
+            prior = prior + F.binary_cross_entropy_with_logits(d["bias"][c], fraction)
+            phrases += 1
+    return total / max(count, 1), prior / max(phrases, 1)
+
+
+@pytest.mark.parametrize("frame_valid", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("shared_ids", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_framewise_and_prior(seed, shared_ids, masked, frame_valid):
+    d = make(seed)
+    ids = d["ids"] if shared_ids else torch.arange(C)
+    options = {
+        "phrase_ids_C": ids if shared_ids else None,
+        "corpus_B": d["corpus"] if masked else None,
+        "annotated_in_C": d["annotated"] if masked else None,
+        "frame_valid_BT": d["frame_valid"] if frame_valid else None,
+    }
+    if masked and not shared_ids:
+        options["phrase_ids_C"] = ids
+    pairs = (d["label"], d["audio_valid"], d["phrase_valid"])
+    got = (
+        framewise_loss(d["frame"], d["text"], d["scale"], d["bias"], *pairs, **options),
+        prior_loss(d["bias"], *pairs, **options),
+    )
+    want = plain(d, ids, masked, frame_valid)
+    leaves = [d[k] for k in ("frame", "text", "scale", "bias")]
+    for a, b in zip(got, want, strict=True):
+        assert torch.allclose(a, torch.as_tensor(b, dtype=torch.float64), rtol=1e-12)
+        if not torch.is_tensor(b) or not b.requires_grad:
+            continue
+        for x, y in zip(
+            torch.autograd.grad(a, leaves, retain_graph=True, allow_unused=True, materialize_grads=True),
+            torch.autograd.grad(b, leaves, retain_graph=True, allow_unused=True, materialize_grads=True),
+            strict=True,
+        ):
+            assert torch.allclose(x, y, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("ids", [None, [0, 1, 2, 3], [0, 0, 1, 2], [5, 5, 5, 5]])
+@pytest.mark.parametrize("valid", [[1, 1, 1, 1], [1, 0, 1, 1], [0, 0, 0, 1]])
+def test_contrastive(ids, valid):
+    g = torch.Generator().manual_seed(3)
+    clip, text = (F.normalize(torch.randn(4, D, generator=g, dtype=torch.float64), dim=-1) for _ in range(2))
+    clip.requires_grad_(), text.requires_grad_()
+    scale = torch.tensor(5.0, dtype=torch.float64, requires_grad=True)
+    valid_B = torch.tensor(valid, dtype=torch.bool)
+    got = contrastive_loss(clip, text, scale, valid_B, None if ids is None else torch.tensor(ids))
+    rows = [b for b in range(4) if valid[b]]
+    names = list(range(4)) if ids is None else ids
+    want = 0.0
+    for query, key in ((clip, text), (text, clip)):
+        for a in rows:
+            logp = torch.log_softmax(torch.stack([scale * query[a] @ key[b] for b in rows]), 0)
+            positives = [i for i, b in enumerate(rows) if names[b] == names[a]]
+            want = want - 0.5 * sum(logp[i] for i in positives) / len(positives) / len(rows)
+    assert torch.allclose(got, want, rtol=1e-12)
+    for x, y in zip(torch.autograd.grad(got, (clip, text, scale)), torch.autograd.grad(want, (clip, text, scale)), strict=True):
+        assert torch.allclose(x, y, rtol=1e-9, atol=1e-13)
+
+
+def test_nothing_valid_is_zero_with_a_gradient():
+    d = make(0)
+    none_B, none_C = torch.zeros(B, dtype=torch.bool), torch.zeros(C, dtype=torch.bool)
+    clip = torch.randn(B, D, requires_grad=True)
+    losses = (
+        framewise_loss(d["frame"], d["text"], d["scale"], d["bias"], d["label"], none_B, none_C),
+        framewise_loss(d["frame"], d["text"], d["scale"], d["bias"], d["label"], none_B, ~none_C),
+        prior_loss(d["bias"], d["label"], none_B, ~none_C),
+        prior_loss(d["bias"], d["label"], ~none_B, none_C),
+        contrastive_loss(clip, clip.flip(0), torch.tensor(10.0), none_B),
+    )
+    leaves = (d["frame"], d["text"], d["scale"], d["bias"], clip)
+    for loss in losses:
+        assert loss.item() == 0.0
+        for grad in torch.autograd.grad(loss, leaves, allow_unused=True):
+            assert grad is None or not grad.any()
+
+
+def test_a_bad_row_may_hold_anything():
+    d = make(1)
+    d["audio_valid"][:] = torch.tensor([True, False, True, True])
+    pairs = (d["label"], d["audio_valid"], d["phrase_valid"])
+    before = framewise_loss(d["frame"], d["text"], d["scale"], d["bias"], *pairs)
+    with torch.no_grad():
+        d["frame"][1] = float("inf")
+        d["label"][1] = True
+    assert torch.equal(framewise_loss(d["frame"], d["text"], d["scale"], d["bias"], *pairs), before)
+
+
+def test_wrong_arguments():
+    d = make(0)
+    with pytest.raises(ValueError, match="go together"):
+        prior_loss(d["bias"], d["label"], d["audio_valid"], d["phrase_valid"], corpus_B=d["corpus"])
+    with pytest.raises(ValueError, match="each clip needs one caption"):
+        contrastive_loss(torch.zeros(2, D), torch.zeros(3, D), torch.tensor(1.0))

