@@ -17,6 +17,26 @@ venv: .venv/.installed
 	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[demo,dev]'
 	@touch $@
 
+# What a user would type, line by line; README.md explains it.
+DEMO := work/demo
+demo: venv  ## from formula-made sounds to a trained model, its table and its pictures, in under 8 minutes
+	@echo "1/5  a bank of formula-made sounds: 16 classes, every instance different, test instances apart"
+	@$(BIN)/python data_prep/synthetic.py $(DEMO)/bank --instances 24
+	@echo "2/5  mixtures of 10 s with captions; the test captions use phrasings that are never trained on"
+	@$(BIN)/python data_prep/simulate.py $(DEMO)/shards/synthetic/train --bank $(DEMO)/bank/train --recipe demo --count 800 --seed 1
+	@$(BIN)/python data_prep/simulate.py $(DEMO)/shards/synthetic/test --bank $(DEMO)/bank/test --recipe demo --count 200 --seed 2 \
+		--phrasings held_out
+	@echo "3/5  training with both objectives"
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/flam-train experiment=demo shards=$(DEMO)/shards run_dir=$(DEMO)/run overwrite=true
+	@echo "4/5  evaluation on unseen instances: trained phrasings, unseen phrasings, retrieval"
+	@$(BIN)/python eval/sed.py $(DEMO)/run/export $(DEMO)/shards/synthetic/test --phrasings trained held_out --out $(DEMO)/results --plot 1
+	@$(BIN)/python eval/retrieval.py $(DEMO)/run/export $(DEMO)/shards/synthetic/test --out $(DEMO)/results
+	@echo "5/5  the table"
+	@$(BIN)/python eval/table.py $(DEMO)/results --out $(DEMO)/table --require sed/trained auroc/macro 0.95 \
+		--require sed/held_out auroc/macro 0.90 --require retrieval text_to_audio/R@1 5xchance
+	@echo && echo "results  " $(DEMO)/results/*.json && echo "table     $(DEMO)/table.md" && \
+		echo "heatmaps " $(DEMO)/results/*.png && echo "curves    $(DEMO)/run/curves.png"
+
 test: venv  ## the fast tests, under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow" tests
 

@@ -167,13 +167,15 @@ def _mel(hertz: float) -> float:
 def curves_figure(metrics_csv: str | Path) -> Figure:
     """Training curves from the trainer's long-format CSV (`step,name,value`): a panel for each group of names.
 
-    A group is what stands before the first slash of a name; each panel has its own scale, logarithmic where losses
-    span more than a factor of 50. Values that are not finite are left out of the lines.
+    A group is what stands before the first slash of a name, validation split into frame AUROC and the rest; each panel
+    has its own scale, logarithmic where losses span more than a factor of 50. Values that are not finite are left out of the lines.
     Raises ValueError that names the file and the row.
     """
     groups: dict[str, dict[str, list[tuple[int, float]]]] = {}
     for name, points in read_curves(metrics_csv).items():
         group, _, label = name.partition("/")
+        if group == "val":
+            group = "validation: frame AUROC" if "auroc" in label else "validation: retrieval"
         groups.setdefault(group if label else "other", {})[label or name] = points
     ordered = sorted(groups, key=lambda g: (not g.startswith(("train", "loss")), not g.startswith("val"), g))
     columns = min(2, len(ordered))
@@ -216,11 +218,7 @@ def _curves(axes, group: str, series: dict[str, list[tuple[int, float]]]) -> Non
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(GRID)
-    # On the title's line, so that it never lies over a curve.
-    axes.legend(
-        loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8, labelcolor=INK, borderaxespad=0.2,
-        ncols=-(-len(series) // (1 + (len(series) > 4))), handlelength=1.4, columnspacing=1.2,
-    )  # fmt: skip
+    axes.legend(loc="best", frameon=True, framealpha=0.8, edgecolor="none", fontsize=8, labelcolor=INK)
 
 
 def _smooth(value: np.ndarray, width: int) -> np.ndarray:

@@ -262,7 +262,6 @@ class HTSAT(nn.Module):
 
 def _init(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
-        # Scaled to the width: Swin's fixed deviation of 0.02 leaves narrow encoders with almost empty residual branches.
-        nn.init.xavier_uniform_(module.weight)
+        nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -182,7 +182,7 @@ def test_bad_samples_are_masked_and_counted_until_there_are_too_many(tmp_path, c
 
 def overrides_for(experiment: str, corpora, bank, finished) -> list[str]:
     out = [*TINY, "steps=1", "trainer.validate_every=1"]
-    loaded = compose_conf([f"experiment={experiment}", "data.global.custom.path=x"] if False else ["experiment=" + experiment, *_placeholders(experiment)])
+    loaded = compose_conf([f"experiment={experiment}", *_placeholders(experiment)])
     for kind in ("global", "frame"):
         for name, entry in (loaded["data"].get(kind) or {}).items():
             if "bank" in entry:

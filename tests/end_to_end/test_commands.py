@@ -1,0 +1,65 @@
+"""The evaluation scripts on a model that this test trains for one step: what they write, print and return."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from runs import ROOT, TINY, on_shards, write_corpus
+
+from flam_train.cli.train import compose_conf
+from flam_train.training.run import train
+
+
+def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / name), *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("commands")
+    corpus = write_corpus(folder / "test", 6, 3)
+    overrides = [*TINY, *on_shards(corpus), "steps=1", "global_batch=2", "frame_batch=2", f"run_dir={folder / 'run'}"]
+    return train(compose_conf(overrides)), corpus
+
+
+def test_evaluation_to_table(trained, tmp_path):
+    export, corpus = trained
+    results = tmp_path / "results"
+    for kind in ("trained", "held_out"):
+        done = script("eval/sed.py", export, corpus, "--phrasings", kind, "--out", results, "--plot", "1")
+        assert done.returncode == 0, done.stderr
+    done = script("eval/retrieval.py", export, corpus, "--out", results)
+    assert done.returncode == 0, done.stderr
+    found = {p.stem: json.loads(p.read_text()) for p in results.glob("*.json")}
+    assert len(found) == 3
+    for result in found.values():
+        assert result["clips_expected"] == result["clips_evaluated"] == 6
+    assert list(results.glob("*.png"))
+    done = script("eval/table.py", results, "--out", tmp_path / "table")
+    assert done.returncode == 0, done.stderr
+    for ending in ("md", "csv", "tex"):
+        assert (tmp_path / f"table.{ending}").read_text().strip()
+    missed = script("eval/table.py", results, "--require", "sed/trained", "auroc/macro", "1.01")
+    assert missed.returncode == 1
+    reached = script("eval/table.py", results, "--require", "sed/trained", "auroc/macro", "0.0")
+    assert reached.returncode == 0
+
+
+def test_user_mistakes_are_answered_in_a_line(trained, tmp_path):
+    export, corpus = trained
+    for arguments, message in (
+        ((tmp_path, corpus), "not an export"),
+        ((export, tmp_path), "manifest.json"),
+    ):
+        done = script("eval/sed.py", *arguments, "--phrasings", "trained", "--out", tmp_path / "results")
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
