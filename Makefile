@@ -23,7 +23,7 @@ demo: venv  ## from formula-made sounds to a trained model, its table and its pi
 	@echo "1/5  a bank of formula-made sounds: 16 classes, every instance different, test instances apart"
 	@$(BIN)/python data_prep/synthetic.py $(DEMO)/bank --instances 24
 	@echo "2/5  mixtures of 10 s with captions; the test captions use phrasings that are never trained on"
-	@$(BIN)/python data_prep/simulate.py $(DEMO)/shards/synthetic/train --bank $(DEMO)/bank/train --recipe demo --count 800 --seed 1
+	@$(BIN)/python data_prep/simulate.py $(DEMO)/shards/synthetic/train --bank $(DEMO)/bank/train --recipe demo --count 800 --seed 1 --audio wav
 	@$(BIN)/python data_prep/simulate.py $(DEMO)/shards/synthetic/test --bank $(DEMO)/bank/test --recipe demo --count 200 --seed 2 \
 		--phrasings held_out
 	@echo "3/5  training with both objectives"

@@ -129,9 +129,17 @@ def main(argv: list[str] | None = None) -> int:
         print(f"flam-train: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nflam-train: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        return _interrupted()
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning makes this of Ctrl-C
+            return _interrupted()
+        raise
     return 0
+
+
+def _interrupted() -> int:
+    print("\nflam-train: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+    return 130
 
 
 if __name__ == "__main__":

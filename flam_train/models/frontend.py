@@ -120,7 +120,7 @@ class MelNorm(nn.Module):
 def mask_frequencies(mel_BNF: Tensor, seed_B: Tensor, stripes: int, bins: int) -> Tensor:
     """Sets `stripes` bands of up to `bins` mel bins to zero (the mean, after normalisation), drawn from each seed."""
     F = mel_BNF.shape[2]
-    draw_B2K = uniform(seed_B, MASK_STREAM, 2 * stripes).view(-1, 2, stripes)
+    draw_B2K = uniform(seed_B, MASK_STREAM, 2 * stripes).view(len(seed_B), 2, stripes)
     width_BK = (draw_B2K[:, 0] * (bins + 1)).long()
     first_BK = (draw_B2K[:, 1] * (F - width_BK + 1)).long()
     bin_F = torch.arange(F, device=mel_BNF.device)

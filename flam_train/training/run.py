@@ -138,15 +138,21 @@ def train(conf: dict[str, Any]) -> Path:
 
     Raises ValueError where the folder holds a run of another configuration.
     """
-    run = build(conf)
-    folder = run.folder
-    main = _global_rank() == 0
-    if conf.get("overwrite") and main and folder.exists() and (folder / CONFIG).is_file():
-        shutil.rmtree(folder)
+    folder = Path(conf["run_dir"])
     last = folder / LAST
-    resumed = torch.load(last, map_location="cpu", weights_only=True)["global_step"] if last.is_file() else 0
+    if conf["overwrite"]:
+        # Only a folder that a run wrote; the other ranks do not look at what is being removed.
+        if _global_rank() == 0 and (folder / CONFIG).is_file():
+            shutil.rmtree(folder)
+        resumed = 0
+    else:
+        resumed = AtomicCheckpointIO().load_checkpoint(last)["global_step"] if last.is_file() else 0
     if resumed:
         check_same(folder / CONFIG, conf)
+    if resumed >= int(conf["steps"]) and (folder / "export").is_dir():
+        print(f"run folder {folder}: all {resumed} steps are done; overwrite=true starts anew", file=sys.stderr)
+        return folder / "export"
+    run = build(conf)
     _quiet()
     trainer = build_trainer(run, resumed)
     if trainer.is_global_zero:

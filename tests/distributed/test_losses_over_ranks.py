@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from ranks import on_ranks
 
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
 from flam_train.models.frontend import MelNorm
-from ranks import on_ranks
 
 T, D, VOCABULARY = 6, 8, 12
 CLIPS = (3, 1, 4, 2, 0)

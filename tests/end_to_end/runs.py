@@ -67,7 +67,10 @@ def write_bank(folder: Path, seed: int = 0) -> Path:
             samples.append(
                 (
                     Record(
-                        f"{label}-{k}", seconds, events=(Event(0.0, seconds, label),), details=describe(waveform, "event")
+                        f"{label}-{k}",
+                        seconds,
+                        events=(Event(0.0, seconds, label),),
+                        details=describe(waveform, "event"),
                     ),
                     waveform,
                 )

@@ -36,7 +36,9 @@ def bank(tmp_path_factory) -> Path:
 
 
 def conf(corpora, folder: Path, *overrides: str) -> dict:
-    return compose_conf([*TINY, *on_shards(*corpora), f"run_dir={folder}", "global_batch=4", "frame_batch=4", *overrides])
+    return compose_conf(
+        [*TINY, *on_shards(*corpora), f"run_dir={folder}", "global_batch=4", "frame_batch=4", *overrides]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -199,10 +201,7 @@ def overrides_for(experiment: str, corpora, bank, finished) -> list[str]:
 
 def _placeholders(experiment: str) -> list[str]:
     text = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text()
-    out = []
-    for kind in ("global", "frame"):
-        if f"override /data/{kind}: [custom]" in text:
-            out.append(f"data.{kind}.custom.path=x")
+    out = [f"data.{k}.custom.path=x" for k in ("global", "frame") if f"override /data/{k}: [custom]" in text]
     return out + (["init=x"] if "init: ???" in text else [])
 
 

@@ -114,7 +114,9 @@ def test_contrastive(ids, valid):
             positives = [i for i, b in enumerate(rows) if names[b] == names[a]]
             want = want - 0.5 * sum(logp[i] for i in positives) / len(positives) / len(rows)
     assert torch.allclose(got, want, rtol=1e-12)
-    for x, y in zip(torch.autograd.grad(got, (clip, text, scale)), torch.autograd.grad(want, (clip, text, scale)), strict=True):
+    for x, y in zip(
+        torch.autograd.grad(got, (clip, text, scale)), torch.autograd.grad(want, (clip, text, scale)), strict=True
+    ):
         assert torch.allclose(x, y, rtol=1e-9, atol=1e-13)
 
 

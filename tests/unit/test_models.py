@@ -284,9 +284,7 @@ def test_minilm_is_the_official_one_and_travels_in_the_export(small_config, tmp_
     model = FLAM(config).eval()
     pairs = [("a dog barks", "barking dog"), ("a dog barks", "heavy rain")]
     with torch.inference_mode():
-        close, far = (
-            F.cosine_similarity(*(model.text(*model.tokenizer([t])) for t in pair)).item() for pair in pairs
-        )
+        close, far = (F.cosine_similarity(*(model.text(*model.tokenizer([t])) for t in pair)).item() for pair in pairs)
     assert close > 0.7 > 0.4 > far  # real sentence embeddings, not noise
     again = load_export(save_export(model, tmp_path / "export", {}))
     with torch.inference_mode():
