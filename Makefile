@@ -35,7 +35,7 @@ demo: venv  ## from formula-made sounds to a trained model, its table and its pi
 	@$(BIN)/python eval/table.py $(DEMO)/results --out $(DEMO)/table --require sed/trained auroc/macro 0.95 \
 		--require sed/held_out auroc/macro 0.90 --require retrieval text_to_audio/R@1 5xchance
 	@echo && echo "results  " $(DEMO)/results/*.json && echo "table     $(DEMO)/table.md" && \
-		echo "heatmaps " $(DEMO)/results/*.png && echo "curves    $(DEMO)/run/curves.png"
+		echo "heatmaps " $(DEMO)/results/heatmaps/*.png && echo "curves    $(DEMO)/run/curves.png"
 
 test: venv  ## the fast tests, under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow" tests

@@ -168,7 +168,8 @@ def curves_figure(metrics_csv: str | Path) -> Figure:
     """Training curves from the trainer's long-format CSV (`step,name,value`): a panel for each group of names.
 
     A group is what stands before the first slash of a name, validation split into frame AUROC and the rest; each panel
-    has its own scale, logarithmic where losses span more than a factor of 50. Values that are not finite are left out of the lines.
+    has its own scale, logarithmic where losses span more than a factor of 50. Values that are not finite are left out
+    of the lines.
     Raises ValueError that names the file and the row.
     """
     groups: dict[str, dict[str, list[tuple[int, float]]]] = {}

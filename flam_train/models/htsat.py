@@ -238,8 +238,8 @@ class HTSAT(nn.Module):
     def kept_paths(self, seed_B: Tensor | None) -> Tensor | None:
         """What each clip's residual branches are multiplied by: float32 [B, blocks, 2], 0 or 1 over the kept share.
 
-        Drawn from the clip's seed (int64), in training only; None where nothing is dropped. Kept out of `forward`, which
-        is compiled: wrapping integer arithmetic is beyond the compiler.
+        Drawn from the clip's seed (int64), in training only; None where nothing is dropped. Kept out of `forward`,
+        which is compiled: wrapping integer arithmetic is beyond the compiler.
         """
         if not self.training or seed_B is None or self.config.drop_path == 0:
             return None
