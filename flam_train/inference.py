@@ -14,6 +14,7 @@ from torch import Tensor
 from flam_train.batch import SAMPLE_RATE
 from flam_train.checkpoints.export import load_export
 from flam_train.data import audio
+from flam_train.frames import FrameGrid
 from flam_train.models.flam import FLAM
 
 __all__ = ["Detection", "detect", "load_model", "read_recording", "score_recording"]
@@ -67,16 +68,16 @@ def score_recording(
 def detect(
     model: FLAM, waveform_S: Tensor, phrases: list[str], threshold: float = 0.5, method: str = "unbiased"
 ) -> list[Detection]:
-    """Runs of frames whose score is at least `threshold`, ordered by onset. See `score_recording`."""
+    """Runs of frames whose score is above `threshold`, ordered by onset. See `score_recording`."""
     score_CT = score_recording(model, waveform_S, phrases, method)
-    seconds = model.grid.frame_seconds
+    frames = score_CT.shape[1]
+    grid = FrameGrid(frames, frames * model.grid.frame_seconds)
+    duration = len(waveform_S) / SAMPLE_RATE
     found = []
     for phrase, score_T in zip(phrases, score_CT, strict=True):
-        active_T = torch.nn.functional.pad((score_T >= threshold).int(), (1, 1))
-        change = (active_T[1:] != active_T[:-1]).nonzero().flatten().tolist()
-        for a, b in zip(change[::2], change[1::2], strict=True):
-            end = min(b * seconds, len(waveform_S) / SAMPLE_RATE)
-            found.append(Detection(a * seconds, end, phrase, float(score_T[a:b].mean())))
+        for onset, offset in grid.segments(score_T > threshold):
+            inside_T = torch.from_numpy(grid.labels(onset, offset)[0])
+            found.append(Detection(onset, min(offset, duration), phrase, float(score_T[inside_T].mean())))
     return sorted(found, key=lambda d: (d.onset, d.phrase))
 
 

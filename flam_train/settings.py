@@ -42,24 +42,27 @@ def from_plain(cls: type[T], where: str, raw: dict[str, Any]) -> T:
         kind = str(known[key].type)
         if kind.startswith("tuple") and isinstance(value, list):
             value = tuple(value)
-        values[key] = _number(f"{where}.{key}", value, kind)
+        values[key] = number(f"{where}.{key}", value, kind)
     for name, f in known.items():
         if name not in values and f.default is MISSING and f.default_factory is MISSING:
             raise ValueError(f"{where}: {name!r} is missing: write it down")
     return cls(**values)
 
 
-def _number(where: str, value: Any, kind: str) -> Any:
-    """Numbers in the type that the field declares: YAML reads 1e-4 as text and 10 as int."""
+def number(where: str, value: Any, kind: str) -> Any:
+    """`value` in the type that `kind` names ("int", "float", either with " | None"); other kinds are left as they are.
+
+    YAML reads 1e-4 as text and 10 as int. Raises ValueError that begins with `where`.
+    """
     bare = kind.removesuffix(" | None")
     if bare not in ("int", "float") or (value is None and bare != kind):
         if bare == "bool" and not isinstance(value, bool):
             raise ValueError(f"{where}: {value!r} is neither true nor false")
         return value
     try:
-        number = float(value)
-        if isinstance(value, bool) or (bare == "int" and number != int(number)):
+        found = float(value)
+        if isinstance(value, bool) or (bare == "int" and found != int(found)):
             raise ValueError
     except (TypeError, ValueError):
         raise ValueError(f"{where}: {value!r} is not {'a whole number' if bare == 'int' else 'a number'}") from None
-    return int(number) if bare == "int" else number
+    return int(found) if bare == "int" else found

@@ -8,7 +8,6 @@ tokenizer/          the tokenizer's files: nothing is looked up on a hub
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,15 +19,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flam_train import __version__
+from flam_train.data.tars import sha256_of
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.text import load_tokenizer
 
 WEIGHTS, CONFIG, PROVENANCE, TOKENIZER = "model.safetensors", "config.json", "provenance.json", "tokenizer"
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_export(model: FLAM, folder: str | Path, provenance: dict[str, Any]) -> Path:
@@ -43,10 +38,14 @@ def save_export(model: FLAM, folder: str | Path, provenance: dict[str, Any]) -> 
         os.chmod(draft, 0o755)
         save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, draft / WEIGHTS)
         (draft / CONFIG).write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")
-        facts = {**provenance, "flam_train": __version__, "sha256": file_sha256(draft / WEIGHTS)}
+        facts = {**provenance, "flam_train": __version__, "sha256": sha256_of(draft / WEIGHTS)}
         (draft / PROVENANCE).write_text(json.dumps(facts, indent=2, default=str) + "\n")
         if model.tokenizer is not None:
             model.tokenizer.save(draft / TOKENIZER)
+        for path in draft.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
             os.replace(folder, old / folder.name)
@@ -77,7 +76,7 @@ def load_export(folder: str | Path, device: str | torch.device = "cpu") -> FLAM:
         provenance = json.loads((folder / PROVENANCE).read_text())
     except (ValueError, TypeError) as error:
         raise ValueError(f"{folder}: {CONFIG} or {PROVENANCE} is damaged or of another version: {error}") from error
-    found = file_sha256(folder / WEIGHTS)
+    found = sha256_of(folder / WEIGHTS)
     if found != provenance.get("sha256"):
         raise ValueError(f"{folder / WEIGHTS}: sha256 {found} is not the one in {PROVENANCE}: copy the export again")
     tokenizer = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,6 +15,10 @@ from flam_train.models.htsat import PRESETS
 
 AUDIO_PART = ("frontend.", "audio.", "audio_projection.")
 """What is taken over when the text tower is another one."""
+
+
+AUGMENTATION = ("drop_path", "mask_stripes", "mask_bins")
+"""Settings that no weight depends on."""
 
 
 def initialise(model: FLAM, path: str | Path) -> list[str]:
@@ -29,8 +35,13 @@ def initialise(model: FLAM, path: str | Path) -> list[str]:
     else:
         raise ValueError(f"init: no export folder or checkpoint file at {path}")
     ours, theirs = model.state_dict(), given.state_dict()
-    if given.config.audio != model.config.audio or given.config.frontend != model.config.frontend:
-        raise ValueError(f"init: {path} has another audio encoder: {given.config.audio}, not {model.config.audio}")
+    differing = [
+        f"{part}.{key} is {other!r}, here {mine!r}"
+        for part in ("frontend", "audio")
+        for key, mine, other in _differing(getattr(model.config, part), getattr(given.config, part))
+    ]
+    if differing:
+        raise ValueError(f"init: {path} has another audio encoder: {'; '.join(differing)}")
     if given.config.text.tower == model.config.text.tower:
         taken = dict(theirs)
     else:
@@ -47,8 +58,14 @@ def initialise(model: FLAM, path: str | Path) -> list[str]:
     return fresh
 
 
+def _differing(ours: Any, theirs: Any) -> list[tuple[str, Any, Any]]:
+    """(key, ours, theirs) where two configurations differ, but for what only training knows."""
+    pairs = ((f.name, getattr(ours, f.name), getattr(theirs, f.name)) for f in fields(ours))
+    return [(key, a, b) for key, a, b in pairs if a != b and key not in AUGMENTATION]
+
+
 def _from_file(path: Path, model: FLAM) -> FLAM:
-    preset = next((name for name, config in PRESETS.items() if config == model.config.audio), None)
+    preset = next((name for name, config in PRESETS.items() if not _differing(model.config.audio, config)), None)
     if preset is None:
         raise ValueError(f"init: {path} can only start a model=tiny, base, large or base-12hz")
     try:

@@ -27,9 +27,9 @@ from flam_train.evaluation.scores import Scores, sed_metrics
 from flam_train.evaluation.windows import Progress, Reading
 from flam_train.frames import FrameGrid
 from flam_train.metrics.detection import Detection
+from flam_train.models.flam import METHODS
 from flam_train.vocabulary import Vocabulary
 
-METHODS = ("unbiased", "approximate", "biased")
 PHRASINGS = ("trained", "held_out")
 
 

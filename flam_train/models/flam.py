@@ -117,18 +117,22 @@ class FLAM(nn.Module):
         mel_BNF = self.frontend(waveform_BS, seed_B, valid_B)
         frame_BTD = self.audio(mel_BNF, self.audio.kept_paths(seed_B))
         clip_BD = frame_BTD.mean(1)
-        both = self.audio_projection(torch.cat([frame_BTD, clip_BD[:, None]], dim=1))
-        both = F.normalize(both.float(), dim=-1)
+        with torch.autocast(frame_BTD.device.type, enabled=False):
+            both = self.audio_projection(torch.cat([frame_BTD, clip_BD[:, None]], dim=1).float())
+            both = F.normalize(both, dim=-1)
         return AudioEmbeddings(clip_BD=both[:, -1], frame_BTD=both[:, :-1])
 
     def embed_tokens(self, input_ids_CL: Tensor, attention_mask_CL: Tensor) -> TextEmbeddings:
         """Token ids (int64) and mask (1 for a token) into text_CD, scale_C > 0 and bias_C; float32."""
         pooled_CH = self.text(input_ids_CL, attention_mask_CL)
-        return TextEmbeddings(
-            text_CD=F.normalize(self.text_projection(pooled_CH).float(), dim=-1),
-            scale_C=self.scale_head(pooled_CH).float().exp(),
-            bias_C=self.bias_head(pooled_CH).float(),
-        )
+        # In bf16 a bias near -8 would move in steps of 1/32; the heads are small.
+        with torch.autocast(pooled_CH.device.type, enabled=False):
+            pooled_CH = pooled_CH.float()
+            return TextEmbeddings(
+                text_CD=F.normalize(self.text_projection(pooled_CH), dim=-1),
+                scale_C=self.scale_head(pooled_CH).exp(),
+                bias_C=self.bias_head(pooled_CH),
+            )
 
     def embed_text(self, phrases: list[str]) -> TextEmbeddings:
         """As `embed_tokens`, from phrases. Raises ValueError for an empty phrase or without a tokenizer."""
@@ -145,7 +149,8 @@ class FLAM(nn.Module):
         the training prior. Raises ValueError for another method.
         """
         one_of("localisation method", method, METHODS)
-        logit_BCT = text.scale_C[:, None] * torch.einsum("btd,cd->bct", frame_BTD.float(), text.text_CD.float())
+        with torch.autocast(frame_BTD.device.type, enabled=False):  # bf16 cosines would tie by the hundred
+            logit_BCT = text.scale_C[:, None] * torch.einsum("btd,cd->bct", frame_BTD.float(), text.text_CD.float())
         if method == "approximate":
             return logit_BCT.sigmoid()
         bias_C1 = text.bias_C[:, None]

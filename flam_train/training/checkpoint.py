@@ -36,9 +36,12 @@ class AtomicCheckpointIO(CheckpointIO):
             draft.unlink(missing_ok=True)
             raise
 
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = True, mmap: bool = False
+    ) -> dict[str, Any]:
+        """mmap: tensors are read only when they are used."""
         try:
-            return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+            return torch.load(path, map_location=map_location or "cpu", weights_only=True, mmap=mmap)
         except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
             raise ValueError(f"{path}: not a readable checkpoint, or altered: {error}") from error
         except Exception as error:  # torch raises pickle.UnpicklingError for anything but plain data
@@ -84,6 +87,10 @@ class Checkpoints(Callback):
         if trainer.strategy.broadcast(value > self.best):
             self.best = value
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+            if self.saved_at == trainer.global_step:
+                # Lightning validates after the batch has ended: the last checkpoint of this step knows an older best,
+                # and a run that goes on from it would put a worse one in its place.
+                trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def _save(self, trainer: Trainer) -> None:
         if self.saved_at != trainer.global_step:

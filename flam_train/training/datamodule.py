@@ -18,11 +18,12 @@ from flam_train.data.bank import Bank
 from flam_train.data.collate import Concepts, collate_captions, collate_events
 from flam_train.data.dataset import ClipsDataset, ShardSource, Source, Steps, StepSampler, Stream
 from flam_train.data.mixing import MixtureSource
+from flam_train.data.order import stable_seed
 from flam_train.data.recipe import MixRecipe
 from flam_train.data.shards import Corpus
 from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
-from flam_train.settings import one_of
+from flam_train.settings import number, one_of
 
 CORPUS_KEYS = ("path", "bank", "recipe", "size", "weight", "validation")
 
@@ -78,7 +79,7 @@ class DataModule(LightningDataModule):
         if not corpora:
             raise ValueError(f"data/{kind} selects no corpus, but {kind}_batch={batch}: choose one, or set it to 0")
         sources = [self._source(kind, name, entry) for name, entry in corpora.items()]
-        weights = [float(entry.get("weight", 1.0)) for entry in corpora.values()]
+        weights = [number(f"data.{kind}.{n}.weight", e.get("weight", 1.0), "float") for n, e in corpora.items()]
         return Stream(kind, sources, weights, batch, self.seed, self.config.block_shards)
 
     def _source(self, kind: str, name: str, entry: dict[str, Any]) -> Source:
@@ -86,7 +87,9 @@ class DataModule(LightningDataModule):
             folders = entry["bank"] if isinstance(entry["bank"], list) else [entry["bank"]]
             bank, base = self._bank(tuple(map(str, folders)))
             recipe = MixRecipe.load(entry.get("recipe", "paper"))
-            return MixtureSource(name, bank, recipe, int(entry.get("size", 100_000)), self.seed, base=base)
+            # Mixture number n is a function of the seed: each corpus of each stream must have its own.
+            seed = stable_seed(self.seed, kind, name)
+            return MixtureSource(name, bank, recipe, int(entry.get("size", 100_000)), seed, base=base)
         if not entry.get("path"):
             raise ValueError(
                 f"data.{kind}.{name} has neither `path` (a folder of shards) nor `bank` (folders to mix from)"
@@ -108,9 +111,13 @@ class DataModule(LightningDataModule):
 
     def _validation(self) -> dict[str, Corpus]:
         out: dict[str, Corpus] = {}
-        for name, entry in {**self.config.captions, **self.config.frames}.items():
-            if entry.get("validation"):
-                out[name] = Corpus(entry["validation"], verify=self.config.verify)
+        for kind, corpora in (("frame", self.config.frames), ("global", self.config.captions)):
+            for name, entry in corpora.items():
+                folder = entry.get("validation")
+                if not folder or (name in out and out[name].folder == Path(folder)):
+                    continue
+                # One corpus may be validated on different shards for its events and for its captions.
+                out[f"{name}-{kind}" if name in out else name] = Corpus(folder, verify=self.config.verify)
         return out
 
     def steps_of(self, rank: int, world: int) -> Steps:
@@ -160,8 +167,7 @@ class DataModule(LightningDataModule):
     def _loader(self, dataset, sampler) -> DataLoader:
         workers = self.config.workers
         if workers is None:
-            local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or 1)
-            workers = max(1, min(8, len(os.sched_getaffinity(0)) // local - 1))
+            workers = max(1, min(8, own_cores() - 1))
         options: dict[str, Any] = {}
         if workers:
             # Forked workers inherit the locks of OpenMP and torchaudio threads and can hang on them.
@@ -174,3 +180,13 @@ class DataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
+
+
+def own_cores() -> int:
+    """Cores that this process has to itself: SLURM gives each task its own, torchrun's processes share a node's."""
+    env = os.environ
+    if "LOCAL_WORLD_SIZE" in env:
+        return len(os.sched_getaffinity(0)) // int(env["LOCAL_WORLD_SIZE"])
+    if "SLURM_CPUS_PER_TASK" in env:
+        return int(env["SLURM_CPUS_PER_TASK"])
+    return len(os.sched_getaffinity(0))

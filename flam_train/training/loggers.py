@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,16 @@ def build_loggers(config: dict[str, Any], folder: Path, name: str, resumed_step:
     if config.get("wandb"):
         options = dict(config["wandb"])
         mode = options.pop("mode", "offline")
-        run_id = options.pop("id", None) or f"{name}-{folder.name}".replace("/", "-")
-        # A fixed id: a run that goes on writes to the same curves.
+        run_id = options.pop("id", None) or wandb_id(folder)
         out.append(WandbLogger(save_dir=str(folder), name=name, id=run_id, resume="allow", mode=mode, **options))
     return out
+
+
+@rank_zero_only
+def wandb_id(folder: Path) -> str:
+    """The run folder's own id: a run that goes on writes to the same curves, one that starts anew to others."""
+    path = folder / "wandb_id"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(uuid.uuid4().hex[:12])
+    return path.read_text()

@@ -71,7 +71,8 @@ class FLAMModule(LightningModule):
         self.total_steps, self.seed = total_steps, seed
         self.memory_N = memory_N
         self.bad, self.seen = 0, 0
-        self._told = float("-inf")
+        self._told, self._untold = float("-inf"), 0
+        self.at, self.keys = 0, ""
         self.validation_metrics = torch.nn.ModuleDict()
 
     # -- one step
@@ -82,6 +83,7 @@ class FLAMModule(LightningModule):
         captions, events = batch.captions, batch.events
         audio, text = self.embed(captions, events)
         losses = self.losses(captions, events, audio, text)
+        self.at, self.keys = batch.step, keys_of(batch)
         self.check_health(losses, batch)
         for name, value in losses.items():
             self.log(f"loss/{name}", value.detach())
@@ -152,13 +154,10 @@ class FLAMModule(LightningModule):
         counts[0] = ~finite
         broken, bad, seen = sum_over_ranks(counts).tolist()
         if broken:
-            values = ", ".join(f"{k} {float(v):g}" for k, v in losses.items())
-            keys = "; ".join(" ".join(p.keys) for p in parts)
-            raise ValueError(
-                f"step {batch.step}: a loss is not finite ({values}) on {broken} rank(s); keys of rank {rank()}: {keys}"
-            )
+            values = ", ".join(f"{k} {float(v.detach()):g}" for k, v in losses.items())
+            raise ValueError(f"step {batch.step}: a loss is not finite ({values}) on {broken} rank(s); {self.keys}")
         self.bad, self.seen = self.bad + bad, self.seen + seen
-        errors = [e for p in parts for e in p.errors][:5]
+        errors = [e for p in parts for e in p.errors]
         self.tell(errors)
         if bad:
             self.log("data/bad_samples", float(self.bad))
@@ -166,15 +165,17 @@ class FLAMModule(LightningModule):
                 raise ValueError(
                     f"step {batch.step}: {self.bad} of {self.seen} samples are bad, over "
                     f"{self.loss.max_bad_share:.0%}: mend the shards, or raise loss.max_bad_share; "
-                    f"on this rank: {'; '.join(errors)}"
+                    f"on this rank: {'; '.join(errors[:5])}"
                 )
 
     def tell(self, errors: list[str]) -> None:
         """Prints this rank's bad samples, at most one line in 10 s: a broken disk must not fill the log."""
         now = time.monotonic()
+        self._untold += len(errors)
         if errors and now - self._told > 10:
-            self._told = now
-            print(f"\nbad sample {errors[0]}", file=sys.stderr, flush=True)
+            more = f" (and {self._untold - 1} more since the last such line)" if self._untold > 1 else ""
+            print(f"\nbad sample {errors[0]}{more}", file=sys.stderr, flush=True)
+            self._told, self._untold = now, 0
 
     # -- validation: streamed metrics only; the protocols run from an export, in `evaluation`
 
@@ -207,14 +208,29 @@ class FLAMModule(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
-        self.model.clamp_logit_scale()
+    def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
+        """Clips, and stops before a gradient that is not finite reaches the weights: it is the same on all ranks."""
+        parameters = [p for p in self.parameters() if p.grad is not None]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.optim.clip or float("inf"))
+        self.log("optim/gradient_norm", norm)
+        if not norm.isfinite():
+            raise ValueError(f"step {self.at}: the gradient's norm is {float(norm)}; {self.keys}")
+
+    def optimizer_step(self, *args, **kwargs) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.model.clamp_logit_scale()  # before any callback saves it
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["samples"] = {"bad": self.bad, "seen": self.seen}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.bad, self.seen = checkpoint["samples"]["bad"], checkpoint["samples"]["seen"]
+
+
+def keys_of(batch: StepBatch) -> str:
+    """For a message: which samples this rank had."""
+    parts = (p for p in (batch.captions, batch.events) if p is not None)
+    return f"keys of rank {rank()}: {'; '.join(' '.join(p.keys) for p in parts)}"
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

@@ -21,7 +21,7 @@ from flam_train.checkpoints.export import save_export
 from flam_train.checkpoints.initial import initialise
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.plotting import curves_figure, save_figure
-from flam_train.settings import from_plain, nearest
+from flam_train.settings import from_plain, nearest, number, one_of
 from flam_train.training.checkpoint import LAST, AtomicCheckpointIO, Checkpoints
 from flam_train.training.datamodule import DataConfig, DataModule
 from flam_train.training.loggers import METRICS, build_loggers
@@ -38,8 +38,13 @@ SECTIONS = (
 )  # fmt: skip
 """The top level of the configuration."""
 
-FREE = ("trainer", "logger", "overwrite")
-"""Sections that may change when a run goes on."""
+FREE = (
+    "trainer.", "logger.", "overwrite", "data.workers", "data.prefetch", "data.verify", "data.validation_batch",
+)  # fmt: skip
+"""Keys that may change when a run goes on: they change neither the samples nor the weights."""
+
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,18 @@ class TrainerConfig:
     compile: bool = False
     progress_seconds: float = 10.0
 
+    def __post_init__(self) -> None:
+        one_of("trainer.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
+        one_of("trainer.precision", self.precision, PRECISIONS)
+        for key in ("validate_every", "checkpoint_every", "log_every"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"trainer.{key}: {getattr(self, key)} must be at least 1 step")
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            raise ValueError(
+                "trainer.accelerator=gpu, but torch sees no GPU here: check the driver and CUDA_VISIBLE_DEVICES, "
+                "or set it to cpu"
+            )
+
 
 @dataclass(frozen=True)
 class Run:
@@ -80,7 +97,7 @@ def build(conf: dict[str, Any]) -> Run:
     for key in conf:
         if key not in SECTIONS:
             raise ValueError(f"unknown key {key!r}: {nearest(key, SECTIONS)}")
-    steps, seed = int(conf["steps"]), int(conf["seed"])
+    steps, seed = number("steps", conf["steps"], "int"), number("seed", conf["seed"], "int")
     if steps < 1:
         raise ValueError(f"steps={steps}: a run needs at least one step")
     loss, optim = from_plain(LossConfig, "loss", conf["loss"]), from_plain(OptimConfig, "optim", conf["optim"])
@@ -109,6 +126,9 @@ def build(conf: dict[str, Any]) -> Run:
     module = FLAMModule(model, loss, optim, steps, seed, data.load_memory())
     for name, corpus in data.validation.items():
         module.validation_metrics[name] = CorpusValidation(corpus, model.grid, model.config.embedding)
+    if trainer.monitor is not None:
+        metrics = ("auroc_macro", "auroc_micro", "text_to_audio_R@1", "audio_to_text_R@1")
+        one_of("trainer.monitor", trainer.monitor, [f"val/{name}/{m}" for name in data.validation for m in metrics])
     return Run(conf, Path(conf["run_dir"]), module, data, trainer, fresh)
 
 
@@ -146,7 +166,7 @@ def train(conf: dict[str, Any]) -> Path:
             shutil.rmtree(folder)
         resumed = 0
     else:
-        resumed = AtomicCheckpointIO().load_checkpoint(last)["global_step"] if last.is_file() else 0
+        resumed = AtomicCheckpointIO().load_checkpoint(last, mmap=True)["global_step"] if last.is_file() else 0
     if resumed:
         check_same(folder / CONFIG, conf)
     if resumed >= int(conf["steps"]) and (folder / "export").is_dir():
@@ -179,22 +199,33 @@ def train(conf: dict[str, Any]) -> Path:
 def check_same(path: Path, conf: dict[str, Any]) -> None:
     """A run goes on with the configuration it began with."""
     before = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    was, now = flat(before), flat(conf)
     changed = [
-        key
-        for key in sorted(set(before) | set(conf))
-        if key not in FREE and yaml.safe_dump(before.get(key)) != yaml.safe_dump(conf.get(key))
+        f"{key} was {was.get(key)!r}, is {now.get(key)!r}"
+        for key in sorted(set(was) | set(now))
+        if not key.startswith(FREE) and was.get(key) != now.get(key)
     ]
     if changed:
         raise ValueError(
-            f"{path.parent} holds a run with other settings ({', '.join(changed)}): give another run_dir or name, "
+            f"{path.parent} holds a run with other settings ({'; '.join(changed)}): give another run_dir or name, "
             "go on with the same settings, or start anew with overwrite=true"
         )
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} as {"a.b": 1}."""
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    out: dict[str, Any] = {}
+    for key, value in node.items():
+        out |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return out
 
 
 def build_trainer(run: Run, resumed: int = 0) -> pl.Trainer:
     """A Trainer whose single epoch is the run: positions never restart, so neither does anything else."""
     config, steps = run.trainer, run.module.total_steps
-    gpu = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    gpu = config.accelerator != "cpu" and torch.cuda.is_available()
     devices, nodes = launch_shape(config)
     if gpu:
         torch.set_float32_matmul_precision("high")
@@ -218,7 +249,6 @@ def build_trainer(run: Run, resumed: int = 0) -> pl.Trainer:
         limit_train_batches=steps,
         val_check_interval=min(config.validate_every, steps),
         num_sanity_val_steps=0,
-        gradient_clip_val=run.module.optim.clip or None,
         log_every_n_steps=config.log_every,
         logger=build_loggers(run.conf["logger"], run.folder, run.conf["name"], resumed),
         callbacks=[
@@ -262,4 +292,10 @@ def _quiet() -> None:
 
 
 def _global_rank() -> int:
-    return int(os.environ.get("RANK") or (os.environ.get("SLURM_PROCID") if SLURMEnvironment.detect() else None) or 0)
+    """Before a Trainer exists: torchrun's rank, SLURM's, or that of a process that Lightning itself started."""
+    env = os.environ
+    if "RANK" in env:
+        return int(env["RANK"])
+    if SLURMEnvironment.detect():
+        return int(env["SLURM_PROCID"])
+    return int(env.get("NODE_RANK", 0)) + int(env.get("LOCAL_RANK", 0))

@@ -26,7 +26,7 @@ class CorpusValidation(nn.Module):
 
     def __init__(self, corpus: Corpus, grid: FrameGrid, width: int):
         super().__init__()
-        self.grid = grid
+        self.grid, self.name = grid, str(corpus.folder)
         self.classes = {label: k for k, label in enumerate(corpus.vocabulary.classes)}
         self.phrases = [concept.phrasings[0] for concept in corpus.vocabulary.classes.values()]
         self.auroc = FrameAUROC(len(self.phrases), grid.frames) if self.phrases else None
@@ -54,6 +54,11 @@ class CorpusValidation(nn.Module):
         for row, record in enumerate(batch.records):
             frames_ET = self.grid.labels([e.onset for e in record.events], [e.offset for e in record.events])
             for event, frames_T in zip(record.events, frames_ET, strict=True):
+                if event.label not in self.classes:
+                    raise ValueError(
+                        f"validation corpus {self.name}: {record.key}: class {event.label!r} is not in its vocabulary: "
+                        "mend the label or the vocabulary, and prepare it again"
+                    )
                 label_BKT[row, self.classes[event.label]] |= frames_T
         valid_BT = np.stack([self.grid.valid(duration) for duration in batch.durations])
         return torch.from_numpy(label_BKT), torch.from_numpy(valid_BT)

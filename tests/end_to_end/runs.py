@@ -16,7 +16,7 @@ from flam_train.data.schema import Event, Record
 from flam_train.data.shards import write_manifest, write_shard
 
 ROOT = Path(__file__).resolve().parents[2]
-CLASSES = {"siren": 900.0, "bird": 3000.0, "engine": 120.0, "bell": 1800.0}
+CLASSES = {"siren": 900.0, "bird_chirp": 3000.0, "engine": 120.0, "bell": 1800.0}
 """Of the synthetic vocabulary, as tones."""
 
 

@@ -42,7 +42,7 @@ def test_evaluation_to_table(trained, tmp_path):
     assert len(found) == 3
     for result in found.values():
         assert result["clips_expected"] == result["clips_evaluated"] == 6
-    assert list(results.glob("*.png"))
+    assert len(list((results / "heatmaps").glob("*.png"))) == 2
     done = script("eval/table.py", results, "--out", tmp_path / "table")
     assert done.returncode == 0, done.stderr
     for ending in ("md", "csv", "tex"):

@@ -19,8 +19,8 @@ from flam_train.models.seeded import uniform
 from flam_train.models.text import TextConfig, build_text, minilm_from_package
 
 FRAMES = {"tiny": 32, "base": 32, "large": 32, "base-12hz": 128}
-PARAMETERS_M = {"tiny": 27.5, "base": 67.6, "large": 269.2, "base-12hz": 104.5}
-"""Millions, of the encoder alone: changes when the architecture does."""
+PARAMETERS_M = {"tiny": 27.52, "base": 67.82, "large": 270.85, "base-12hz": 37.90}
+"""Millions, of the encoder alone, as counted when it was written; `tiny` is also held to OpenFLAM's names and shapes."""
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -31,7 +31,7 @@ def test_presets(name):
         encoder = HTSAT(config)
         assert encoder(torch.empty(2, 1001, 64)).shape == (2, FRAMES[name], config.out_width)
     millions = sum(p.numel() for p in encoder.parameters()) / 1e6
-    assert millions == pytest.approx(PARAMETERS_M[name], abs=0.1)
+    assert millions == pytest.approx(PARAMETERS_M[name], abs=0.01)
 
 
 def test_fold_and_unfold():
@@ -268,8 +268,10 @@ def test_starting_from_an_export(model, small_config, tmp_path):
     wider = FLAM(replace(small_config, embedding=24))
     with pytest.raises(ValueError, match=r"does not fit this configuration: audio_projection\.0"):
         initialise(wider, folder)
+    masked = replace(small_config.frontend, mask_stripes=0)
+    assert initialise(FLAM(replace(small_config, frontend=masked)), folder) == []  # augmentation is no architecture
     deeper = FLAM(replace(small_config, audio=HTSATConfig(width=8, depths=(2, 2, 1, 1), heads=(1, 2, 2, 2))))
-    with pytest.raises(ValueError, match="another audio encoder"):
+    with pytest.raises(ValueError, match=r"another audio encoder: audio\.depths is"):
         initialise(deeper, folder)
     with pytest.raises(ValueError, match="no export folder or checkpoint file"):
         initialise(same, tmp_path / "nowhere")

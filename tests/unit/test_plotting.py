@@ -43,7 +43,7 @@ def test_curves_figure(tmp_path):
     rows = [f"{s},train/loss,{3 / s}\n{s},train/prior,0.5\n{s},learning_rate,1e-3" for s in range(1, 300)]
     path.write_text("step,name,value\n" + "\n".join(rows) + "\n10,val/auroc,0.9\n20,val/auroc,nan\n")
     figure = curves_figure(path)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["train", "val", "other"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["train", "validation: frame AUROC", "other"]
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "linear"]
     assert read_curves(path)["val/auroc"][0] == (10, 0.9)
     save_figure(figure, tmp_path / "curves.png", dpi=50)
