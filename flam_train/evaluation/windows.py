@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Reading:
-    """Iterate to get (clip number, waveform_BS int16, last) triples: B windows of clips, row by row.
+    """Iterate to get (owners, waveform_BS int16) pairs: B windows of clips, and the clip number of each row.
 
     A clip longer than the grid is cut into consecutive windows if `whole`, else only its first window is read; the last
     window is filled up with zeros. A clip that cannot be read goes to `missing` with the reason, and is not given out.

