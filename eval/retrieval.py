@@ -40,13 +40,7 @@ def main() -> None:
         progress=progress_line(f"{corpus.name}, retrieval"),
     )
     path = result.write(args.out)
-    print(f"retrieval on {result.dataset}: {result.clips_evaluated} of {result.clips_expected} clips")
-    for key, reason in list(result.missing.items())[:5]:
-        print(f"  not evaluated: {key}: {reason}", file=sys.stderr)
-    for name, value in result.metrics.items():
-        spread = f" ± {result.spread[name]:.4f}" if name in result.spread else ""
-        print(f"  {name:<74} {value:.4f}{spread}")
-    print(f"  results  {path}")
+    print(f"{result.summary()}\n  results  {path}")
 
 
 if __name__ == "__main__":

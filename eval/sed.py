@@ -76,13 +76,7 @@ def note(text: str) -> None:
 
 def report(result: Result, out: Path) -> None:
     path = result.write(out)
-    print(f"{result.protocol} on {result.dataset}: {result.clips_evaluated} of {result.clips_expected} clips")
-    for key, reason in list(result.missing.items())[:5]:
-        print(f"  not evaluated: {key}: {reason}", file=sys.stderr)
-    for name, value in result.metrics.items():
-        spread = f" ± {result.spread[name]:.4f}" if name in result.spread else ""
-        print(f"  {name:<74} {value:.4f}{spread}")
-    print(f"  results  {path}")
+    print(f"{result.summary()}\n  results  {path}")
 
 
 def plot(scores: Scores, corpus: Corpus, name: str, count: int, out: Path) -> None:

@@ -58,6 +58,15 @@ class Result:
         parts = [self.protocol.replace("/", "-"), self.dataset, self.split]
         return "-".join("".join(c if c.isalnum() or c in "_+-" else "_" for c in part) for part in parts if part)
 
+    def summary(self) -> str:
+        """What was evaluated, what was not (the first five), and every metric with its spread, for a terminal."""
+        lines = [f"{self.protocol} on {self.dataset}: {self.clips_evaluated} of {self.clips_expected} clips"]
+        lines += [f"  not evaluated: {key}: {reason}" for key, reason in list(self.missing.items())[:5]]
+        for name, value in self.metrics.items():
+            spread = f" ± {self.spread[name]:.4f}" if name in self.spread else ""
+            lines.append(f"  {name:<74} {value:.4f}{spread}")
+        return "\n".join(lines)
+
     def write(self, path: str | Path) -> Path:
         """JSON, whole or not at all. A folder gets a file named after the result."""
         path = Path(path)

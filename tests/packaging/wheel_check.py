@@ -65,14 +65,15 @@ def main() -> None:
         with zipfile.ZipFile(wheel) as z:
             strays = [n for n in z.namelist() if not n.startswith(("flam_train/", "flam_train-"))]
         assert not strays, strays
-        site = folder / "site"
-        run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", site, wheel)
-        # -S leaves out site-packages and with it the editable install's hook: only what stands here is on the path.
-        path = os.pathsep.join([str(site), sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]])
-        env = {"PATH": os.environ["PATH"], "HOME": name, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
-        python = [sys.executable, "-S", "-W", "ignore"]
-        print(run(*python, "-c", INSIDE, site, cwd=folder, env=env), end="")
-        assert "experiment=" in run(*python, site / "bin" / "flam-train", "--help", cwd=folder, env=env)
+        run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
+        python = folder / "venv" / "bin" / "python"
+        run(sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", wheel)
+        site = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])").strip())
+        # The dependencies of the environment this runs in; .pth files in it, and so its editable install, are not read.
+        (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+        env = {"PATH": os.environ["PATH"], "HOME": name, "HF_HUB_OFFLINE": "1"}
+        print(run(python, "-W", "ignore", "-c", INSIDE, site, cwd=folder, env=env), end="")
+        assert "experiment=" in run(folder / "venv" / "bin" / "flam-train", "--help", cwd=folder, env=env)
         print(f"{wheel.name}: flam-train --help runs, nothing of the checkout was on the path")
 
 
