@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -171,7 +172,11 @@ class DataModule(LightningDataModule):
         options: dict[str, Any] = {}
         if workers:
             # Forked workers inherit the locks of OpenMP and torchaudio threads and can hang on them.
-            options = {"multiprocessing_context": "forkserver", "prefetch_factor": self.config.prefetch}
+            options = {
+                "multiprocessing_context": "forkserver",
+                "prefetch_factor": self.config.prefetch,
+                "worker_init_fn": leave_ctrl_c_to_the_main_process,
+            }
         return DataLoader(
             dataset,
             batch_size=None,
@@ -180,6 +185,11 @@ class DataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
+
+
+def leave_ctrl_c_to_the_main_process(worker: int) -> None:
+    """Ctrl-C goes to the whole process group: a worker that dies of it first would look like a crash."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def own_cores() -> int:

@@ -286,7 +286,8 @@ def _quiet() -> None:
         ".*module\\(s\\) in eval mode at the start of training.*",  # frozen parts, on purpose
         ".*does not have many workers.*",  # validation runs in the main process, see datamodule.py
         ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning's own
-        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*Total length of `list` across ranks is zero.*",  # no validation corpora were given
+        ".*resuming from a checkpoint that ended before the epoch ended.*",  # exact here, see data/order.py
     ):
         warnings.filterwarnings("ignore", message=message)
 
