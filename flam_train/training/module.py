@@ -187,7 +187,8 @@ class FLAMModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         for name, metric in self.validation_metrics.items():
             for key, value in metric.compute().items():  # type: ignore[operator]
-                self.log(f"val/{name}/{key}", float(value), rank_zero_only=True)
+                # Already that of all ranks, and logged on all of them: they agree on what the best checkpoint is.
+                self.log(f"val/{name}/{key}", float(value))
             metric.reset()  # type: ignore[operator]
 
     # -- Lightning's hooks

@@ -136,6 +136,7 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(tmp_path):
 def test_two_processes_train_as_one(corpora, tmp_path):
     """The joined batch is the same, so the losses are, up to the order of float32 sums."""
     common = [*TINY, *on_shards(*corpora), "global_batch=4", "frame_batch=4", "optim.lr=1e-4"]
+    common.append("trainer.monitor=val/synthetic/auroc_macro")
     flam_train(*common, f"run_dir={tmp_path / 'one'}")
     flam_train(*common, f"run_dir={tmp_path / 'two'}", torchrun=2)
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
