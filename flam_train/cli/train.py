@@ -42,12 +42,12 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
             conf = compose("train", overrides=[*overrides, *search])
             plain = OmegaConf.to_container(conf, resolve=True, throw_on_missing=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(_explain(error, overrides, home)) from error
+            raise ValueError(_explain(error, overrides, home, folder)) from error
     assert isinstance(plain, dict)
     return {str(k): v for k, v in plain.items()}
 
 
-def _explain(error: Exception, overrides: list[str], home: Path) -> str:
+def _explain(error: Exception, overrides: list[str], home: Path, folder: Path | None) -> str:
     """Hydra's message in one line, with the names that were probably meant."""
     text = str(error).strip()
     if isinstance(error, MissingMandatoryValue):
@@ -55,7 +55,8 @@ def _explain(error: Exception, overrides: list[str], home: Path) -> str:
     missing = re.search(r"Could not (?:find|load) '([^']+)'", text)
     if missing:
         group, _, name = missing.group(1).rpartition("/")
-        choices = sorted(p.stem for p in (home / group).glob("*.yaml")) if (home / group).is_dir() else []
+        places = [home, folder] if folder else [home]
+        choices = sorted({p.stem for place in places for p in (place / group).glob("*.yaml")}) if group else []
         if choices:
             return f"{group}={name}: no such choice: {nearest(name, choices)}"
         return f"{group or name}: no such group of choices: {nearest(group or name, GROUPS)}"

@@ -7,7 +7,6 @@ Shape suffixes: S samples.
 
 from __future__ import annotations
 
-import difflib
 import io
 import json
 import os
@@ -23,6 +22,7 @@ from flam_train.batch import SAMPLE_RATE
 from flam_train.data import audio as audio_files
 from flam_train.data.schema import SCHEMA_VERSION, Record
 from flam_train.data.tars import MANIFEST, Part, ShardEntry, index_path, sha256_of
+from flam_train.settings import nearest
 from flam_train.vocabulary import Vocabulary
 
 OPEN_SHARDS = 16
@@ -63,10 +63,9 @@ class Corpus:
             self.vocabulary = Vocabulary.load(local if local.is_file() else vocabulary)
             known = [concept.id for concept in self.vocabulary.classes.values()]
             for concept_id in set(self.annotates) - set(known):
-                near = difflib.get_close_matches(concept_id, known, 3, 0.0)
                 raise ValueError(
                     f"{self.folder / MANIFEST}: annotates {concept_id!r}, no concept of vocabulary {vocabulary!r} "
-                    f"(near: {', '.join(near)}): name concepts, not classes, and write the manifest again"
+                    f"({nearest(concept_id, known)}): name concepts, not classes, and write the manifest again"
                 )
         self._reset()
         for entry in entries:

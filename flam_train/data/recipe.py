@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import yaml
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.paths import conf_file
+from flam_train.settings import nearest
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ class MixRecipe:
         known = [f.name for f in fields(cls)]
         for key in raw:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1) or [", ".join(known)]
-                raise ValueError(f"{where}: unknown key {key!r}; did you mean {near[0]}?")
+                raise ValueError(f"{where}: unknown key {key!r}: {nearest(key, known)}")
         missing = [f for f in known if f not in raw and f != "tries"]
         if missing:
             raise ValueError(f"{where}: {missing[0]!r} is missing: every number of a recipe is written down")

@@ -282,7 +282,7 @@ def test_vocabulary_beside_the_shards_and_what_is_annotated(tmp_path):
     opened = corpus(tmp_path, vocabulary="v.yaml", annotates=["dog"])
     assert opened.annotates == ["dog"]
     assert opened.vocabulary.concept("dog_bark").id == "dog"
-    with pytest.raises(ValueError, match=r"annotates 'dog_bark', no concept of vocabulary 'v.yaml' \(near: dog"):
+    with pytest.raises(ValueError, match=r"annotates 'dog_bark', no concept of vocabulary 'v.yaml' \(.*dog"):
         corpus(tmp_path, vocabulary="v.yaml", annotates=["dog_bark"])
 
 
