@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_runs import ROOT, TINY, on_shards, write_corpus
 
 from flam_train.cli.train import compose_conf
 from flam_train.training.run import train
-from runs import ROOT, TINY, on_shards, write_corpus
 
 
 def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:

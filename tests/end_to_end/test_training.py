@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tiny_runs import ROOT, TINY, flam_train, metrics, on_shards, write_bank, write_corpus
 
 from flam_train.cli.train import compose_conf, main
 from flam_train.inference import load_model
@@ -20,7 +21,6 @@ from flam_train.models.text import minilm_from_package
 from flam_train.paths import conf_dir
 from flam_train.training.checkpoint import AtomicCheckpointIO
 from flam_train.training.run import build, train
-from runs import ROOT, TINY, flam_train, metrics, on_shards, write_bank, write_corpus
 
 EXPERIMENTS = sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml"))
 
