@@ -287,7 +287,7 @@ def test_a_bank_without_what_is_needed_is_told(bank):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"at_onse": 3}, "unknown key 'at_onse'; did you mean at_once"),
+        ({"at_onse": 3}, "unknown key 'at_onse': did you mean at_once"),
         ({"snr_db": [30, 6]}, "snr_db is .*lowest, highest"),
         ({"events": [0, 3]}, "whole numbers from 1"),
         ({"choose": "clas"}, "write class or item"),
