@@ -6,6 +6,7 @@ P pieces of online mixtures.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
@@ -66,6 +67,12 @@ class Pieces(Movable):
     onset_P: Tensor
     gain_P: Tensor
     fade: int
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, int, int, int, float]], fade: int) -> Pieces:
+        """From (row of the batch, start, length, onset, gain) of each piece."""
+        clip, start, length, onset = (torch.tensor([r[k] for r in rows], dtype=torch.int64) for k in range(4))
+        return cls(clip, start, length, onset, torch.tensor([r[4] for r in rows], dtype=torch.float32), fade)
 
     def _map(self, function) -> Pieces:
         """Itself: `render` slices by these numbers, so they stay on the host wherever the batch goes."""

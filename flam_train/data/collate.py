@@ -191,6 +191,4 @@ def _pieces(clips: Sequence[Clip]) -> Pieces | None:
     if len(fades) > 1:
         raise ValueError(f"the recipes mixed in one batch have fades of {fades} samples: give them the same fade")
     rows = [(row, *piece) for row, clip in mixed for piece in clip.pieces or ()]
-    clip_P, start_P, length_P, onset_P = torch.tensor([r[:4] for r in rows], dtype=torch.int64).reshape(-1, 4).unbind(1)
-    gain_P = torch.tensor([r[4] for r in rows], dtype=torch.float32)
-    return Pieces(clip_P, start_P, length_P, onset_P, gain_P, fades[0])
+    return Pieces.of(rows, fades[0])

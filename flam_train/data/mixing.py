@@ -47,12 +47,7 @@ def pieces(specs: Sequence[tuple[int, MixSpec]], bank: Bank, fade: int) -> Piece
         for row, spec in specs
         for p in spec.pieces
     ]
-    return _to_pieces(flat, fade)
-
-
-def _to_pieces(flat: Sequence[tuple[int, int, int, int, float]], fade: int) -> Pieces:
-    clip, start, length, onset = (torch.tensor([p[k] for p in flat], dtype=torch.int64) for k in range(4))
-    return Pieces(clip, start, length, onset, torch.tensor([p[4] for p in flat], dtype=torch.float32), fade)
+    return Pieces.of(flat, fade)
 
 
 @torch.no_grad()
@@ -97,7 +92,7 @@ def render_one(spec: MixSpec, bank: Bank, recipe: MixRecipe) -> np.ndarray:
     flat = [(0, address[p.item] + p.start, p.length, p.onset, p.gain) for p in spec.pieces]
     silence_BS = torch.zeros((1, recipe.clip_samples), dtype=torch.int16)
     bank_N = torch.from_numpy(np.concatenate(waveforms))
-    return render(_to_pieces(flat, recipe.fade_samples), bank_N, silence_BS)[0].numpy()
+    return render(Pieces.of(flat, recipe.fade_samples), bank_N, silence_BS)[0].numpy()
 
 
 def record(spec: MixSpec, recipe: MixRecipe, split: str = "") -> Record:

@@ -62,8 +62,8 @@ class DataConfig:
 class DataModule(LightningDataModule):
     """The training stream and the validation corpora.
 
-    first_step is asked when an iteration begins; `memory_N` is the audio that online mixtures are made from (int16), or
-    None when no corpus is mixed online. Raises ValueError that names the corpus, the file and the fix.
+    captions, events: the streams, None where switched off. validation: name -> corpus, as in `val/NAME/...`.
+    steps: length of the run. Raises ValueError that names the corpus, the file and the fix.
     """
 
     def __init__(self, config: DataConfig, tokenizer: Tokenizer, grid: FrameGrid, steps: int, seed: int):
@@ -88,9 +88,15 @@ class DataModule(LightningDataModule):
             folders = entry["bank"] if isinstance(entry["bank"], list) else [entry["bank"]]
             bank, base = self._bank(tuple(map(str, folders)))
             recipe = MixRecipe.load(entry.get("recipe", "paper"))
+            if recipe.clip_seconds != self.grid.seconds:
+                raise ValueError(
+                    f"data.{kind}.{name}.recipe: its mixtures last {recipe.clip_seconds} s, the model takes clips of "
+                    f"{self.grid.seconds} s: set clip_seconds in the recipe"
+                )
             # Mixture number n is a function of the seed: each corpus of each stream must have its own.
             seed = stable_seed(self.seed, kind, name)
-            return MixtureSource(name, bank, recipe, int(entry.get("size", 100_000)), seed, base=base)
+            size = number(f"data.{kind}.{name}.size", entry.get("size", 100_000), "int")
+            return MixtureSource(name, bank, recipe, size, seed, base=base)
         if not entry.get("path"):
             raise ValueError(
                 f"data.{kind}.{name} has neither `path` (a folder of shards) nor `bank` (folders to mix from)"

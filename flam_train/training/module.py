@@ -38,7 +38,7 @@ class LossConfig:
     """
 
     weights: dict[str, float] = field(default_factory=lambda: {"global": 1.0, "sed": 200.0, "prior": 1.0})
-    unannotated: str = "negative"
+    unannotated: str = "mask"
     duplicate_captions: str = "multi"
     max_bad_share: float = 0.01
     bad_grace: int = 1000
