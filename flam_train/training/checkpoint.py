@@ -52,7 +52,8 @@ class AtomicCheckpointIO(CheckpointIO):
 
 
 class Checkpoints(Callback):
-    """`last.ckpt` every `every` steps and at the end; `best.ckpt` whenever `monitor` improves (if it is set).
+    """`last.ckpt` every `every` steps, when the run stops on request and at its end; `best.ckpt` whenever `monitor`
+    improves (if it is set).
 
     monitor: a logged validation metric; larger is better.
     """
@@ -71,7 +72,7 @@ class Checkpoints(Callback):
         self.best = float(state_dict["best"])
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
-        if trainer.global_step % self.every == 0:
+        if trainer.global_step % self.every == 0 or pl_module.stopping:
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

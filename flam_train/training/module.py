@@ -73,6 +73,8 @@ class FLAMModule(LightningModule):
         self.bad, self.seen = 0, 0
         self._told, self._untold = float("-inf"), 0
         self.at, self.keys = 0, ""
+        self.stop_requested = False  # on this rank: see training/interrupt.py
+        self.stopping = False  # agreed by all ranks, at the end of this step
         self.validation_metrics = torch.nn.ModuleDict()
 
     # -- one step
@@ -146,13 +148,14 @@ class FLAMModule(LightningModule):
         return out
 
     def check_health(self, losses: dict[str, Tensor], batch: StepBatch) -> None:
-        """Stops all ranks at the same step on a loss that is not finite, or on too many bad samples."""
+        """Stops all ranks at the same step: on a loss that is not finite, too many bad samples, or a request."""
         parts = [p for p in (batch.captions, batch.events) if p is not None]
         mine = [sum(len(p.errors) for p in parts), sum(len(p.keys) for p in parts)]
         finite = torch.stack([x.detach() for x in losses.values()]).isfinite().all()
-        counts = torch.tensor([0, *mine], device=finite.device)
+        counts = torch.tensor([0, self.stop_requested, *mine], device=finite.device)
         counts[0] = ~finite
-        broken, bad, seen = sum_over_ranks(counts).tolist()
+        broken, stop, bad, seen = sum_over_ranks(counts).tolist()
+        self.stopping = stop > 0
         if broken:
             values = ", ".join(f"{k} {float(v.detach()):g}" for k, v in losses.items())
             raise ValueError(f"step {batch.step}: a loss is not finite ({values}) on {broken} rank(s); {self.keys}")

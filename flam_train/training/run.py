@@ -24,6 +24,7 @@ from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number, one_of
 from flam_train.training.checkpoint import LAST, AtomicCheckpointIO, Checkpoints
 from flam_train.training.datamodule import DataConfig, DataModule
+from flam_train.training.interrupt import StopOnRequest, ctrl_c_is_a_request
 from flam_train.training.loggers import METRICS, build_loggers
 from flam_train.training.module import FLAMModule, LossConfig
 from flam_train.training.optim import PARTS, OptimConfig, freeze, part_of
@@ -182,7 +183,8 @@ def train(conf: dict[str, Any]) -> Path:
         os.replace(draft, folder / CONFIG)
         print(f"run folder {folder}" + (f", going on at step {resumed}" if resumed else ""), file=sys.stderr)
         print(describe(run), file=sys.stderr)
-    trainer.fit(run.module, datamodule=run.data, ckpt_path=str(last) if resumed else None)
+    with ctrl_c_is_a_request(run.module):
+        trainer.fit(run.module, datamodule=run.data, ckpt_path=str(last) if resumed else None)
     export = folder / "export"
     if trainer.is_global_zero:
         save_export(
@@ -254,6 +256,7 @@ def build_trainer(run: Run, resumed: int = 0) -> pl.Trainer:
         callbacks=[
             Checkpoints(run.folder, config.checkpoint_every, config.monitor),
             Progress(clips, steps, config.progress_seconds),
+            StopOnRequest(),
         ],
         plugins=plugins,
         enable_progress_bar=False,

@@ -20,6 +20,7 @@ from flam_train.inference import load_model
 from flam_train.models.text import minilm_from_package
 from flam_train.paths import conf_dir
 from flam_train.training.checkpoint import AtomicCheckpointIO
+from flam_train.training.progress import Progress
 from flam_train.training.run import build, train
 
 EXPERIMENTS = sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml"))
@@ -51,6 +52,18 @@ def finished(corpora, tmp_path_factory) -> Path:
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same_run(folder: Path, finished: Path) -> None:
+    """Weights and logged values, bit for bit."""
+    want, got = weights(finished), weights(folder)
+    assert want.keys() == got.keys()
+    for name in want:
+        assert torch.equal(want[name], got[name]), name
+    speeds = ("speed/clips_per_s", "speed/data_wait")
+    assert {k: v for k, v in metrics(folder).items() if k[1] not in speeds} == {
+        k: v for k, v in metrics(finished).items() if k[1] not in speeds
+    }
 
 
 def test_what_a_run_leaves(finished):
@@ -92,14 +105,31 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped(corpora, finished, tmp
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 2
     monkeypatch.setattr(module, "build_trainer", build_trainer)
     train(full)
-    want, got = weights(finished), weights(folder)
-    assert want.keys() == got.keys()
-    for name in want:
-        assert torch.equal(want[name], got[name]), name
-    speeds = ("speed/clips_per_s", "speed/data_wait")
-    assert {k: v for k, v in metrics(folder).items() if k[1] not in speeds} == {
-        k: v for k, v in metrics(finished).items() if k[1] not in speeds
-    }
+    assert_same_run(folder, finished)
+
+
+def test_ctrl_c_finishes_the_step_and_loses_nothing(corpora, finished, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "run"
+    arguments = [*TINY, *on_shards(*corpora), f"run_dir={folder}", "global_batch=4", "frame_batch=4"]
+    begin = Progress.on_train_batch_start
+
+    def interrupted(self, trainer, pl_module, batch, batch_idx):
+        if trainer.global_step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        begin(self, trainer, pl_module, batch, batch_idx)
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Progress, "on_train_batch_start", interrupted)
+    assert main(arguments) == 130
+    assert signal.getsignal(signal.SIGINT) is handler
+    told = capsys.readouterr().err
+    assert "stopping after this step" in told
+    assert "goes on from the last checkpoint" in told
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 3
+    monkeypatch.undo()
+    assert main(arguments) == 0
+    assert "going on at step 3" in capsys.readouterr().err
+    assert_same_run(folder, finished)
 
 
 def test_a_finished_run_does_nothing_again(corpora, finished):
@@ -357,6 +387,7 @@ def test_ctrl_c_and_the_same_command_again(corpora, tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130
+    assert "stopping after this step" in error
     assert "goes on from the last checkpoint" in error
     done = flam_train(*overrides, f"run_dir={tmp_path / 'run'}")
     assert "going on at step" in done.stderr
