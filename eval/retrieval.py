@@ -21,7 +21,7 @@ from flam_train.inference import load_model
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", type=Path, help="an export folder")
-    parser.add_argument("shards", type=Path, help="a folder of shards with its manifest, with captions")
+    parser.add_argument("shards", help="a folder of shards with its manifest, or its URL, with captions")
     parser.add_argument(
         "--captions", choices=CAPTIONS, default="all", help="all at once, or the n-th captions of all clips, set by set"
     )

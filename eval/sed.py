@@ -30,7 +30,7 @@ from flam_train.vocabulary import Vocabulary
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", type=Path, help="an export folder, or a .npz kept by --scores")
-    parser.add_argument("shards", type=Path, nargs="?", help="a folder of shards with its manifest")
+    parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL")
     parser.add_argument("--phrasings", nargs="+", choices=PHRASINGS, default=["trained"])
     parser.add_argument("--method", choices=METHODS, default="unbiased")
     parser.add_argument("--vocabulary", help="another than the corpus' own: a name in conf/vocabulary, or a .yaml file")

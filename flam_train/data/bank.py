@@ -10,7 +10,7 @@ Shape suffixes: S samples, H hops of the level curve, N samples of all items one
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from flam_train.batch import INT16_SCALE, SAMPLE_RATE
+from flam_train.data.cache import ShardCache
 from flam_train.data.schema import Record
 from flam_train.data.shards import Corpus
 from flam_train.vocabulary import Vocabulary
@@ -105,11 +106,17 @@ class Bank:
     Raises ValueError that names the folder, the sample and the fix.
     """
 
-    def __init__(self, folders: list[Path] | list[str] | Path | str, verify: bool = False) -> None:
-        paths = [Path(f) for f in (folders if isinstance(folders, list) else [folders])]
-        if not paths:
+    def __init__(
+        self,
+        folders: Sequence[Path | str] | Path | str,
+        verify: bool = False,
+        cache: ShardCache | None = None,
+    ) -> None:
+        """folders: each a folder or a URL, as for `Corpus`."""
+        places = [folders] if isinstance(folders, (str, Path)) else list(folders)
+        if not places:
             raise ValueError("a bank needs at least one folder of bank shards")
-        self.corpora = [Corpus(path, verify=verify) for path in paths]
+        self.corpora = [Corpus(place, verify, cache) for place in places]
         rows = [
             (_Item.read(corpus.record(row), f"{corpus.folder}: {corpus.key(row)}"), c, row)
             for c, corpus in enumerate(self.corpora)

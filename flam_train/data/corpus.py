@@ -18,10 +18,11 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-from flam_train.batch import SAMPLE_RATE
 from flam_train.data import audio as audio_files
-from flam_train.data.schema import SCHEMA_VERSION, Record
-from flam_train.data.tars import MANIFEST, Part, ShardEntry, index_path, sha256_of
+from flam_train.data.cache import ShardCache, is_url
+from flam_train.data.places import place_of
+from flam_train.data.schema import Record
+from flam_train.data.tars import MANIFEST, Part, ShardEntry
 from flam_train.settings import nearest
 from flam_train.vocabulary import Vocabulary
 
@@ -38,64 +39,40 @@ class Corpus:
     name, folder, manifest   `corpus` of the manifest, where it lies, its content
     vocabulary, annotates    as in `write_manifest`; an open corpus' vocabulary has no classes
     shard_sizes              int64, samples of each shard
+    remote                   whether its shards are fetched from elsewhere
     """
 
-    def __init__(self, folder: Path | str, verify: bool = False) -> None:
+    def __init__(self, folder: Path | str, verify: bool = False, cache: ShardCache | None = None) -> None:
         """Checks manifest, sizes and counts; `verify` reads every shard and compares its sha256.
 
+        folder  a folder, or the URL of one (http://, s3://, whatever fsspec reads; file:// for a slow disk): then its
+                shards are fetched into `cache` (None: the default one) as they are read
         Raises ValueError that names the file and the fix.
         """
-        self.folder = Path(folder)
-        self.manifest = _read_manifest(self.folder / MANIFEST)
+        self.place = place_of(folder, cache)
+        self.remote = is_url(folder)
+        self.folder = str(folder) if self.remote else Path(folder)
+        self.manifest = self.place.manifest()
         self.name = str(self.manifest["corpus"])
         self.annotates: list[str] = list(self.manifest["annotates"])
-        self.tars = self.folder / self.manifest.get("tars", ".")
         self.foreign = bool(self.manifest.get("foreign", False))
-        entries = self.manifest["shards"]
-        self._names = [e["name"] for e in entries]
-        self.shard_sizes = np.array([e["samples"] for e in entries], dtype=np.int64)
+        self.entries = [ShardEntry(**entry) for entry in self.manifest["shards"]]
+        self.shard_sizes = np.array([e.samples for e in self.entries], dtype=np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self.shard_sizes)])
         vocabulary = self.manifest["vocabulary"]
         if vocabulary is None:
             self.vocabulary = Vocabulary(self.name, {})
         else:
-            local = self.folder / vocabulary
-            self.vocabulary = Vocabulary.load(local if local.is_file() else vocabulary)
+            self.vocabulary = self.place.vocabulary(vocabulary)
             known = [concept.id for concept in self.vocabulary.classes.values()]
             for concept_id in set(self.annotates) - set(known):
                 raise ValueError(
-                    f"{self.folder / MANIFEST}: annotates {concept_id!r}, no concept of vocabulary {vocabulary!r} "
+                    f"{self.folder}/{MANIFEST}: annotates {concept_id!r}, no concept of vocabulary {vocabulary!r} "
                     f"({nearest(concept_id, known)}): name concepts, not classes, and write the manifest again"
                 )
         self._reset()
-        for entry in entries:
-            self._check_shard(ShardEntry(**entry), verify)
-
-    def _check_shard(self, entry: ShardEntry, verify: bool) -> None:
-        path = self.tars / entry.name
-        fix = "write or copy this shard again (and then the manifest)"
-        if not path.is_file():
-            raise ValueError(f"{path}: in {self.folder / MANIFEST} but missing: {fix}")
-        size = path.stat().st_size
-        if size != entry.bytes:
-            raise ValueError(
-                f"{path}: {size} bytes, the manifest says {entry.bytes}: truncated or of another run: {fix}"
-            )
-        rows = len(self._rows_of(entry.name))
-        if rows != entry.samples:
-            raise ValueError(f"{self._index_of(entry.name)}: {rows} samples, the manifest says {entry.samples}: {fix}")
-        if verify and sha256_of(path) != entry.sha256:
-            raise ValueError(f"{path}: its sha256 is not the manifest's: damaged or changed: {fix}")
-
-    def _index_of(self, name: str) -> Path:
-        return index_path(self.folder / name)
-
-    def _rows_of(self, name: str) -> np.ndarray:
-        path = self._index_of(name)
-        try:
-            return np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path}: no readable index ({error}): write or copy this shard again") from error
+        for entry in self.entries:
+            self.place.check(entry, verify)
 
     def _reset(self) -> None:
         self._rows: OrderedDict[int, np.ndarray] = OrderedDict()
@@ -111,22 +88,29 @@ class Corpus:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
+    def _shard(self, index: int) -> int:
+        return int(np.searchsorted(self._starts, index, side="right")) - 1
+
+    def soon(self, index: int) -> None:
+        """A hint: the sample's shard will be read, so that one that lies elsewhere can be fetched ahead."""
+        self.place.soon(self.entries[self._shard(index)])
+
     def _row(self, index: int) -> tuple[int, int, np.void]:
         """(shard, row in the shard, the index' row)."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.folder}: sample {index} of {len(self)}")
-        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
-        rows = _recent(self._rows, shard, lambda: self._rows_of(self._names[shard]))
+        shard = self._shard(index)
+        rows = _recent(self._rows, shard, lambda: self.place.rows(self.entries[shard]))
         row = int(index - self._starts[shard])
         return shard, row, rows[row]
 
     def _file(self, shard: int) -> BinaryIO:
-        return _recent(self._files, shard, lambda: open(self.tars / self._names[shard], "rb", buffering=0))
+        return _recent(self._files, shard, lambda: self.place.tar(self.entries[shard]))
 
     def where(self, index: int) -> str:
         """File, row and key of a sample, for messages."""
         shard, row, found = self._row(index)
-        return f"{self.tars / self._names[shard]}: sample {row} ({found['key'].decode()!r})"
+        return f"{self.place}/{self.entries[shard].name}: sample {row} ({found['key'].decode()!r})"
 
     def key(self, index: int) -> str:
         return self._row(index)[2]["key"].decode()
@@ -205,29 +189,3 @@ def _recent(cache: OrderedDict[int, Any], key: int, make: Callable[[], Any]) -> 
             cache.popitem(last=False)
     cache.move_to_end(key)
     return cache[key]
-
-
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ValueError(f"{path}: missing: not a corpus, or its preparation was interrupted: run it again")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}): write the manifest again") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA_VERSION:
-        version = manifest.get("schema") if isinstance(manifest, dict) else None
-        raise ValueError(
-            f"{path}: manifest version {version!r} is unknown (known here: {SCHEMA_VERSION}): update flam_train"
-        )
-    if manifest.get("sample_rate") != SAMPLE_RATE:
-        raise ValueError(
-            f"{path}: sample rate {manifest.get('sample_rate')!r}, not {SAMPLE_RATE}: prepare the corpus at 48 kHz"
-        )
-    missing = {"corpus", "samples", "vocabulary", "annotates", "shards"} - set(manifest)
-    if missing:
-        raise ValueError(f"{path}: {sorted(missing)[0]!r} is missing: write the manifest again")
-    if manifest["samples"] != sum(e["samples"] for e in manifest["shards"]):
-        raise ValueError(
-            f"{path}: {manifest['samples']} samples are not the sum over its shards: write the manifest again"
-        )
-    return manifest

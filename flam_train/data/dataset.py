@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,107 +17,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from flam_train.batch import SAMPLE_RATE, FrameBatch, GlobalBatch, Movable, StepBatch
+from flam_train.data.clips import Clip, Source, cut, padded
 from flam_train.data.order import Order, Place, stable_seed
-from flam_train.data.schema import Event, Record
+from flam_train.data.schema import Record
 from flam_train.data.shards import Corpus
-from flam_train.vocabulary import Vocabulary
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A sample as training takes it.
-
-    waveform_S  int16, exactly the model's samples, padded with zeros; all zeros if there is an error
-    duration    seconds of audio before the padding
-    events      seconds from the start of `waveform_S`
-    corpus      its number in the stream
-    seed        in [0, 2^63): the clip's augmentation is drawn from it
-    error       what is wrong with a bad sample
-    pieces      of a mixture that is still to be mixed: (start in the bank's memory, length, onset in the clip, linear
-                gain), the first three in samples
-    fade        samples of fade at both ends of each piece
-    """
-
-    key: str
-    waveform_S: np.ndarray
-    duration: float
-    captions: tuple[str, ...] = ()
-    events: tuple[Event, ...] = ()
-    corpus: int = 0
-    seed: int = 0
-    error: str | None = None
-    pieces: list[tuple[int, int, int, float]] | None = None
-    fade: int = 0
-
-    def failed(self, error: str) -> Clip:
-        """The same row as a bad sample: zeros, nothing in it, and what is wrong."""
-        silence = np.zeros_like(self.waveform_S)
-        return Clip(self.key, silence, 0.0, corpus=self.corpus, seed=self.seed, error=error)
-
-
-class Source(Protocol):
-    """Where the clips of one corpus of a stream come from. Must pickle."""
-
-    name: str
-    shard_sizes: np.ndarray
-
-    @property
-    def vocabulary(self) -> Vocabulary: ...
-
-    @property
-    def annotates(self) -> list[str]:
-        """Concept ids."""
-        ...
-
-    def clip(self, place: Place, seed: int) -> Clip:
-        """The clip at a place. All that is random about it is drawn from (seed, pass, key or cursor)."""
-        ...
-
-
-class ShardSource:
-    """A corpus of shards as a source. Clips longer than `seconds` are cropped, each pass elsewhere."""
-
-    def __init__(self, corpus: Corpus, seconds: float) -> None:
-        self.corpus, self.samples = corpus, round(seconds * SAMPLE_RATE)
-        self.name, self.vocabulary, self.annotates = corpus.name, corpus.vocabulary, corpus.annotates
-        self.shard_sizes = corpus.shard_sizes
-
-    def clip(self, place: Place, seed: int) -> Clip:
-        """A sample that cannot be read keeps its row: zeros and `error`. It raises for faults of the program only."""
-        silence = np.zeros(self.samples, dtype=np.int16)
-        key = f"{self.name}[{place.index}]"
-        try:
-            key = self.corpus.key(place.index)
-            record = self.corpus.record(place.index)
-            room = round(record.duration * SAMPLE_RATE) - self.samples
-            first = stable_seed(seed, place.pass_, key, "crop") % (room + 1) if room > 0 else 0
-            audio = self.corpus.waveform(place.index, first / SAMPLE_RATE, self.samples / SAMPLE_RATE, record)
-        except (ValueError, OSError) as error:
-            clip_seed = stable_seed(seed, place.pass_, key)
-            return Clip(key, silence, 0.0, corpus=place.corpus, seed=clip_seed, error=f"{self.name}: {error}")
-        duration = len(audio) / SAMPLE_RATE
-        return Clip(
-            key=key,
-            waveform_S=padded(audio, self.samples),
-            duration=duration,
-            captions=record.captions,
-            events=cut(record.events, first / SAMPLE_RATE, duration),
-            corpus=place.corpus,
-            seed=stable_seed(seed, place.pass_, key),
-        )
-
-
-def padded(waveform_S: np.ndarray, samples: int) -> np.ndarray:
-    """int16 [samples]: zeros after the end, never a repetition."""
-    if len(waveform_S) >= samples:
-        return waveform_S[:samples]
-    return np.concatenate([waveform_S, np.zeros(samples - len(waveform_S), dtype=np.int16)])
-
-
-def cut(events: Sequence[Event], start: float, seconds: float) -> tuple[Event, ...]:
-    """What of the events lies in [start, start + seconds), in seconds from `start`; less than a sample is nothing."""
-    inside = (Event(max(e.onset - start, 0.0), min(e.offset - start, seconds), e.label) for e in events)
-    return tuple(e for e in inside if e.offset - e.onset >= 1 / SAMPLE_RATE)
 
 
 class Stream:
@@ -154,6 +56,12 @@ class Stream:
             clips.append(replace(clip, corpus=place.corpus, seed=stable_seed(self.seed, place.pass_, clip.key)))
         return clips, places
 
+    def soon(self, start: int, stop: int) -> None:
+        """A hint: these positions will be read, so that shards that lie elsewhere can be fetched ahead."""
+        if any(source.remote for source in self.sources):
+            for place in self.order.range(start, stop):
+                self.sources[place.corpus].soon(place)
+
 
 class Steps(Dataset):
     """Item i is what this rank takes in step i: a `StepBatch`.
@@ -163,6 +71,7 @@ class Steps(Dataset):
     collate_captions   called as (clips, places, step) -> GlobalBatch, `data.collate` with its other arguments bound
     collate_events     the same -> FrameBatch
     accumulation       micro-batches a step; then item i is micro-batch i % accumulation of step i // accumulation
+    ahead              of shards that lie elsewhere those of so many further items are fetched meanwhile
 
     With G clips a step over R ranks, rank r takes positions [sG + r G/R, sG + (r + 1) G/R): every rank has as many
     batches of the same size, whatever the corpora are.
@@ -179,6 +88,7 @@ class Steps(Dataset):
         rank: int = 0,
         world: int = 1,
         accumulation: int = 1,
+        ahead: int = 0,
     ) -> None:
         if captions is None and events is None:
             raise ValueError("both batches are switched off: select data/global or data/frame")
@@ -194,6 +104,7 @@ class Steps(Dataset):
         self.steps, self.captions, self.events = steps, captions, events
         self.collate_captions, self.collate_events = collate_captions, collate_events
         self.rank, self.world, self.accumulation = rank, world, accumulation
+        self.ahead, self._announced = ahead, 0
 
     def __len__(self) -> int:
         return self.steps * self.accumulation
@@ -201,6 +112,7 @@ class Steps(Dataset):
     def __getitem__(self, item: int) -> StepBatch:
         if not 0 <= item < len(self):
             raise IndexError(f"item {item} of {len(self)}")
+        self._announce(item)
         step, micro = divmod(item, self.accumulation)
         captions, events = None, None
         if self.captions is not None and self.collate_captions is not None:
@@ -208,6 +120,16 @@ class Steps(Dataset):
         if self.events is not None and self.collate_events is not None:
             events = self.collate_events(*self.events.clips(*self._slice(self.events, step, micro)), step)
         return StepBatch(step, captions, events)
+
+    def _announce(self, item: int) -> None:
+        """Every loader worker announces all items, its own and the others': the first to ask is the one to fetch."""
+        stop = min(item + 1 + self.ahead, len(self))
+        for later in range(max(self._announced, item + 1), stop):
+            step, micro = divmod(later, self.accumulation)
+            for stream in (self.captions, self.events):
+                if stream is not None:
+                    stream.soon(*self._slice(stream, step, micro))
+        self._announced = max(self._announced, stop)
 
     def _slice(self, stream: Stream, step: int, micro: int) -> tuple[int, int]:
         share = stream.batch // (self.world * self.accumulation)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flam_train.batch import Pieces
 from flam_train.data.bank import Bank
-from flam_train.data.dataset import Clip
+from flam_train.data.clips import Clip
 from flam_train.data.draw import MixSpec, Piece, draw
 from flam_train.data.order import Place
 from flam_train.data.recipe import MixRecipe
@@ -137,6 +137,11 @@ class MixtureSource:
         self.phrasings = phrasings
         self.base = base
         self.shard_sizes = np.array([size], dtype=np.int64)
+
+    remote = False  # the bank is in memory
+
+    def soon(self, place: Place) -> None:
+        pass
 
     @property
     def vocabulary(self) -> Vocabulary:

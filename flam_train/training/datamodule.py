@@ -6,7 +6,6 @@ import os
 import signal
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +15,10 @@ from torch.utils.data import DataLoader
 
 from flam_train.batch import Movable
 from flam_train.data.bank import Bank
+from flam_train.data.cache import GIB, ShardCache
+from flam_train.data.clips import ShardSource, Source
 from flam_train.data.collate import Concepts, collate_captions, collate_events
-from flam_train.data.dataset import ClipsDataset, ShardSource, Source, Steps, StepSampler, Stream
+from flam_train.data.dataset import ClipsDataset, Steps, StepSampler, Stream
 from flam_train.data.mixing import MixtureSource
 from flam_train.data.order import stable_seed
 from flam_train.data.recipe import MixRecipe
@@ -36,7 +37,8 @@ class DataConfig:
 
     global_batch, frame_batch: clips a step over all ranks; 0 switches a stream off. workers: loader processes of
     each rank; None: one for each core the rank has to itself, at most 8. verify: compare every shard's sha256 at
-    the start.
+    the start. cache_folder, cache_gib: where shards that lie behind a URL are kept on this machine, and how much of
+    them; cache_ahead: of how many coming steps they are fetched meanwhile.
     """
 
     captions: dict[str, dict[str, Any]]
@@ -49,6 +51,9 @@ class DataConfig:
     prefetch: int = 2
     verify: bool = False
     validation_batch: int = 16
+    cache_folder: str | None = None
+    cache_gib: float = 50.0
+    cache_ahead: int = 100
 
     def __post_init__(self) -> None:
         for kind, corpora in (("global", self.captions), ("frame", self.frames)):
@@ -69,10 +74,12 @@ class DataModule(LightningDataModule):
     def __init__(self, config: DataConfig, tokenizer: Tokenizer, grid: FrameGrid, steps: int, seed: int):
         super().__init__()
         self.config, self.tokenizer, self.grid, self.steps, self.seed = config, tokenizer, grid, steps, seed
+        self.cache = ShardCache(config.cache_folder, config.cache_gib)
         self.banks: dict[tuple[str, ...], tuple[Bank, int]] = {}
         self.captions = self._stream("global", config.captions, config.global_batch)
         self.events = self._stream("frame", config.frames, config.frame_batch)
         self.validation = self._validation()
+        self._check_cache()
 
     def _stream(self, kind: str, corpora: dict[str, dict[str, Any]], batch: int) -> Stream | None:
         if batch == 0:
@@ -101,13 +108,13 @@ class DataModule(LightningDataModule):
             raise ValueError(
                 f"data.{kind}.{name} has neither `path` (a folder of shards) nor `bank` (folders to mix from)"
             )
-        return ShardSource(Corpus(entry["path"], verify=self.config.verify), self.grid.seconds)
+        return ShardSource(self._corpus(entry["path"]), self.grid.seconds)
 
     def _bank(self, folders: tuple[str, ...]) -> tuple[Bank, int]:
         """A bank and its first sample in the memory of all banks; streams over the same folders share it."""
         if folders not in self.banks:
             base = sum(int(bank.samples.sum()) for bank, _ in self.banks.values())
-            self.banks[folders] = (Bank(list(map(Path, folders)), verify=self.config.verify), base)
+            self.banks[folders] = (Bank(folders, self.config.verify, self.cache), base)
         return self.banks[folders]
 
     def load_memory(self) -> Tensor | None:
@@ -121,11 +128,27 @@ class DataModule(LightningDataModule):
         for kind, corpora in (("frame", self.config.frames), ("global", self.config.captions)):
             for name, entry in corpora.items():
                 folder = entry.get("validation")
-                if not folder or (name in out and out[name].folder == Path(folder)):
+                if not folder or (name in out and str(out[name].folder) == str(folder)):
                     continue
                 # One corpus may be validated on different shards for its events and for its captions.
-                out[f"{name}-{kind}" if name in out else name] = Corpus(folder, verify=self.config.verify)
+                out[f"{name}-{kind}" if name in out else name] = self._corpus(folder)
         return out
+
+    def _corpus(self, place: str) -> Corpus:
+        return Corpus(place, self.config.verify, self.cache)
+
+    def _check_cache(self) -> None:
+        """Two blocks of shards of each stream are in use at a time: a smaller cache would fetch them over and over."""
+        need = 0
+        for stream in (self.captions, self.events):
+            for source in stream.sources if stream else []:
+                if isinstance(source, ShardSource) and source.remote:
+                    need += 2 * self.config.block_shards * max(e.bytes for e in source.corpus.entries)
+        if need > self.cache.limit:
+            raise ValueError(
+                f"data.cache_gib={self.config.cache_gib:g}: two blocks of {self.config.block_shards} shards of each "
+                f"corpus behind a URL take {need / GIB:.3g} GiB: raise it, or lower data.block_shards"
+            )
 
     def steps_of(self, rank: int, world: int) -> Steps:
         """What one rank takes, step by step. Raises ValueError where a batch does not divide by the ranks."""
@@ -147,6 +170,7 @@ class DataModule(LightningDataModule):
             else None,
             rank,
             world,
+            ahead=self.config.cache_ahead,
         )
 
     def train_dataloader(self) -> DataLoader:

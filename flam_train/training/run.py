@@ -41,6 +41,7 @@ SECTIONS = (
 
 FREE = (
     "trainer.", "logger.", "overwrite", "data.workers", "data.prefetch", "data.verify", "data.validation_batch",
+    "data.cache_",
 )  # fmt: skip
 """Keys that may change when a run goes on: they change neither the samples nor the weights."""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from http_folder import serve
 from tiny_runs import ROOT, TINY, flam_train, metrics, on_shards, write_bank, write_corpus
 
 from flam_train.cli.train import compose_conf, main
@@ -176,6 +177,17 @@ def test_two_processes_train_as_one(corpora, tmp_path):
     assert {k for k in one if not k[1].startswith("speed/")} == {k for k in two if not k[1].startswith("speed/")}
     name = "val/synthetic/auroc_macro"
     assert float(two[1, name]) == pytest.approx(float(one[1, name]), abs=0.05)
+
+
+def test_shards_behind_a_url_train_as_those_on_disk(corpora, finished, tmp_path):
+    common = [*TINY, "global_batch=4", "frame_batch=4", f"data.cache_folder={tmp_path / 'cache'}"]
+    with serve(corpora[0].parent) as server:
+        shards = on_shards(f"{server.url}/train", f"{server.url}/test")
+        with pytest.raises(ValueError, match=r"data.cache_gib=1e-06: two blocks of 4 shards.*raise it"):
+            build(compose_conf([*common, *shards, "data.cache_gib=1e-6"]))
+        train(compose_conf([*common, *shards, f"run_dir={tmp_path / 'run'}"]))
+    assert server.asked["shard-000000.tar"] == 2  # of each corpus once, for both streams and every validation
+    assert_same_run(tmp_path / "run", finished)
 
 
 def test_a_batch_that_does_not_divide_is_refused(corpora, tmp_path):

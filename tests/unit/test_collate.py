@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from flam_train.data.clips import Clip
 from flam_train.data.collate import FILLER, Concepts, collate_captions, collate_events
-from flam_train.data.dataset import Clip
 from flam_train.data.order import Place
 from flam_train.data.schema import Event
 from flam_train.frames import FrameGrid

@@ -11,8 +11,9 @@ from shard_samples import audio_bytes, corpus, sample, tar_of
 from torch.utils.data import DataLoader
 
 from flam_train.batch import SAMPLE_RATE
+from flam_train.data.clips import Clip, ShardSource, cut, padded
 from flam_train.data.collate import Concepts, collate_captions, collate_events
-from flam_train.data.dataset import Clip, ClipsDataset, ShardSource, Steps, StepSampler, Stream, cut, padded
+from flam_train.data.dataset import ClipsDataset, Steps, StepSampler, Stream
 from flam_train.data.order import Place
 from flam_train.data.schema import Event, Record
 from flam_train.data.shards import Corpus, index_folder

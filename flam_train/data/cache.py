@@ -1,0 +1,240 @@
+"""Shards fetched from elsewhere (http, s3, a slow shared disk) into a bounded folder on this machine's own disk.
+
+Every process of the machine shares the folder: a shard is fetched once, whichever rank or loader worker asks first.
+Its name there is its sha256, so a corpus that was prepared again never meets its older shards.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import getpass
+import os
+import queue
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fsspec
+import numpy as np
+
+from flam_train.data.tars import ShardEntry, index_path, sha256_of
+
+GIB = 1 << 30
+LOCKS = 64
+"""Lock files; a shard's is chosen by its sha256. Removing a lock file while others wait for it would be a race."""
+
+TRIES, PAUSE = 4, 2.0
+"""Attempts to fetch a file, and seconds before the second one; doubled before each further one."""
+
+_Opened = TypeVar("_Opened")
+
+
+def is_url(place: Path | str) -> bool:
+    return "://" in str(place)
+
+
+class ShardCache:
+    """A folder of fetched shards. Pickles small.
+
+    folder  on a local disk; None: in the folder for temporary files (TMPDIR), one for each user
+    gib     GiB: the least recently used shards go when a new one would pass it
+    """
+
+    def __init__(self, folder: Path | str | None = None, gib: float = 50.0) -> None:
+        if gib <= 0:
+            raise ValueError(f"a cache of {gib} GiB holds nothing: give the size that the local disk can spare")
+        self.folder = Path(folder or Path(tempfile.gettempdir()) / f"flam-shards-{getpass.getuser()}")
+        self.limit = int(gib * GIB)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._wanted: queue.SimpleQueue[tuple[str, ShardEntry]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._last_asked: dict[str, None] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "limit": self.limit}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def open(self, url: str, entry: ShardEntry, opener: Callable[[Path], _Opened]) -> _Opened:
+        """`opener(path of the tar)`, fetched if it is not here; its index lies beside it.
+
+        What is opened stays readable when the shard is removed to make room. Raises OSError where the shard cannot be
+        fetched, ValueError where what arrives is not the manifest's shard.
+        """
+        tar = self._tar(entry)
+        while True:
+            self._fetch(url, entry)
+            try:
+                opened = opener(tar)
+                os.utime(tar)  # its last use
+                return opened
+            except FileNotFoundError:
+                continue  # another process made room in between
+
+    def soon(self, url: str, entry: ShardEntry) -> None:
+        """Fetches a shard in the background. What fails here fails, and is told, where the shard is read."""
+        if entry.sha256 in self._last_asked:
+            return
+        self._last_asked[entry.sha256] = None
+        if len(self._last_asked) > LOCKS:
+            del self._last_asked[next(iter(self._last_asked))]
+        if self._thread is None:
+            # A daemon: a loader worker that is told to end must not wait for gigabytes.
+            self._thread = threading.Thread(target=self._work, name="shard cache", daemon=True)
+            self._thread.start()
+        self._wanted.put((url, entry))
+
+    def _work(self) -> None:
+        while True:
+            with suppress(OSError, ValueError):
+                self._fetch(*self._wanted.get())
+
+    def _tar(self, entry: ShardEntry) -> Path:
+        return self.folder / f"{entry.sha256}.tar"
+
+    def _has(self, entry: ShardEntry) -> bool:
+        tar = self._tar(entry)
+        return tar.is_file() and index_path(tar).is_file()
+
+    def _fetch(self, url: str, entry: ShardEntry) -> None:
+        tar = self._tar(entry)
+        if self._has(entry):
+            return
+        source = f"{url}/{entry.name}"
+        if entry.bytes > self.limit:
+            raise ValueError(
+                f"{source}: {entry.bytes / GIB:.3g} GiB do not fit into a cache of {self.limit / GIB:.3g} GiB: "
+                "raise data.cache_gib"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _locked(self._lock_of(entry.sha256)):
+            if self._has(entry):  # fetched while this process waited
+                return
+            draft = self._reserve(entry)
+            try:
+                download(source, draft)
+                size = draft.stat().st_size
+                if size != entry.bytes or sha256_of(draft) != entry.sha256:
+                    raise ValueError(
+                        f"{source}: not the shard of its manifest ({size} bytes, expected {entry.bytes}; its sha256 "
+                        "is checked): copy the shard there again"
+                    )
+                self._fetch_index(f"{url}/{index_path(Path(entry.name)).name}", entry)
+                os.replace(draft, tar)
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def _fetch_index(self, source: str, entry: ShardEntry) -> None:
+        index = index_path(self._tar(entry))
+        draft = index.with_name(f".{index.name}")
+        try:
+            download(source, draft)
+            with draft.open("rb") as file:
+                rows = len(np.load(file))
+            if rows != entry.samples:
+                raise ValueError(f"{rows} samples, the manifest says {entry.samples}")
+            os.replace(draft, index)
+        except (EOFError, ValueError) as error:
+            raise ValueError(f"{source}: not the index of its shard ({error}): copy it there again") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _lock_of(self, sha256: str) -> Path:
+        return self.folder / f".lock-{int(sha256[:8], 16) % LOCKS:02d}"
+
+    def _reserve(self, entry: ShardEntry) -> Path:
+        """An empty file whose name holds the room for a shard, after removing the least recently used ones."""
+        draft = self.folder / f".{entry.sha256}.{entry.bytes}.part"
+        while True:
+            with _locked(self.folder / ".lock"):
+                free = self.limit - sum(size for _, size, _ in self._shards()) - self._reserved(entry)
+                for _, size, tar in sorted(self._shards()):
+                    if free >= entry.bytes:
+                        break
+                    tar.unlink()
+                    index_path(tar).unlink(missing_ok=True)
+                    free += size
+                if free >= entry.bytes:
+                    draft.touch()
+                    return draft
+            time.sleep(0.2)  # all the room is taken by shards on their way: they become removable when they arrive
+
+    def _shards(self) -> list[tuple[float, int, Path]]:
+        """(last use, bytes, tar) of each."""
+        return [(s.st_mtime, s.st_size, tar) for tar in self.folder.glob("[!.]*.tar") for s in [tar.stat()]]
+
+    def _reserved(self, entry: ShardEntry) -> int:
+        """Bytes of the other shards on their way. What a process that died left behind is removed.
+
+        The caller holds `entry`'s lock: nobody else is fetching a shard that has the same one.
+        """
+        total, mine = 0, self._lock_of(entry.sha256)
+        for part in self.folder.glob(".*.part"):
+            _, sha256, size, _ = part.name.split(".")
+            lock = self._lock_of(sha256)
+            with nullcontext(True) if lock == mine else _locked(lock, wait=False) as held:
+                if held:
+                    part.unlink(missing_ok=True)
+                else:
+                    total += int(size)
+        return total
+
+
+def download(source: str, target: Path) -> None:
+    """Copies a file of any place that fsspec reaches. Tries again after a broken connection.
+
+    Raises OSError that names the source and the fix.
+    """
+    for attempt in range(TRIES):
+        try:
+            system, path = file_system(source)
+            system.get_file(path, str(target))
+            return
+        except FileNotFoundError as error:
+            raise OSError(f"{source}: not there: copy the whole folder, indices and manifest too") from error
+        except Exception as error:  # each protocol's library has errors of its own
+            if attempt == TRIES - 1:
+                raise OSError(f"{source}: not fetched in {TRIES} attempts: {error!r}") from error
+            time.sleep(PAUSE * 2**attempt)
+
+
+def file_system(url: str) -> tuple[Any, str]:
+    """(fsspec's file system, path in it). Keys and endpoints come from fsspec's own configuration files and variables.
+
+    Raises ValueError where the protocol is unknown or its package is missing.
+    """
+    try:
+        return fsspec.core.url_to_fs(url, **_options(url.split("://")[0]))
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"{url}: {error}: install what fsspec needs for it (pip install s3fs for s3://)") from error
+
+
+@functools.cache
+def _options(protocol: str) -> dict[str, Any]:
+    if protocol not in ("http", "https"):
+        return {}
+    import aiohttp
+
+    # aiohttp gives a whole file five minutes; what must not last is a connection on which nothing comes.
+    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)}}
+
+
+@contextmanager
+def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Holds a lock among processes and threads; the system frees it when its holder dies. False: another holds it."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

@@ -1,0 +1,128 @@
+"""What training takes of a sample, and where the samples of a corpus come from.
+
+Shape suffixes: S samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from flam_train.batch import SAMPLE_RATE
+from flam_train.data.order import Place, stable_seed
+from flam_train.data.schema import Event
+from flam_train.data.shards import Corpus
+from flam_train.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A sample as training takes it.
+
+    waveform_S  int16, exactly the model's samples, padded with zeros; all zeros if there is an error
+    duration    seconds of audio before the padding
+    events      seconds from the start of `waveform_S`
+    corpus      its number in the stream
+    seed        in [0, 2^63): the clip's augmentation is drawn from it
+    error       what is wrong with a bad sample
+    pieces      of a mixture that is still to be mixed: (start in the bank's memory, length, onset in the clip, linear
+                gain), the first three in samples
+    fade        samples of fade at both ends of each piece
+    """
+
+    key: str
+    waveform_S: np.ndarray
+    duration: float
+    captions: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+    corpus: int = 0
+    seed: int = 0
+    error: str | None = None
+    pieces: list[tuple[int, int, int, float]] | None = None
+    fade: int = 0
+
+    def failed(self, error: str) -> Clip:
+        """The same row as a bad sample: zeros, nothing in it, and what is wrong."""
+        silence = np.zeros_like(self.waveform_S)
+        return Clip(self.key, silence, 0.0, corpus=self.corpus, seed=self.seed, error=error)
+
+
+class Source(Protocol):
+    """Where the clips of one corpus of a stream come from. Must pickle."""
+
+    name: str
+    shard_sizes: np.ndarray
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def annotates(self) -> list[str]:
+        """Concept ids."""
+        ...
+
+    @property
+    def remote(self) -> bool:
+        """Whether `soon` does anything."""
+        ...
+
+    def clip(self, place: Place, seed: int) -> Clip:
+        """The clip at a place. All that is random about it is drawn from (seed, pass, key or cursor)."""
+        ...
+
+    def soon(self, place: Place) -> None:
+        """A hint: the clip at this place will be asked for."""
+        ...
+
+
+class ShardSource:
+    """A corpus of shards as a source. Clips longer than `seconds` are cropped, each pass elsewhere."""
+
+    def __init__(self, corpus: Corpus, seconds: float) -> None:
+        self.corpus, self.samples = corpus, round(seconds * SAMPLE_RATE)
+        self.name, self.vocabulary, self.annotates = corpus.name, corpus.vocabulary, corpus.annotates
+        self.shard_sizes = corpus.shard_sizes
+        self.remote = corpus.remote
+
+    def soon(self, place: Place) -> None:
+        self.corpus.soon(place.index)
+
+    def clip(self, place: Place, seed: int) -> Clip:
+        """A sample that cannot be read keeps its row: zeros and `error`. It raises for faults of the program only."""
+        silence = np.zeros(self.samples, dtype=np.int16)
+        key = f"{self.name}[{place.index}]"
+        try:
+            key = self.corpus.key(place.index)
+            record = self.corpus.record(place.index)
+            room = round(record.duration * SAMPLE_RATE) - self.samples
+            first = stable_seed(seed, place.pass_, key, "crop") % (room + 1) if room > 0 else 0
+            audio = self.corpus.waveform(place.index, first / SAMPLE_RATE, self.samples / SAMPLE_RATE, record)
+        except (ValueError, OSError) as error:
+            clip_seed = stable_seed(seed, place.pass_, key)
+            return Clip(key, silence, 0.0, corpus=place.corpus, seed=clip_seed, error=f"{self.name}: {error}")
+        duration = len(audio) / SAMPLE_RATE
+        return Clip(
+            key=key,
+            waveform_S=padded(audio, self.samples),
+            duration=duration,
+            captions=record.captions,
+            events=cut(record.events, first / SAMPLE_RATE, duration),
+            corpus=place.corpus,
+            seed=stable_seed(seed, place.pass_, key),
+        )
+
+
+def padded(waveform_S: np.ndarray, samples: int) -> np.ndarray:
+    """int16 [samples]: zeros after the end, never a repetition."""
+    if len(waveform_S) >= samples:
+        return waveform_S[:samples]
+    return np.concatenate([waveform_S, np.zeros(samples - len(waveform_S), dtype=np.int16)])
+
+
+def cut(events: Sequence[Event], start: float, seconds: float) -> tuple[Event, ...]:
+    """What of the events lies in [start, start + seconds), in seconds from `start`; less than a sample is nothing."""
+    inside = (Event(max(e.onset - start, 0.0), min(e.offset - start, seconds), e.label) for e in events)
+    return tuple(e for e in inside if e.offset - e.onset >= 1 / SAMPLE_RATE)
