@@ -21,8 +21,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from flam_train.data.tars import replace_with
+from flam_train.evaluation.formats import latex, markdown, to_csv
+from flam_train.evaluation.requirements import check
 from flam_train.evaluation.result import read_results
-from flam_train.evaluation.table import Table, check, latex, markdown, paper_tables, result_tables, to_csv
+from flam_train.evaluation.table import Table, paper_tables, result_tables
 
 PAPER = Path(__file__).resolve().parent / "paper_table.yaml"
 

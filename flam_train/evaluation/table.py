@@ -1,9 +1,7 @@
-"""Results as tables, alone or beside published numbers: Markdown, LaTeX, CSV. Requirements are checked here too."""
+"""Results as tables, alone or beside published numbers. `evaluation.formats` writes them."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Sequence
@@ -181,100 +179,3 @@ def _measured(ours: dict[str, Any] | None, results: Sequence[Result]) -> str:
 
 def _plain(name: str) -> str:
     return re.sub(r"[-_ ]", "", name).casefold()
-
-
-def markdown(tables: Sequence[Table]) -> str:
-    parts = []
-    for table in tables:
-        lines = [f"### {table.title}", "", _pipe(table.columns), _pipe(["---"] * len(table.columns))]
-        lines += [_pipe(row) for row in table.rows]
-        lines += ["", *(f"- {note}" for note in table.notes)]
-        parts.append("\n".join(lines).rstrip() + "\n")
-    return "\n".join(parts)
-
-
-def _pipe(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def latex(tables: Sequence[Table]) -> str:
-    """A booktabs tabular for each table."""
-    parts = []
-    for table in tables:
-        lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.title)}}}"]
-        lines += [rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}", r"\toprule"]
-        lines += [" & ".join(_tex(c) for c in table.columns) + r" \\", r"\midrule"]
-        lines += [" & ".join(_tex(c) for c in row) + r" \\" for row in table.rows]
-        lines += [r"\bottomrule", r"\end{tabular}", *(rf"\par {_tex(note)}" for note in table.notes), r"\end{table}"]
-        parts.append("\n".join(lines) + "\n")
-    return "\n".join(parts)
-
-
-_TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
-}  # fmt: skip
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(c, c) for c in text)
-
-
-def to_csv(tables: Sequence[Table]) -> str:
-    """One row a filled cell: table, row, column, value."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["table", "model", "row", "column", "value"])
-    for table in tables:
-        for n, row in enumerate(table.rows):
-            writer.writerows(
-                [table.title, row[0], n, c, v] for c, v in zip(table.columns[1:], row[1:], strict=True) if v
-            )
-    return out.getvalue()
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A requirement and what was found: `value` is NaN where no result has the metric."""
-
-    protocol: str
-    metric: str
-    minimum: float
-    value: float
-    where: str
-
-    @property
-    def reached(self) -> bool:
-        return self.value >= self.minimum
-
-    def __str__(self) -> str:
-        found = "not measured" if math.isnan(self.value) else f"{self.value:.4f}"
-        word = "reached" if self.reached else "MISSED "
-        return f"{word}  {self.protocol} {self.metric}: {found}, required {self.minimum:.4g}  ({self.where})"
-
-
-def check(results: Sequence[Result], protocol: str, metric: str, minimum: str) -> list[Verdict]:
-    """A verdict for each result of the protocol; one that is missed if there is none.
-
-    minimum: a number, or "5xchance": five times the result's own chance level of that metric.
-    Raises ValueError for another text.
-    """
-    match = re.fullmatch(r"\s*([0-9.eE+-]+)\s*(?:x\s*(chance))?\s*", minimum, flags=re.IGNORECASE)
-    try:
-        number = float(match[1]) if match else math.nan
-    except ValueError:
-        number = math.nan
-    if match is None or math.isnan(number):
-        raise ValueError(f"--require {protocol} {metric} {minimum!r}: the minimum is a number, or like 5xchance")
-    chosen = [r for r in results if r.protocol == protocol]
-    if not chosen:
-        return [Verdict(protocol, metric, number, math.nan, "no such result")]
-    verdicts = []
-    for r in chosen:
-        name = find_metric(r, metric)
-        value = r.metrics[name] if name else math.nan
-        factor = 1.0
-        if match[2]:
-            side, _, short = metric.rpartition("/")
-            factor = r.metrics.get(f"{side}/chance {short}", math.nan)
-        verdicts.append(Verdict(protocol, metric, number * factor, value, r.name))
-    return verdicts

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from flam_train.batch import FrameBatch, GlobalBatch
 from flam_train.training.optim import build_optimizer
-from flam_train.training.run import build, describe, launch_shape
+from flam_train.training.run import build, describe
+from flam_train.training.trainer import launch_shape
 
 PROBE = 2
 """Clips that the memory of activations is measured on; it grows in proportion."""

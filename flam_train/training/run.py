@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 import yaml
-from lightning.pytorch.plugins.environments import SLURMEnvironment
-from lightning.pytorch.strategies import DDPStrategy
 
 from flam_train.checkpoints.export import save_export
 from flam_train.checkpoints.initial import initialise
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number, one_of
-from flam_train.training.checkpoint import LAST, AtomicCheckpointIO, Checkpoints
+from flam_train.training.checkpoint import LAST, AtomicCheckpointIO
 from flam_train.training.datamodule import DataConfig, DataModule
-from flam_train.training.interrupt import StopOnRequest, ctrl_c_is_a_request
+from flam_train.training.interrupt import ctrl_c_is_a_request
 from flam_train.training.loggers import METRICS, build_loggers
 from flam_train.training.module import FLAMModule, LossConfig
 from flam_train.training.optim import PARTS, OptimConfig, freeze, part_of
-from flam_train.training.progress import Progress
+from flam_train.training.trainer import TrainerConfig, build_trainer, global_rank, quiet
 from flam_train.training.validation import CorpusValidation
 
 CONFIG = "config.yaml"
@@ -44,42 +39,6 @@ FREE = (
     "data.cache_",
 )  # fmt: skip
 """Keys that may change when a run goes on: they change neither the samples nor the weights."""
-
-
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """Where and how it runs.
-
-    accelerator: auto, cpu or gpu. devices: of each node; auto: what torchrun or SLURM started, else one. precision:
-    auto is bf16-mixed on a GPU and 32-true on a CPU. validate_every, checkpoint_every, log_every: steps. monitor: the
-    validation metric that `best.ckpt` follows. compile: torch.compile on the audio encoder.
-    """
-
-    accelerator: str = "auto"
-    devices: int | str = "auto"
-    nodes: int | str = "auto"
-    precision: str = "auto"
-    validate_every: int = 1000
-    checkpoint_every: int = 1000
-    log_every: int = 10
-    monitor: str | None = None
-    compile: bool = False
-    progress_seconds: float = 10.0
-
-    def __post_init__(self) -> None:
-        one_of("trainer.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
-        one_of("trainer.precision", self.precision, PRECISIONS)
-        for key in ("validate_every", "checkpoint_every", "log_every"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"trainer.{key}: {getattr(self, key)} must be at least 1 step")
-        if self.accelerator == "gpu" and not torch.cuda.is_available():
-            raise ValueError(
-                "trainer.accelerator=gpu, but torch sees no GPU here: check the driver and CUDA_VISIBLE_DEVICES, "
-                "or set it to cpu"
-            )
 
 
 @dataclass(frozen=True)
@@ -164,7 +123,7 @@ def train(conf: dict[str, Any]) -> Path:
     last = folder / LAST
     if conf["overwrite"]:
         # Only a folder that a run wrote; the other ranks do not look at what is being removed.
-        if _global_rank() == 0 and (folder / CONFIG).is_file():
+        if global_rank() == 0 and (folder / CONFIG).is_file():
             shutil.rmtree(folder)
         resumed = 0
     else:
@@ -175,8 +134,12 @@ def train(conf: dict[str, Any]) -> Path:
         print(f"run folder {folder}: all {resumed} steps are done; overwrite=true starts anew", file=sys.stderr)
         return folder / "export"
     run = build(conf)
-    _quiet()
-    trainer = build_trainer(run, resumed)
+    quiet()
+    if run.trainer.compile:
+        run.module.model.audio.compile()
+    clips = run.data.config.global_batch + run.data.config.frame_batch
+    loggers = build_loggers(conf["logger"], folder, conf["name"], resumed)
+    trainer = build_trainer(run.trainer, folder, run.module.total_steps, clips, loggers)
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{CONFIG}"
@@ -223,88 +186,3 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in node.items():
         out |= flat(value, f"{prefix}.{key}" if prefix else str(key))
     return out
-
-
-def build_trainer(run: Run, resumed: int = 0) -> pl.Trainer:
-    """A Trainer whose single epoch is the run: positions never restart, so neither does anything else."""
-    config, steps = run.trainer, run.module.total_steps
-    gpu = config.accelerator != "cpu" and torch.cuda.is_available()
-    devices, nodes = launch_shape(config)
-    if gpu:
-        torch.set_float32_matmul_precision("high")
-    if config.compile:
-        run.module.model.audio.compile()
-    distributed = devices * nodes > 1
-    # SLURM's own requeueing looks for a checkpoint where there is none: see slurm/README.md.
-    plugins: list[Any] = [AtomicCheckpointIO()]
-    if SLURMEnvironment.detect() and "TORCHELASTIC_RUN_ID" not in os.environ:
-        plugins.append(SLURMEnvironment(auto_requeue=False))
-    clips = run.data.config.global_batch + run.data.config.frame_batch
-    return pl.Trainer(
-        accelerator="gpu" if gpu else "cpu",
-        devices=devices,
-        num_nodes=nodes,
-        # Buffers are equal on all ranks by construction (bn0 sums over them): nothing to broadcast each step.
-        strategy=DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True) if distributed else "auto",
-        precision=("bf16-mixed" if gpu else "32-true") if config.precision == "auto" else config.precision,  # type: ignore[arg-type]
-        max_epochs=1,
-        max_steps=steps,
-        limit_train_batches=steps,
-        val_check_interval=min(config.validate_every, steps),
-        num_sanity_val_steps=0,
-        log_every_n_steps=config.log_every,
-        logger=build_loggers(run.conf["logger"], run.folder, run.conf["name"], resumed),
-        callbacks=[
-            Checkpoints(run.folder, config.checkpoint_every, config.monitor),
-            Progress(clips, steps, config.progress_seconds),
-            StopOnRequest(),
-        ],
-        plugins=plugins,
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=str(run.folder),
-    )
-
-
-def launch_shape(config: TrainerConfig) -> tuple[int, int]:
-    """(devices of each node, nodes): as configured, else what torchrun or srun started, else one."""
-    env = os.environ
-    if "TORCHELASTIC_RUN_ID" in env:
-        local = int(env["LOCAL_WORLD_SIZE"])
-        started = local, int(env["WORLD_SIZE"]) // local
-    elif SLURMEnvironment.detect():
-        nodes = int(env.get("SLURM_NNODES", 1))
-        started = int(env["SLURM_NTASKS"]) // nodes, nodes
-    else:
-        started = 1, 1
-    devices = started[0] if config.devices == "auto" else int(config.devices)
-    return devices, started[1] if config.nodes == "auto" else int(config.nodes)
-
-
-def _quiet() -> None:
-    """Keeps from the screen what Lightning says to those who did not mean it."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (
-        ".*module\\(s\\) in eval mode at the start of training.*",  # frozen parts, on purpose
-        ".*does not have many workers.*",  # validation runs in the main process, see datamodule.py
-        ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning's own
-        ".*`broadcast_buffers` is deprecated.*",  # its successor is newer than the oldest torch we run on
-        ".*The `srun` command is available on your system but is not used.*",
-        ".*is smaller than the logging interval.*",
-        ".*sync_dist=True.*",  # validation metrics are those of all ranks when they are logged
-        ".*Total length of `list` across ranks is zero.*",  # no validation corpora were given
-        ".*resuming from a checkpoint that ended before the epoch ended.*",  # exact here, see data/order.py
-    ):
-        warnings.filterwarnings("ignore", message=message)
-
-
-def _global_rank() -> int:
-    """Before a Trainer exists: torchrun's rank, SLURM's, or that of a process that Lightning itself started."""
-    env = os.environ
-    if "RANK" in env:
-        return int(env["RANK"])
-    if SLURMEnvironment.detect():
-        return int(env["SLURM_PROCID"])
-    return int(env.get("NODE_RANK", 0)) + int(env.get("LOCAL_RANK", 0))

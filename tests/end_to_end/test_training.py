@@ -96,8 +96,8 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped(corpora, finished, tmp
 
     build_trainer = module.build_trainer
 
-    def stopped(run, resumed=0):
-        trainer = build_trainer(run, resumed)
+    def stopped(*arguments):
+        trainer = build_trainer(*arguments)
         trainer.fit_loop.epoch_loop.max_steps = 2
         return trainer
 

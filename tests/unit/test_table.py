@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flam_train.evaluation.formats import latex, markdown, to_csv
+from flam_train.evaluation.requirements import check
 from flam_train.evaluation.result import Result
-from flam_train.evaluation.table import check, latex, markdown, paper_tables, result_tables, to_csv
+from flam_train.evaluation.table import paper_tables, result_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PSDS1 = "PSDS1[dtc=0.7,gtc=0.7,cttc=none,alpha_ct=0,alpha_st=1,max_efpr=100]"

@@ -1,0 +1,140 @@
+"""Where and how a run goes: the Trainer, the processes it belongs to, what it keeps quiet about."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.environments import SLURMEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+
+from flam_train.settings import one_of
+from flam_train.training.checkpoint import AtomicCheckpointIO, Checkpoints
+from flam_train.training.interrupt import StopOnRequest
+from flam_train.training.progress import Progress
+
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """Where and how it runs.
+
+    accelerator: auto, cpu or gpu. devices: of each node; auto: what torchrun or SLURM started, else one. precision:
+    auto is bf16-mixed on a GPU and 32-true on a CPU. validate_every, checkpoint_every, log_every: steps. monitor: the
+    validation metric that `best.ckpt` follows. compile: torch.compile on the audio encoder.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    nodes: int | str = "auto"
+    precision: str = "auto"
+    validate_every: int = 1000
+    checkpoint_every: int = 1000
+    log_every: int = 10
+    monitor: str | None = None
+    compile: bool = False
+    progress_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        one_of("trainer.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
+        one_of("trainer.precision", self.precision, PRECISIONS)
+        for key in ("validate_every", "checkpoint_every", "log_every"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"trainer.{key}: {getattr(self, key)} must be at least 1 step")
+        if self.accelerator == "gpu" and not torch.cuda.is_available():
+            raise ValueError(
+                "trainer.accelerator=gpu, but torch sees no GPU here: check the driver and CUDA_VISIBLE_DEVICES, "
+                "or set it to cpu"
+            )
+
+
+def build_trainer(config: TrainerConfig, folder: Path, steps: int, clips: int, loggers: list[Logger]) -> pl.Trainer:
+    """A Trainer whose single epoch is the run: positions never restart, so neither does anything else.
+
+    clips: of a step, over all ranks.
+    """
+    gpu = config.accelerator != "cpu" and torch.cuda.is_available()
+    devices, nodes = launch_shape(config)
+    if gpu:
+        torch.set_float32_matmul_precision("high")
+    distributed = devices * nodes > 1
+    # SLURM's own requeueing looks for a checkpoint where there is none: see slurm/README.md.
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect() and "TORCHELASTIC_RUN_ID" not in os.environ:
+        plugins.append(SLURMEnvironment(auto_requeue=False))
+    return pl.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=devices,
+        num_nodes=nodes,
+        # Buffers are equal on all ranks by construction (bn0 sums over them): nothing to broadcast each step.
+        strategy=DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True) if distributed else "auto",
+        precision=("bf16-mixed" if gpu else "32-true") if config.precision == "auto" else config.precision,  # type: ignore[arg-type]
+        max_epochs=1,
+        max_steps=steps,
+        limit_train_batches=steps,
+        val_check_interval=min(config.validate_every, steps),
+        num_sanity_val_steps=0,
+        log_every_n_steps=config.log_every,
+        logger=loggers,
+        callbacks=[
+            Checkpoints(folder, config.checkpoint_every, config.monitor),
+            Progress(clips, steps, config.progress_seconds),
+            StopOnRequest(),
+        ],
+        plugins=plugins,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=str(folder),
+    )
+
+
+def launch_shape(config: TrainerConfig) -> tuple[int, int]:
+    """(devices of each node, nodes): as configured, else what torchrun or srun started, else one."""
+    env = os.environ
+    if "TORCHELASTIC_RUN_ID" in env:
+        local = int(env["LOCAL_WORLD_SIZE"])
+        started = local, int(env["WORLD_SIZE"]) // local
+    elif SLURMEnvironment.detect():
+        nodes = int(env.get("SLURM_NNODES", 1))
+        started = int(env["SLURM_NTASKS"]) // nodes, nodes
+    else:
+        started = 1, 1
+    devices = started[0] if config.devices == "auto" else int(config.devices)
+    return devices, started[1] if config.nodes == "auto" else int(config.nodes)
+
+
+def quiet() -> None:
+    """Keeps from the screen what Lightning says to those who did not mean it."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (
+        ".*module\\(s\\) in eval mode at the start of training.*",  # frozen parts, on purpose
+        ".*does not have many workers.*",  # validation runs in the main process, see datamodule.py
+        ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning's own
+        ".*`broadcast_buffers` is deprecated.*",  # its successor is newer than the oldest torch we run on
+        ".*The `srun` command is available on your system but is not used.*",
+        ".*is smaller than the logging interval.*",
+        ".*sync_dist=True.*",  # validation metrics are those of all ranks when they are logged
+        ".*Total length of `list` across ranks is zero.*",  # no validation corpora were given
+        ".*resuming from a checkpoint that ended before the epoch ended.*",  # exact here, see data/order.py
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def global_rank() -> int:
+    """Before a Trainer exists: torchrun's rank, SLURM's, or that of a process that Lightning itself started."""
+    env = os.environ
+    if "RANK" in env:
+        return int(env["RANK"])
+    if SLURMEnvironment.detect():
+        return int(env["SLURM_PROCID"])
+    return int(env.get("NODE_RANK", 0)) + int(env.get("LOCAL_RANK", 0))
