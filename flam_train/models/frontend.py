@@ -101,8 +101,7 @@ class MelNorm(nn.Module):
     def forward(self, mel_BNF: Tensor, valid_B: Tensor | None = None) -> Tensor:
         if self.training:
             count, mean_F, var_F = self.statistics(mel_BNF, valid_B)
-            if count > 0:
-                self._update(count, mean_F, var_F)
+            self._update(count, mean_F, var_F)
             mean_F, var_F = mean_F.float(), var_F.float()
         else:
             mean_F, var_F = self.running_mean, self.running_var
@@ -112,9 +111,12 @@ class MelNorm(nn.Module):
     @torch.no_grad()
     def _update(self, count: Tensor, mean_F: Tensor, var_F: Tensor) -> None:
         unbiased_F = var_F * count / (count - 1).clamp(min=1)
-        self.running_mean.lerp_(mean_F.to(self.running_mean), self.momentum)
-        self.running_var.lerp_(unbiased_F.to(self.running_var), self.momentum)
-        self.num_batches_tracked += 1
+        # Nothing changes where no clip is valid; asking the device whether that is so would wait for it.
+        some = count > 0
+        weight = (some * self.momentum).to(self.running_mean)
+        self.running_mean.lerp_(mean_F.to(self.running_mean), weight)
+        self.running_var.lerp_(unbiased_F.to(self.running_var), weight)
+        self.num_batches_tracked += some
 
 
 def mask_frequencies(mel_BNF: Tensor, seed_B: Tensor, stripes: int, bins: int) -> Tensor:
