@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from flam_train.batch import Pieces
 from flam_train.data.bank import Bank
@@ -20,6 +19,7 @@ from flam_train.data.clips import Clip
 from flam_train.data.draw import MixSpec, Piece, draw
 from flam_train.data.order import Place
 from flam_train.data.recipe import MixRecipe
+from flam_train.data.render import render
 from flam_train.data.schema import Record
 from flam_train.vocabulary import Vocabulary
 
@@ -37,8 +37,6 @@ __all__ = [
     "render_one",
 ]
 
-FULL_SCALE = 32_767.0
-
 
 def pieces(specs: Sequence[tuple[int, MixSpec]], bank: Bank, fade: int) -> Pieces:
     """The pieces of some rows of a batch: [(row, spec)]; addresses are those of `bank.load()`; `fade` in samples."""
@@ -48,40 +46,6 @@ def pieces(specs: Sequence[tuple[int, MixSpec]], bank: Bank, fade: int) -> Piece
         for p in spec.pieces
     ]
     return Pieces.of(flat, fade)
-
-
-@torch.no_grad()
-def render(pieces: Pieces, bank_N: Tensor, waveform_BS: Tensor) -> Tensor:
-    """Adds the pieces to the rows they name: int16 [B, S], on the device of `bank_N` (int16 [N]) and `waveform_BS`.
-
-    Each piece is multiplied by its gain and by linear fades of `pieces.fade` samples at both ends (half of it, if
-    it is shorter than both fades); sums are float32, in the order of the pieces. A row whose peak passes full
-    scale is scaled down to it. Rows that no piece names come back as they were.
-    """
-    # Numbers, not tensors: every slice below needs them on the host, and reading them back would wait for the device.
-    clip, start, length, onset, gain = (
-        x.tolist() for x in (pieces.clip_P, pieces.start_P, pieces.length_P, pieces.onset_P, pieces.gain_P)
-    )
-    if not clip:
-        return waveform_BS
-    rows = sorted(set(clip))
-    place = {row: r for r, row in enumerate(rows)}
-    mixed_RS = waveform_BS[rows].to(torch.float32)
-    ramps: dict[int, Tensor] = {}
-    for c, s, n, t, g in zip(clip, start, length, onset, gain, strict=True):
-        piece = bank_N[s : s + n].to(torch.float32)
-        fade = min(pieces.fade, n // 2)
-        if fade:
-            if fade not in ramps:
-                ramps[fade] = (torch.arange(fade, device=bank_N.device, dtype=torch.float32) + 0.5) / fade
-            piece[:fade].mul_(ramps[fade])
-            piece[n - fade :].mul_(ramps[fade].flip(0))
-        mixed_RS[place[c], t : t + n].add_(piece, alpha=g)
-    peak_R1 = mixed_RS.abs().amax(dim=1, keepdim=True)
-    mixed_RS *= FULL_SCALE / peak_R1.clamp(min=FULL_SCALE)
-    out_BS = waveform_BS.clone()
-    out_BS[rows] = mixed_RS.round_().clamp_(-FULL_SCALE, FULL_SCALE).to(torch.int16)
-    return out_BS
 
 
 def render_one(spec: MixSpec, bank: Bank, recipe: MixRecipe) -> np.ndarray:

@@ -1,7 +1,7 @@
 """No step mixes tensors of two devices: shown on fake CUDA tensors, which carry shapes and devices but no numbers.
 
-This is all of the CUDA path that a machine without a GPU can check: mixing on the device, front end, encoders, heads and
-the global loss. The frame-wise losses choose rows by value, of which fake tensors have none.
+This is all of the CUDA path that a machine without a GPU can check: mixing on the device, front end, encoders, heads
+and the global loss. The frame-wise losses choose rows by value, of which fake tensors have none.
 """
 
 from __future__ import annotations

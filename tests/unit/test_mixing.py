@@ -13,6 +13,7 @@ import torch
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from flam_train.batch import SAMPLE_RATE, Pieces
+from flam_train.data import render as rendering
 from flam_train.data.bank import HOP, a_weighted, describe
 from flam_train.data.captions import Mention, describe_scene
 from flam_train.data.mixing import Bank, MixRecipe, MixSpec, MixtureSource, draw, pieces, record, render, render_one
@@ -90,7 +91,16 @@ def twin(p: Pieces, bank_N: np.ndarray, waveform_BS: np.ndarray) -> np.ndarray:
     return np.rint(out).astype(np.int16)
 
 
-def test_render_equals_its_plain_twin_and_leaves_other_rows():
+@pytest.fixture(params=["one by one", "in layers", "in layers of 2 rows"])
+def way(request, monkeypatch):
+    """How a CPU mixes, and how a GPU does, here on the CPU."""
+    if request.param != "one by one":
+        monkeypatch.setattr(rendering, "add_one_by_one", rendering.add_in_layers)
+    if "2" in request.param:
+        monkeypatch.setattr(rendering, "ROWS", 2)
+
+
+def test_render_equals_its_plain_twin_and_leaves_other_rows(way):
     rng = np.random.default_rng(3)
     bank_N = rng.integers(-30_000, 30_000, 4000, dtype=np.int16)
     waveform_BS = rng.integers(-2000, 2000, (4, 1000), dtype=np.int16)
@@ -112,7 +122,7 @@ def test_render_equals_its_plain_twin_and_leaves_other_rows():
     assert (np.abs(out[2].astype(int)) >= 32767).sum() <= 2
 
 
-def test_fades_are_linear_at_both_ends():
+def test_fades_are_linear_at_both_ends(way):
     p = Pieces(*(torch.tensor([v]) for v in (0, 0, 2000, 100)), torch.tensor([0.5]), fade=480)
     out = render(p, torch.full((2000,), 20_000, dtype=torch.int16), torch.zeros((1, 2400), dtype=torch.int16))[
         0
@@ -245,6 +255,14 @@ def test_online_equals_the_file(bank):
         p = Pieces(torch.zeros(len(flat), dtype=torch.int64), *flat.unbind(1), gain, clip.fade)
         online = render(p, memory, torch.from_numpy(clip.waveform_S)[None])[0].numpy()
         assert np.array_equal(online, render_one(spec, bank, rules))
+
+
+def test_both_ways_mix_the_same(bank, specs, monkeypatch):
+    p = pieces(list(enumerate(specs[:3])), bank, 480)
+    silence, memory = torch.zeros((4, 480_000), dtype=torch.int16), bank.load()
+    cpu = render(p, memory, silence)
+    monkeypatch.setattr(rendering, "add_one_by_one", rendering.add_in_layers)
+    assert (cpu.int() - render(p, memory, silence).int()).abs().max() <= 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
