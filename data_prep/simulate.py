@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for the shards")
     parser.add_argument(
-        "--bank", type=Path, action="append", required=True, help="folder of bank shards; may be repeated"
+        "--bank", action="append", required=True, help="folder of bank shards, or its URL; may be repeated"
     )
     parser.add_argument("--recipe", required=True, help="a name in conf/mixing, or a .yaml file")
     parser.add_argument("--count", type=int, required=True, help="number of mixtures")

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
-import getpass
 import os
-import queue
 import tempfile
 import threading
 import time
@@ -42,20 +40,22 @@ class ShardCache:
     """A folder of fetched shards. Pickles small.
 
     folder  on a local disk; None: in the folder for temporary files (TMPDIR), one for each user
-    gib     GiB: the least recently used shards go when a new one would pass it
+    gib     GiB: the least recently used shards go when a new one would pass it. A reader that still holds a removed
+            shard open (`corpus.OPEN_REMOTE` of each corpus in each process, at most) keeps its room until it is closed.
     """
 
     def __init__(self, folder: Path | str | None = None, gib: float = 50.0) -> None:
         if gib <= 0:
             raise ValueError(f"a cache of {gib} GiB holds nothing: give the size that the local disk can spare")
-        self.folder = Path(folder or Path(tempfile.gettempdir()) / f"flam-shards-{getpass.getuser()}")
+        # By number: in a container a user may have no name.
+        self.folder = Path(folder or Path(tempfile.gettempdir()) / f"flam-shards-{os.getuid()}")
         self.limit = int(gib * GIB)
         self._forget()
 
     def _forget(self) -> None:
-        self._wanted: queue.SimpleQueue[tuple[str, ShardEntry]] = queue.SimpleQueue()
+        self._wanted: list[tuple[str, ShardEntry]] = []
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._last_asked: dict[str, None] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "limit": self.limit}
@@ -67,8 +67,8 @@ class ShardCache:
     def open(self, url: str, entry: ShardEntry, opener: Callable[[Path], _Opened]) -> _Opened:
         """`opener(path of the tar)`, fetched if it is not here; its index lies beside it.
 
-        What is opened stays readable when the shard is removed to make room. Raises OSError where the shard cannot be
-        fetched, ValueError where what arrives is not the manifest's shard.
+        What is opened stays readable when the shard is removed to make room. Raises ValueError that names the source
+        and the fix where the shard cannot be fetched or is not the manifest's.
         """
         tar = self._tar(entry)
         while True:
@@ -80,33 +80,57 @@ class ShardCache:
             except FileNotFoundError:
                 continue  # another process made room in between
 
-    def soon(self, url: str, entry: ShardEntry) -> None:
-        """Fetches a shard in the background. What fails here fails, and is told, where the shard is read."""
-        if entry.sha256 in self._last_asked:
-            return
-        self._last_asked[entry.sha256] = None
-        if len(self._last_asked) > LOCKS:
-            del self._last_asked[next(iter(self._last_asked))]
+    def remove(self, entry: ShardEntry) -> None:
+        """Forgets a shard whose copy here is damaged."""
+        with _locked(self.folder / ".lock"):
+            self._tar(entry).unlink(missing_ok=True)
+
+    def want(self, shards: list[tuple[str, ShardEntry]]) -> None:
+        """Fetches in the background what will be read, in this order, as far as the cache holds it all at once.
+
+        Replaces what was wanted before. What fails here is told where the shard is read.
+        """
+        with self._changed:
+            self._wanted = shards
+            self._changed.notify()
         if self._thread is None:
             # A daemon: a loader worker that is told to end must not wait for gigabytes.
             self._thread = threading.Thread(target=self._work, name="shard cache", daemon=True)
             self._thread.start()
-        self._wanted.put((url, entry))
 
     def _work(self) -> None:
         while True:
-            with suppress(OSError, ValueError):
-                self._fetch(*self._wanted.get())
+            with self._changed:
+                wanted = self._wanted
+            room = self.limit
+            for url, entry in wanted:
+                room -= entry.bytes
+                if room < 0:
+                    break  # it would push out what is read before it
+                if self._has(entry):
+                    with suppress(FileNotFoundError):
+                        os.utime(self._tar(entry))  # others must not take it for the least used
+                    continue
+                with suppress(ValueError, OSError):
+                    self._fetch(url, entry, wait=False)
+                if self._wanted is not wanted:
+                    break
+            with self._changed:
+                if self._wanted is wanted:
+                    self._changed.wait()
 
     def _tar(self, entry: ShardEntry) -> Path:
         return self.folder / f"{entry.sha256}.tar"
 
     def _has(self, entry: ShardEntry) -> bool:
         tar = self._tar(entry)
-        return tar.is_file() and index_path(tar).is_file()
+        try:
+            return tar.stat().st_size == entry.bytes and index_path(tar).is_file()
+        except FileNotFoundError:
+            return False
 
-    def _fetch(self, url: str, entry: ShardEntry) -> None:
-        tar = self._tar(entry)
+    def _fetch(self, url: str, entry: ShardEntry, wait: bool = True) -> None:
+        """wait: for a process that fetches the same shard at this moment."""
         if self._has(entry):
             return
         source = f"{url}/{entry.name}"
@@ -116,8 +140,8 @@ class ShardCache:
                 "raise data.cache_gib"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self._lock_of(entry.sha256)):
-            if self._has(entry):  # fetched while this process waited
+        with _locked(self._lock_of(entry.sha256), wait) as held:
+            if not held or self._has(entry):  # another process is at it, or was
                 return
             draft = self._reserve(entry)
             try:
@@ -128,8 +152,9 @@ class ShardCache:
                         f"{source}: not the shard of its manifest ({size} bytes, expected {entry.bytes}; its sha256 "
                         "is checked): copy the shard there again"
                     )
-                self._fetch_index(f"{url}/{index_path(Path(entry.name)).name}", entry)
-                os.replace(draft, tar)
+                self._fetch_index(f"{url}/{index_path(Path(entry.name))}", entry)
+                _to_disk(draft)
+                os.replace(draft, self._tar(entry))
             finally:
                 draft.unlink(missing_ok=True)
 
@@ -141,10 +166,11 @@ class ShardCache:
             with draft.open("rb") as file:
                 rows = len(np.load(file))
             if rows != entry.samples:
-                raise ValueError(f"{rows} samples, the manifest says {entry.samples}")
+                raise ValueError(f"{source}: {rows} samples, the manifest says {entry.samples}: copy it there again")
+            _to_disk(draft)
             os.replace(draft, index)
-        except (EOFError, ValueError) as error:
-            raise ValueError(f"{source}: not the index of its shard ({error}): copy it there again") from error
+        except EOFError as error:
+            raise ValueError(f"{source}: not an index ({error}): copy it there again") from error
         finally:
             draft.unlink(missing_ok=True)
 
@@ -156,21 +182,29 @@ class ShardCache:
         draft = self.folder / f".{entry.sha256}.{entry.bytes}.part"
         while True:
             with _locked(self.folder / ".lock"):
-                free = self.limit - sum(size for _, size, _ in self._shards()) - self._reserved(entry)
-                for _, size, tar in sorted(self._shards()):
-                    if free >= entry.bytes:
-                        break
-                    tar.unlink()
-                    index_path(tar).unlink(missing_ok=True)
-                    free += size
-                if free >= entry.bytes:
+                # In this order: a shard that arrives in between is counted twice rather than not at all.
+                coming = self._reserved(entry)
+                shards = sorted(self._shards())
+                here = sum(size for _, size, _ in shards)
+                if coming + entry.bytes <= self.limit:
+                    for _, size, tar in shards:
+                        if here + coming + entry.bytes <= self.limit:
+                            break
+                        tar.unlink(missing_ok=True)
+                        index_path(tar).unlink(missing_ok=True)
+                        here -= size
                     draft.touch()
                     return draft
             time.sleep(0.2)  # all the room is taken by shards on their way: they become removable when they arrive
 
     def _shards(self) -> list[tuple[float, int, Path]]:
         """(last use, bytes, tar) of each."""
-        return [(s.st_mtime, s.st_size, tar) for tar in self.folder.glob("[!.]*.tar") for s in [tar.stat()]]
+        out = []
+        for tar in self.folder.glob("[!.]*.tar"):
+            with suppress(FileNotFoundError):  # `remove` takes no part in the lock of a glob
+                found = tar.stat()
+                out.append((found.st_mtime, found.st_size, tar))
+        return out
 
     def _reserved(self, entry: ShardEntry) -> int:
         """Bytes of the other shards on their way. What a process that died left behind is removed.
@@ -190,21 +224,32 @@ class ShardCache:
 
 
 def download(source: str, target: Path) -> None:
-    """Copies a file of any place that fsspec reaches. Tries again after a broken connection.
+    """Copies a file of any place that fsspec reaches. ValueError as from `patiently`, or where it is not there."""
+    try:
+        patiently(source, lambda system, path: system.get_file(path, str(target)))
+    except FileNotFoundError as error:
+        raise ValueError(f"{source}: not there: copy the whole folder, indices and manifest too") from error
 
-    Raises OSError that names the source and the fix.
+
+def patiently(source: str, action: Callable[[Any, str], _Opened]) -> _Opened:
+    """`action(fsspec's file system, path)`, tried again after a broken connection.
+
+    Raises FileNotFoundError at once; ValueError that names the source and the fix when it keeps failing.
     """
     for attempt in range(TRIES):
+        system, path = file_system(source)
         try:
-            system, path = file_system(source)
-            system.get_file(path, str(target))
-            return
-        except FileNotFoundError as error:
-            raise OSError(f"{source}: not there: copy the whole folder, indices and manifest too") from error
+            return action(system, path)
+        except FileNotFoundError:
+            raise
         except Exception as error:  # each protocol's library has errors of its own
             if attempt == TRIES - 1:
-                raise OSError(f"{source}: not fetched in {TRIES} attempts: {error!r}") from error
+                raise ValueError(
+                    f"{source}: not fetched in {TRIES} attempts ({error!r}): check the address, the network, your "
+                    "access and the room on this machine's disk"
+                ) from error
             time.sleep(PAUSE * 2**attempt)
+    raise AssertionError
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -226,6 +271,12 @@ def _options(protocol: str) -> dict[str, Any]:
 
     # aiohttp gives a whole file five minutes; what must not last is a connection on which nothing comes.
     return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60)}}
+
+
+def _to_disk(path: Path) -> None:
+    """After a crash, a name must not stand for less than was written."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 @contextmanager

@@ -13,8 +13,10 @@ import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data.order import Place, stable_seed
+from flam_train.data.places import RemoteShards
 from flam_train.data.schema import Event
 from flam_train.data.shards import Corpus
+from flam_train.data.tars import ShardEntry
 from flam_train.vocabulary import Vocabulary
 
 
@@ -64,17 +66,12 @@ class Source(Protocol):
         """Concept ids."""
         ...
 
-    @property
-    def remote(self) -> bool:
-        """Whether `soon` does anything."""
-        ...
-
     def clip(self, place: Place, seed: int) -> Clip:
         """The clip at a place. All that is random about it is drawn from (seed, pass, key or cursor)."""
         ...
 
-    def soon(self, place: Place) -> None:
-        """A hint: the clip at this place will be asked for."""
+    def remote_shard(self, place: Place) -> tuple[RemoteShards, ShardEntry] | None:
+        """The shard that is read there, if it lies behind a URL."""
         ...
 
 
@@ -85,10 +82,10 @@ class ShardSource:
         self.corpus, self.samples = corpus, round(seconds * SAMPLE_RATE)
         self.name, self.vocabulary, self.annotates = corpus.name, corpus.vocabulary, corpus.annotates
         self.shard_sizes = corpus.shard_sizes
-        self.remote = corpus.remote
 
-    def soon(self, place: Place) -> None:
-        self.corpus.soon(place.index)
+    def remote_shard(self, place: Place) -> tuple[RemoteShards, ShardEntry] | None:
+        found = self.corpus.place
+        return (found, self.corpus.entry(place.index)) if isinstance(found, RemoteShards) else None
 
     def clip(self, place: Place, seed: int) -> Clip:
         """A sample that cannot be read keeps its row: zeros and `error`. It raises for faults of the program only."""

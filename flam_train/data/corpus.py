@@ -29,6 +29,9 @@ from flam_train.vocabulary import Vocabulary
 OPEN_SHARDS = 16
 """Tars, and as many indices, held open at a time: a corpus may have more shards than a process may have files."""
 
+OPEN_REMOTE = 4
+"""The same of a corpus behind a URL: what is open keeps its room on the disk."""
+
 WINDOWED = 1 << 24
 """Bytes. Of a larger file only the parts in use are read; a smaller one is read whole and its CRC checked."""
 
@@ -77,9 +80,10 @@ class Corpus:
     def _reset(self) -> None:
         self._rows: OrderedDict[int, np.ndarray] = OrderedDict()
         self._files: OrderedDict[int, BinaryIO] = OrderedDict()
+        self._renewed: set[int] = set()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k not in ("_rows", "_files")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_rows", "_files", "_renewed")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -91,21 +95,21 @@ class Corpus:
     def _shard(self, index: int) -> int:
         return int(np.searchsorted(self._starts, index, side="right")) - 1
 
-    def soon(self, index: int) -> None:
-        """A hint: the sample's shard will be read, so that one that lies elsewhere can be fetched ahead."""
-        self.place.soon(self.entries[self._shard(index)])
+    def entry(self, index: int) -> ShardEntry:
+        """The shard that holds a sample."""
+        return self.entries[self._shard(index)]
 
     def _row(self, index: int) -> tuple[int, int, np.void]:
         """(shard, row in the shard, the index' row)."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.folder}: sample {index} of {len(self)}")
         shard = self._shard(index)
-        rows = _recent(self._rows, shard, lambda: self.place.rows(self.entries[shard]))
+        rows = self._recent(self._rows, shard, lambda: self.place.rows(self.entries[shard]))
         row = int(index - self._starts[shard])
         return shard, row, rows[row]
 
     def _file(self, shard: int) -> BinaryIO:
-        return _recent(self._files, shard, lambda: self.place.tar(self.entries[shard]))
+        return self._recent(self._files, shard, lambda: self.place.tar(self.entries[shard]))
 
     def where(self, index: int) -> str:
         """File, row and key of a sample, for messages."""
@@ -116,14 +120,20 @@ class Corpus:
         return self._row(index)[2]["key"].decode()
 
     def _read(self, index: int, part: str) -> bytes:
-        shard, _, row = self._row(index)
-        size = int(row[f"{part}_size"])
-        data = os.pread(self._file(shard).fileno(), size, int(row[part]))
-        if len(data) != size or zlib.crc32(data) != row[f"{part}_crc"]:
+        while True:
+            shard, _, row = self._row(index)
+            size = int(row[f"{part}_size"])
+            data = os.pread(self._file(shard).fileno(), size, int(row[part]))
+            if len(data) == size and zlib.crc32(data) == row[f"{part}_crc"]:
+                return data
+            if shard not in self._renewed and self.place.renew(self.entries[shard]):
+                self._renewed.add(shard)
+                self._rows.pop(shard)
+                self._files.pop(shard)
+                continue
             raise ValueError(
                 f"{self.where(index)}: its {part} bytes are damaged (the CRC differs): write or copy this shard again"
             )
-        return data
 
     def record(self, index: int) -> Record:
         """The sample's description. ValueError as in `Record.from_json`, or if its bytes are damaged."""
@@ -180,12 +190,11 @@ class Corpus:
         file, size = self._audio(index, whole=start == 0 and seconds is None)
         return audio_files.decode(file, size, self.where(index), start, seconds, duration)
 
-
-def _recent(cache: OrderedDict[int, Any], key: int, make: Callable[[], Any]) -> Any:
-    """Of the last used, no more than OPEN_SHARDS; what falls out is closed as nobody holds it any more."""
-    if key not in cache:
-        cache[key] = make()
-        if len(cache) > OPEN_SHARDS:
-            cache.popitem(last=False)
-    cache.move_to_end(key)
-    return cache[key]
+    def _recent(self, cache: OrderedDict[int, Any], key: int, make: Callable[[], Any]) -> Any:
+        """Of the last used, no more than may be open; what falls out is closed as nobody holds it any more."""
+        if key not in cache:
+            cache[key] = make()
+            if len(cache) > (OPEN_REMOTE if self.remote else OPEN_SHARDS):
+                cache.popitem(last=False)
+        cache.move_to_end(key)
+        return cache[key]

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from flam_train.batch import SAMPLE_RATE, FrameBatch, GlobalBatch, Movable, StepBatch
-from flam_train.data.clips import Clip, Source, cut, padded
+from flam_train.data.ahead import Ahead
+from flam_train.data.clips import Clip, ShardSource, Source, cut, padded
 from flam_train.data.order import Order, Place, stable_seed
 from flam_train.data.schema import Record
 from flam_train.data.shards import Corpus
@@ -55,12 +56,6 @@ class Stream:
             # Whatever the source is, a clip's augmentation depends on nothing but (seed, stream, pass, key).
             clips.append(replace(clip, corpus=place.corpus, seed=stable_seed(self.seed, place.pass_, clip.key)))
         return clips, places
-
-    def soon(self, start: int, stop: int) -> None:
-        """A hint: these positions will be read, so that shards that lie elsewhere can be fetched ahead."""
-        if any(source.remote for source in self.sources):
-            for place in self.order.range(start, stop):
-                self.sources[place.corpus].soon(place)
 
 
 class Steps(Dataset):
@@ -104,7 +99,9 @@ class Steps(Dataset):
         self.steps, self.captions, self.events = steps, captions, events
         self.collate_captions, self.collate_events = collate_captions, collate_events
         self.rank, self.world, self.accumulation = rank, world, accumulation
-        self.ahead, self._announced = ahead, 0
+        streams = [stream for stream in (captions, events) if stream is not None]
+        remote = any(isinstance(s, ShardSource) and s.corpus.remote for stream in streams for s in stream.sources)
+        self._ahead = Ahead(self._places, len(self), ahead, remote)
 
     def __len__(self) -> int:
         return self.steps * self.accumulation
@@ -112,7 +109,7 @@ class Steps(Dataset):
     def __getitem__(self, item: int) -> StepBatch:
         if not 0 <= item < len(self):
             raise IndexError(f"item {item} of {len(self)}")
-        self._announce(item)
+        self._ahead.move_to(item)
         step, micro = divmod(item, self.accumulation)
         captions, events = None, None
         if self.captions is not None and self.collate_captions is not None:
@@ -121,15 +118,12 @@ class Steps(Dataset):
             events = self.collate_events(*self.events.clips(*self._slice(self.events, step, micro)), step)
         return StepBatch(step, captions, events)
 
-    def _announce(self, item: int) -> None:
-        """Every loader worker announces all items, its own and the others': the first to ask is the one to fetch."""
-        stop = min(item + 1 + self.ahead, len(self))
-        for later in range(max(self._announced, item + 1), stop):
-            step, micro = divmod(later, self.accumulation)
-            for stream in (self.captions, self.events):
-                if stream is not None:
-                    stream.soon(*self._slice(stream, step, micro))
-        self._announced = max(self._announced, stop)
+    def _places(self, item: int) -> Iterator[tuple[Source, Place]]:
+        step, micro = divmod(item, self.accumulation)
+        for stream in (self.captions, self.events):
+            if stream is not None:
+                for place in stream.order.range(*self._slice(stream, step, micro)):
+                    yield stream.sources[place.corpus], place
 
     def _slice(self, stream: Stream, step: int, micro: int) -> tuple[int, int]:
         share = stream.batch // (self.world * self.accumulation)

@@ -102,10 +102,8 @@ class MixtureSource:
         self.base = base
         self.shard_sizes = np.array([size], dtype=np.int64)
 
-    remote = False  # the bank is in memory
-
-    def soon(self, place: Place) -> None:
-        pass
+    def remote_shard(self, place: Place) -> None:
+        """None: the bank is in memory."""
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.cache import ShardCache, file_system, is_url
+from flam_train.data.cache import ShardCache, is_url, patiently
 from flam_train.data.schema import SCHEMA_VERSION
 from flam_train.data.tars import MANIFEST, ShardEntry, index_path, sha256_of
 from flam_train.vocabulary import Vocabulary
@@ -42,8 +42,8 @@ class Place(Protocol):
         """The index (`tars.index_tar`), memory-mapped."""
         ...
 
-    def soon(self, entry: ShardEntry) -> None:
-        """A hint: the shard will be read."""
+    def renew(self, entry: ShardEntry) -> bool:
+        """Whether there is another copy to be had of a shard that was found damaged; then the next reading gets it."""
         ...
 
 
@@ -103,8 +103,8 @@ class LocalShards:
         except (OSError, ValueError) as error:
             raise ValueError(f"{path}: no readable index ({error}): write or copy this shard again") from error
 
-    def soon(self, entry: ShardEntry) -> None:
-        pass
+    def renew(self, entry: ShardEntry) -> bool:
+        return False
 
 
 class RemoteShards:
@@ -135,20 +135,17 @@ class RemoteShards:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / Path(name).name
             path.write_bytes(text)
-            return Vocabulary.load(path)
+            try:
+                return Vocabulary.load(path)
+            except ValueError as error:
+                raise ValueError(str(error).replace(str(path), f"{self.url}/{name}")) from error
 
     def _small(self, name: str) -> bytes | None:
         """None: it is not there."""
-        url = f"{self.url}/{name}"
-        system, path = file_system(url)
         try:
-            return system.cat_file(path)
+            return patiently(f"{self.url}/{name}", lambda system, path: system.cat_file(path))
         except FileNotFoundError:
             return None
-        except Exception as error:  # each protocol's library has errors of its own
-            raise ValueError(
-                f"{url}: cannot be read ({error!r}): check the address, the network and your access"
-            ) from error
 
     def check(self, entry: ShardEntry, verify: bool) -> None:
         """Nothing yet: a shard is checked as it arrives."""
@@ -159,8 +156,9 @@ class RemoteShards:
     def rows(self, entry: ShardEntry) -> np.ndarray:
         return self.cache.open(self.url, entry, lambda tar: np.load(index_path(tar), mmap_mode="r"))
 
-    def soon(self, entry: ShardEntry) -> None:
-        self.cache.soon(self.url, entry)
+    def renew(self, entry: ShardEntry) -> bool:
+        self.cache.remove(entry)
+        return True
 
 
 def checked_manifest(text: str, where: str) -> dict[str, Any]:

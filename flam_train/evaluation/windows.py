@@ -60,13 +60,15 @@ class Reading:
             raise ValueError(f"{self.corpus.folder}: not one clip could be read: {first}")
 
     def _windows(self, index: int) -> list[np.ndarray]:
+        key = f"{self.corpus.name}[{index}]"
         try:
+            key = self.corpus.key(index)
             record = self.corpus.record(index)
             seconds = None if self.whole else min(self.grid.seconds, record.duration)
             waveform_S = self.corpus.waveform(index, 0.0, seconds)
         except (ValueError, OSError) as error:
             # Reported with the result: a set of 10,000 clips is not lost for one, and never quietly smaller.
-            self.missing[self.corpus.key(index)] = str(error)
+            self.missing[key] = str(error)
             return []
         self.records[index] = record
         samples = round(self.grid.seconds * SAMPLE_RATE)

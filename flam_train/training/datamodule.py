@@ -142,7 +142,7 @@ class DataModule(LightningDataModule):
         need = 0
         for stream in (self.captions, self.events):
             for source in stream.sources if stream else []:
-                if isinstance(source, ShardSource) and source.remote:
+                if isinstance(source, ShardSource) and source.corpus.remote:
                     need += 2 * self.config.block_shards * max(e.bytes for e in source.corpus.entries)
         if need > self.cache.limit:
             raise ValueError(

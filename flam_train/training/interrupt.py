@@ -7,8 +7,8 @@ in the step's own collective (`FLAMModule.check_health`), `Checkpoints` saves th
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +29,8 @@ def ctrl_c_is_a_request(module: FLAMModule) -> Iterator[None]:
     def request(number: int, frame: FrameType | None) -> None:
         module.stop_requested = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        print("\nstopping after this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+        # Not `print`: the signal may have come in the midst of one.
+        os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
 
     before = signal.signal(signal.SIGINT, request)
     try:

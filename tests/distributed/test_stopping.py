@@ -1,9 +1,10 @@
-"""A request to stop that reaches one rank stops all of them, at the same step."""
+"""What one rank meets stops all, at the same step: a request, too many bad samples, a loss that is not finite."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from ranks import on_ranks
 
@@ -22,5 +23,43 @@ def steps(rank: int, world: int) -> list[bool]:
     return out
 
 
-def test_all_ranks_stop_at_the_step_in_which_one_was_asked():
-    assert on_ranks(2, steps) == [[False, True, True]] * 2
+def broken(rank: int, world: int, what: str) -> list[str]:
+    """(step: message) where this rank stopped; rank 1 alone meets the fault, at step 1."""
+    module = FLAMModule(torch.nn.Identity(), LossConfig(bad_grace=1), OptimConfig(), 3, 0)
+    for step in range(3):
+        mine = rank == 1 and step == 1
+        errors = ["a: it is damaged"] if mine and what == "bad" else []
+        batch = SimpleNamespace(step=step, captions=None, events=SimpleNamespace(errors=errors, keys=["a", "b"]))
+        loss = torch.tensor(float("nan") if mine and what == "nan" else 1.0)
+        try:
+            module.check_health({"sed": loss}, batch)
+        except ValueError as error:
+            return [str(step), str(error), str(module.bad), str(module.seen)]
+    return []
+
+
+def everything(rank: int, world: int) -> dict:
+    return {"asked": steps(rank, world), "bad": broken(rank, world, "bad"), "nan": broken(rank, world, "nan")}
+
+
+@pytest.fixture(scope="module")
+def ranks() -> list[dict]:
+    return on_ranks(2, everything)
+
+
+def test_all_ranks_stop_at_the_step_in_which_one_was_asked(ranks):
+    assert [found["asked"] for found in ranks] == [[False, True, True]] * 2
+
+
+def test_bad_samples_are_counted_over_all_ranks_and_stop_all_at_the_same_step(ranks):
+    for found in ranks:
+        step, message, bad, seen = found["bad"]
+        assert (step, bad, seen) == ("1", "1", "8")
+        assert "1 of 8 samples are bad, over 1%" in message
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_stops_all_of_them(ranks):
+    for found in ranks:
+        step, message, *_ = found["nan"]
+        assert step == "1"
+        assert "not finite" in message

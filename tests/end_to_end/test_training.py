@@ -109,7 +109,7 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped(corpora, finished, tmp
     assert_same_run(folder, finished)
 
 
-def test_ctrl_c_finishes_the_step_and_loses_nothing(corpora, finished, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_finishes_the_step_and_loses_nothing(corpora, finished, tmp_path, monkeypatch, capfd):
     folder = tmp_path / "run"
     arguments = [*TINY, *on_shards(*corpora), f"run_dir={folder}", "global_batch=4", "frame_batch=4"]
     begin = Progress.on_train_batch_start
@@ -123,13 +123,13 @@ def test_ctrl_c_finishes_the_step_and_loses_nothing(corpora, finished, tmp_path,
     monkeypatch.setattr(Progress, "on_train_batch_start", interrupted)
     assert main(arguments) == 130
     assert signal.getsignal(signal.SIGINT) is handler
-    told = capsys.readouterr().err
+    told = capfd.readouterr().err
     assert "stopping after this step" in told
     assert "goes on from the last checkpoint" in told
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 3
     monkeypatch.undo()
     assert main(arguments) == 0
-    assert "going on at step 3" in capsys.readouterr().err
+    assert "going on at step 3" in capfd.readouterr().err
     assert_same_run(folder, finished)
 
 

@@ -261,6 +261,7 @@ def test_both_ways_mix_the_same(bank, specs, monkeypatch):
     p = pieces(list(enumerate(specs[:3])), bank, 480)
     silence, memory = torch.zeros((4, 480_000), dtype=torch.int16), bank.load()
     cpu = render(p, memory, silence)
+    monkeypatch.setattr(rendering, "ROWS", 2)
     monkeypatch.setattr(rendering, "add_one_by_one", rendering.add_in_layers)
     assert (cpu.int() - render(p, memory, silence).int()).abs().max() <= 1
 

@@ -135,9 +135,9 @@ before = peak()
 order = Order([np.full(10_000, 1_000)], [1.0], 0)
 seconds = []
 for step in [*range(40), 13_000, 13_020, 13_021, 500_000]:
-    start = time.perf_counter()
+    start = time.process_time()
     places = order.range(step * 768, (step + 1) * 768)
-    seconds.append(time.perf_counter() - start)
+    seconds.append(time.process_time() - start)
     assert len(set(p.index for p in places)) > 700
 print(json.dumps({"before": before, "after": peak(), "median_ms": 1e3 * float(np.median(seconds)),
                   "longest_ms": 1e3 * max(seconds), "torch": "torch" in sys.modules}))
@@ -150,5 +150,6 @@ def test_a_plan_over_ten_million_samples_is_small():
     measured = json.loads(done.stdout)
     print(measured)
     assert not measured["torch"]
+    assert measured["median_ms"] < 10  # of processor time; measured: about 1
     assert measured["after"] < 300  # MB, interpreter and numpy included
     assert measured["after"] - measured["before"] < 50
