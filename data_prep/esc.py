@@ -18,19 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from flam_train.batch import INT16_SCALE, SAMPLE_RATE
+from flam_train.batch import SAMPLE_RATE
 from flam_train.data.audio import AUDIO, read_recording
-from flam_train.data.bank import describe
+from flam_train.data.bank import describe, sounding_extent
 from flam_train.data.corpus_writer import CorpusPlan, cores, write_corpus
 from flam_train.data.schema import Event, Record
 from flam_train.data.tars import sha256_of
 from flam_train.vocabulary import Vocabulary
-
-WINDOW = SAMPLE_RATE // 100
-"""Samples of one energy value: 10 ms."""
-
-ACTIVE_DB = -35.0
-"""An energy value counts as the event if it is above this, relative to the loudest one."""
 
 LAYOUTS = {  # the label file, its columns, and its vocabulary
     "meta/esc50.csv": (("filename", "fold", "target", "category", "esc10", "src_file", "take"), "esc50"),
@@ -108,16 +102,6 @@ def _origin(raw: dict[str, str]) -> tuple[str, str]:
         return raw["attribution"], raw["attribution"].rpartition("[")[2].rstrip("]") or raw["attribution"]
     licence = "CC-BY-3.0" if raw["esc10"] == "True" else "CC-BY-NC-3.0"
     return f"ESC-50 {raw['filename']}, from freesound.org sound {raw['src_file']}", licence
-
-
-def sounding_extent(waveform_S: np.ndarray) -> tuple[int, int] | None:
-    """First and last + 1 sample of the event: from the first to the last 10 ms whose RMS is within 35 dB of the
-    loudest (pauses between are bridged). None if all is digital silence."""
-    energy = np.add.reduceat((waveform_S / INT16_SCALE) ** 2, np.arange(0, len(waveform_S), WINDOW))
-    if not energy.max():
-        return None
-    active = np.flatnonzero(energy > energy.max() * 10.0 ** (ACTIVE_DB / 10))
-    return int(active[0]) * WINDOW, min((int(active[-1]) + 1) * WINDOW, len(waveform_S))
 
 
 @dataclass(frozen=True)

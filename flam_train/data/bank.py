@@ -39,6 +39,12 @@ SOUNDING_DB = 35.0
 
 ROLES = ("event", "background")
 
+EXTENT_WINDOW = SAMPLE_RATE // 100
+"""Samples of one energy value of `sounding_extent`: 10 ms."""
+
+EXTENT_DB = -35.0
+"""There an energy value counts as the event if it is above this, relative to the loudest one."""
+
 
 def a_weighting_db(frequency) -> np.ndarray:
     """The A-weighting at `frequency` (Hz, any shape) in dB, 0 at 1 kHz: IEC 61672-1:2013, annex E."""
@@ -92,6 +98,16 @@ def describe(waveform_S: np.ndarray, role: str) -> dict[str, Any]:
         "level_hop": LEVEL_HOP,
         "peak_db": round(float(to_db(peak**2)), 2),
     }
+
+
+def sounding_extent(waveform_S: np.ndarray) -> tuple[int, int] | None:
+    """First and last + 1 sample of the event: from the first to the last 10 ms whose RMS is within 35 dB of the
+    loudest (pauses between are bridged). None if all is digital silence."""
+    energy = np.add.reduceat((waveform_S / INT16_SCALE) ** 2, np.arange(0, len(waveform_S), EXTENT_WINDOW))
+    if not energy.max():
+        return None
+    active = np.flatnonzero(energy > energy.max() * 10.0 ** (EXTENT_DB / 10))
+    return int(active[0]) * EXTENT_WINDOW, min((int(active[-1]) + 1) * EXTENT_WINDOW, len(waveform_S))
 
 
 class Bank:

@@ -21,6 +21,7 @@ import rich.progress
 import torch
 
 import flam_train
+from flam_train.data.recordings import Unusable
 from flam_train.data.schema import Record
 from flam_train.data.shards import write_manifest, write_shard
 from flam_train.data.tars import ShardEntry, index_path, replace_with, sha256_of
@@ -28,6 +29,9 @@ from flam_train.data.tars import ShardEntry, index_path, replace_with, sha256_of
 PLAN = "plan.json"
 
 Make = Callable[[int], tuple[Record, np.ndarray]]
+
+Conclude = Callable[[list[tuple[int, str]]], dict[str, Any]]
+"""Called with (number, reason) of every sample that was unusable; gives details for the manifest."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,25 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def write_corpus(folder: Path, plan: CorpusPlan, make: Make, processes: int, show: bool = True) -> list[ShardEntry]:
+def progress_bar(show: bool, unit: str) -> rich.progress.Progress:
+    """Done, total, time and time left, on the screen."""
+    columns = (
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn(unit),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("left"),
+        rich.progress.TimeRemainingColumn(),
+    )
+    return rich.progress.Progress(*columns, disable=not show)
+
+
+def write_corpus(
+    folder: Path, plan: CorpusPlan, make: Make, processes: int, show: bool = True, conclude: Conclude | None = None
+) -> list[ShardEntry]:
     """Writes the shards of `plan`, then the manifest. `make(n)` gives sample n: its record and int16 [S] at 48 kHz;
-    it must be picklable and depend on nothing but n.
+    it must be picklable and depend on nothing but n. If it raises `Unusable`, the shard goes on without the sample.
 
     Finished shards of the same plan are kept. Raises ValueError if the folder holds another plan's shards.
     """
@@ -81,17 +101,8 @@ def write_corpus(folder: Path, plan: CorpusPlan, make: Make, processes: int, sho
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, plan)
     done = {k: entry for k in range(plan.shards) if (entry := _finished(folder, plan, k)) is not None}
-    columns = [
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("samples"),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("left"),
-        rich.progress.TimeRemainingColumn(),
-    ]
-    with rich.progress.Progress(*columns, disable=not show) as progress:
-        kept = sum(entry.samples for entry in done.values())
+    with progress_bar(show, "samples") as progress:
+        kept = sum(len(plan.shard(k)) for k in done)
         task = progress.add_task(str(folder), total=plan.samples, completed=kept)
         missing = [k for k in range(plan.shards) if k not in done]
         show_done = lambda n: progress.update(task, completed=kept + n)  # noqa: E731
@@ -99,10 +110,14 @@ def write_corpus(folder: Path, plan: CorpusPlan, make: Make, processes: int, sho
         progress.update(task, completed=plan.samples)
     for name, text in plan.files.items():
         replace_with(folder / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
-    entries = [done[k] for k in range(plan.shards)]
-    write_manifest(
-        folder, plan.corpus, entries, vocabulary=plan.vocabulary, annotates=plan.annotates, details=plan.details
-    )
+    entries = [done[k] for k in range(plan.shards) if done[k].samples]
+    dropped = [row for k in range(plan.shards) for row in _dropped(folder, k)]
+    details = plan.details | (conclude(dropped) if conclude else {})
+    if dropped and not conclude:
+        raise ValueError(f"{folder}: sample {dropped[0][0]} is unusable: {dropped[0][1]}")
+    write_manifest(folder, plan.corpus, entries, vocabulary=plan.vocabulary, annotates=plan.annotates, details=details)
+    for k in range(plan.shards):
+        _dropped_path(folder, k).unlink(missing_ok=True)
     return entries
 
 
@@ -125,13 +140,23 @@ def _path(folder: Path, k: int) -> Path:
     return folder / f"shard-{k:06d}.tar"
 
 
+def _dropped_path(folder: Path, k: int) -> Path:
+    return folder / f".shard-{k:06d}.dropped.json"
+
+
+def _dropped(folder: Path, k: int) -> list[tuple[int, str]]:
+    """(number, reason) of the samples that a finished shard lacks."""
+    path = _dropped_path(folder, k)
+    return [(n, why) for n, why in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+
+
 def _finished(folder: Path, plan: CorpusPlan, k: int) -> ShardEntry | None:
     """The entry of a shard that was written before, if it is whole (tar and index take their names only then)."""
     path = _path(folder, k)
     if not (path.is_file() and index_path(path).is_file()):
         return None
     rows = np.load(index_path(path))
-    if len(rows) != len(plan.shard(k)):
+    if len(rows) + len(_dropped(folder, k)) != len(plan.shard(k)):
         return None
     seconds = 0.0
     with open(path, "rb") as file:
@@ -142,12 +167,21 @@ def _finished(folder: Path, plan: CorpusPlan, k: int) -> ShardEntry | None:
 
 
 def _write_shard(folder: Path, plan: CorpusPlan, make: Make, k: int, tick: Callable[[], None]) -> ShardEntry:
+    dropped: list[tuple[int, str]] = []
+
     def samples() -> Iterator[tuple[Record, np.ndarray]]:
         for n in plan.shard(k):
-            yield make(n)
+            try:
+                yield make(n)
+            except Unusable as error:
+                dropped.append((n, str(error)))
             tick()
 
-    return write_shard(_path(folder, k), samples(), plan.audio)
+    _dropped_path(folder, k).unlink(missing_ok=True)
+    entry = write_shard(_path(folder, k), samples(), plan.audio)
+    if dropped:
+        replace_with(_dropped_path(folder, k), lambda file: file.write(json.dumps(dropped).encode()))
+    return entry
 
 
 # What a worker process was started with: the job (with a bank's numbers in it) is sent once, not with every shard.

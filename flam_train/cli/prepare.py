@@ -1,0 +1,74 @@
+"""The options and the report that all scripts of data_prep/ share."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from flam_train.data.audio import AUDIO
+from flam_train.data.corpus import Corpus
+from flam_train.data.corpus_writer import cores
+from flam_train.data.preparation import MISSING, Listing, Options, prepare
+
+Read = Callable[[argparse.Namespace], dict[str, Listing]]
+"""The corpora that the arguments ask for, each with the folder below OUT that it goes to ("": OUT itself)."""
+
+
+def parser(description: str | None, folder: str = "the corpus as published, unpacked") -> argparse.ArgumentParser:
+    """With FOLDER, OUT and the common options; a script adds its own."""
+    out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    out.add_argument("folder", type=Path, help=folder)
+    out.add_argument("out", type=Path, help="folder for the shards")
+    common = out.add_argument_group("common to all scripts")
+    common.add_argument(
+        "--part", type=_part, default=(1, 1), metavar="I/N", help="make the I-th of N parts, then merge.py"
+    )
+    common.add_argument("--processes", type=int, default=cores(), help="[%(default)s]")
+    common.add_argument("--audio", choices=AUDIO, default="flac", help="[%(default)s]")
+    common.add_argument("--per-shard", type=int, default=500, metavar="N", help="samples a shard [%(default)s]")
+    common.add_argument("--seed", type=int, default=0, help="of the permutation over shards [%(default)s]")
+    common.add_argument(
+        "--max-missing", type=float, default=0.05, metavar="SHARE", help="fail above this share [%(default)s]"
+    )
+    common.add_argument("--quiet", action="store_true", help="no progress bars")
+    return out
+
+
+def run(parser: argparse.ArgumentParser, read: Read, argv: list[str] | None = None) -> None:
+    """Reads the labels, writes the shards, prints the report. A mistake is answered in a line, with exit code 2."""
+    args = parser.parse_args(argv)
+    try:
+        options = Options(
+            args.part, args.processes, args.audio, args.per_shard, args.seed, args.max_missing, not args.quiet
+        )
+        for name, listing in read(args).items():
+            print(report(prepare(listing, args.out / name, options)))
+    except ValueError as error:
+        parser.exit(2, f"error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "\nstopped; the same command goes on\n")
+
+
+def report(folder: Path) -> str:
+    """What a folder of shards holds, in a few lines."""
+    corpus = Corpus(folder)
+    m, d = corpus.manifest, corpus.manifest["details"]
+    events = f", {d['events']:,} events of {d['labels']:,} labels" if d.get("events") else ""
+    lines = [
+        f"{folder}: {corpus.name}, {m['samples']:,} clips in {len(m['shards'])} shards, "
+        f"{m['seconds'] / 3600:.2f} hours{events}"
+    ]
+    if d.get("missing"):
+        lines.append(f"  missing or unreadable: {d['missing']:,} of {d['recordings']:,}, listed in {folder / MISSING}")
+    if d.get("seconds_left_out"):
+        lines.append(f"  left out behind the last windows: {d['seconds_left_out']:,} s")
+    return "\n".join(lines)
+
+
+def _part(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with I from 1 to N, like 3/8")
+    return int(match[1]), int(match[2])
