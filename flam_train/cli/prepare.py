@@ -55,7 +55,8 @@ def report(folder: Path) -> str:
     """What a folder of shards holds, in a few lines."""
     corpus = Corpus(folder)
     m, d = corpus.manifest, corpus.manifest["details"]
-    events = f", {d['events']:,} events of {d['labels']:,} labels" if d.get("events") else ""
+    labels = f" of {d['labels']:,} labels" if "labels" in d else ""
+    events = f", {d['events']:,} events{labels}" if d.get("events") else ""
     lines = [
         f"{folder}: {corpus.name}, {m['samples']:,} clips in {len(m['shards'])} shards, "
         f"{m['seconds'] / 3600:.2f} hours{events}"

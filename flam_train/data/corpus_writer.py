@@ -122,7 +122,9 @@ def write_corpus(
 
 
 def _claim(folder: Path, plan: CorpusPlan) -> None:
-    """Marks the folder as this plan's, or refuses one that is another's."""
+    """Marks the folder as this plan's, or refuses one that is another's. Drafts of a run that was killed go."""
+    for draft in folder.glob(".*.*.[0-9]*"):
+        draft.unlink()
     path = folder / PLAN
     if path.is_file():
         if path.read_text(encoding="utf-8") != plan.to_json():

@@ -136,6 +136,7 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
         items.decide(plan_id, listing.kind, share, options)
     _check_missing(folder, items.missing(), len(share), options)
     details = {**listing.details, "kind": listing.kind, "listing": digest, "plan": plan_id, "part": list(options.part)}
+    details |= {"files": sorted(listing.files)} if listing.files else {}
     plan = CorpusPlan(
         corpus=listing.corpus,
         samples=len(items),

@@ -1,0 +1,33 @@
+"""The parts that a job array made, as one corpus.
+
+    python data_prep/clotho.py CLOTHO OUT --part 1/8     # to 8/8, on as many machines
+    python data_prep/merge.py OUT
+
+Every folder in OUT that holds parts gets its manifest; nothing is moved, and it may be run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from flam_train.cli.prepare import report
+from flam_train.data.merging import merge
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="the OUT that the parts were made with")
+    args = parser.parse_args(argv)
+    try:
+        folders = sorted({part.parent for part in args.out.rglob("part-*-of-*") if part.is_dir()})
+        if not folders:
+            raise ValueError(f"{args.out}: has no parts: prepare them with --part 1/N to N/N first")
+        for folder in folders:
+            print(report(merge(folder)))
+    except ValueError as error:
+        parser.exit(2, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""From recordings to shards: windows, missing audio, parts, kills; and audio of any kind at 48 kHz."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from flam_train.data.corpus import Corpus
+from flam_train.data.merging import merge
+from flam_train.data.preparation import Listing, Options, prepare, read_missing, windows
+from flam_train.data.recordings import Recording, Unusable, as_key, read_part, seconds_of
+from flam_train.data.schema import Event
+
+ROOT = Path(__file__).resolve().parents[2]
+QUIET = Options(processes=1, per_shard=4, show=False)
+
+
+def tone(path: Path, seconds: float, rate: int = 16_000, channels: int = 1, hz: float = 440.0, **how) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    t = np.arange(round(seconds * rate)) / rate
+    wave = 0.3 * np.sin(2 * np.pi * hz * t)
+    soundfile.write(path, np.stack([wave] * channels, axis=1), rate, **how)
+    return path
+
+
+def recordings(folder: Path, lengths: list[float], **fields) -> list[Recording]:
+    out = []
+    for n, seconds in enumerate(lengths):
+        path = tone(folder / f"{n:03d}.wav", seconds, hz=200 + 10 * n)
+        out.append(Recording(f"r{n:03d}", path, f"labels.tsv: row {n + 1}", source=path.name, **fields))
+    return out
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds", "expected"),
+    [
+        ("events", 3.0, [(0, 3.0)]),
+        ("events", 10.9, [(0, 10.0)]),
+        ("events", 11.0, [(0, 10.0), (10.0, 1.0)]),
+        ("events", 25.5, [(0, 10.0), (10.0, 10.0), (20.0, 5.5)]),
+        ("events", 20.4, [(0, 10.0), (10.0, 10.0)]),
+        ("captions", 25.5, [(0, 25.5)]),
+        ("captions", 100.0, [(0, 60.0)]),
+    ],
+)
+def test_windows(kind, seconds, expected):
+    assert windows(kind, seconds) == expected
+
+
+def test_events_are_cut_at_the_windows_and_the_end(tmp_path):
+    events = (Event(1.0, 2.0, "a"), Event(9.0, 12.0, "b"), Event(23.0, 99.0, "c"), Event(50.0, 60.0, "gone"))
+    listing = Listing("toy", recordings(tmp_path / "audio", [24.0, 0.5], events=events), "events")
+    corpus = Corpus(prepare(listing, tmp_path / "out", QUIET))
+    found = {corpus.key(n): corpus.record(n) for n in range(len(corpus))}
+    assert sorted(found) == ["r000-0000", "r000-0001", "r000-0002", "r001"]
+    assert found["r000-0000"].events == (Event(1.0, 2.0, "a"), Event(9.0, 10.0, "b"))
+    assert found["r000-0001"].events == (Event(0.0, 2.0, "b"),)
+    assert found["r000-0002"].events == (Event(3.0, 4.0, "c"),)
+    assert found["r000-0001"].details["cut_from"] == [10.0, 20.0]
+    assert found["r001"].duration == 0.5
+    assert corpus.manifest["details"]["events"] == 4
+    whole = read_part(listing.recordings[0].path)
+    window = next(n for n in range(len(corpus)) if corpus.key(n) == "r000-0001")
+    assert np.abs(corpus.waveform(window).astype(int) - whole[480_000:960_000]).max() <= 1
+
+
+def test_a_part_of_a_file(tmp_path):
+    path = tone(tmp_path / "audio.flac", 5.0, rate=44_100, channels=2)
+    one = Recording("one", path, "row 1", start=1.5, seconds=2.0, captions=("a tone",), ids=("youtube:abc",))
+    corpus = Corpus(prepare(Listing("toy", [one], "captions"), tmp_path / "out", QUIET))
+    record = corpus.record(0)
+    assert record.duration == 2.0
+    assert record.details == {"ids": ["youtube:abc"], "cut_from": [1.5, 3.5]}
+    assert np.abs(corpus.waveform(0).astype(int) - read_part(path)[72_000:168_000]).max() <= 1
+
+
+def test_a_bank_is_cut_to_where_it_sounds(tmp_path):
+    wave = np.concatenate([np.zeros(8000), 0.5 * np.sin(np.arange(8000) / 5), np.zeros(16_000)])
+    soundfile.write(tmp_path / "a.wav", wave, 16_000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 16_000)
+    made = [Recording(n, tmp_path / f"{n}.wav", "row", events=(Event(0, 2.0, "dog_bark"),)) for n in ("a", "silent")]
+    options = Options(processes=1, most_missing=0.5, show=False)
+    corpus = Corpus(prepare(Listing("toy", made, "bank"), tmp_path / "out", options))
+    record = corpus.record(0)
+    assert len(corpus) == 1
+    assert record.duration == pytest.approx(0.5, abs=0.03)
+    assert record.events == (Event(0.0, record.duration, "dog_bark"),)
+    assert record.details["role"] == "event"
+    assert [key for key, _, why in read_missing(tmp_path / "out") if "silent throughout" in why] == ["silent"]
+
+
+def test_missing_and_unreadable_audio_is_listed_and_too_much_of_it_fails(tmp_path):
+    made = recordings(tmp_path / "audio", [0.3] * 10)
+    made[3].path.unlink()
+    made[7].path.write_bytes(b"RIFF nothing")
+    half = made[5].path.read_bytes()
+    made[5].path.write_bytes(half[: len(half) // 3])  # the header is whole, the rest is not
+    listing = Listing("toy", made, "captions")
+    with pytest.raises(ValueError, match=r"missing.tsv: [23] of 10 recordings.*more than 5%.*--max-missing"):
+        prepare(listing, tmp_path / "out", QUIET)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert {key for key, _, _ in read_missing(tmp_path / "out")} >= {"r003", "r007"}
+    corpus = Corpus(prepare(listing, tmp_path / "out", Options(processes=1, per_shard=4, most_missing=0.3, show=False)))
+    keys = {corpus.key(n) for n in range(len(corpus))}
+    gone = {key for key, _, _ in read_missing(tmp_path / "out")}
+    assert keys | gone == {r.key for r in made}
+    assert not keys & gone
+    assert corpus.manifest["details"]["missing"] == len(gone)
+
+
+def test_a_window_that_cannot_be_decoded_is_left_out_of_its_shard(tmp_path):
+    made = recordings(tmp_path / "audio", [0.3] * 9)
+    for r in made:
+        soundfile.write(r.path.with_suffix(".flac"), *soundfile.read(r.path))
+    made = [Recording(r.key, r.path.with_suffix(".flac"), r.where) for r in made]
+    data = bytearray(made[4].path.read_bytes())
+    data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)  # the header says more than can be decoded
+    made[4].path.write_bytes(data)
+    with pytest.raises(Unusable):
+        read_part(made[4].path)
+    options = Options(processes=1, per_shard=4, most_missing=0.2, show=False)
+    corpus = Corpus(prepare(Listing("toy", made, "captions"), tmp_path / "out", options))
+    assert len(corpus) == 8
+    assert [key for key, _, _ in read_missing(tmp_path / "out")] == ["r004"]
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_windows_of_a_recording_do_not_sit_together(tmp_path):
+    made = recordings(tmp_path / "audio", [31.0] * 3, events=(Event(0, 31, "a"),))
+    corpus = Corpus(prepare(Listing("toy", made, "events"), tmp_path / "out", QUIET))
+    order = [corpus.key(n) for n in range(len(corpus))]
+    assert len(order) == 12
+    assert order != sorted(order)
+    neighbours = sum(a[:4] == b[:4] for a, b in itertools.pairwise(order))
+    assert neighbours < 8  # 9 if they sat together
+
+
+def test_parts_and_merge(tmp_path):
+    made = recordings(tmp_path / "audio", [0.2] * 11, captions=("a tone",))
+    made[2].path.unlink()
+    out = tmp_path / "out"
+    parts = [Options((i, 3), 1, per_shard=2, most_missing=0.5, show=False) for i in (1, 2, 3)]
+    listing = Listing("toy", made, "captions", details={"maker": "test"}, files={"note.txt": "hello"})
+    prepare(listing, out, parts[0])
+    prepare(listing, out, parts[1])
+    with pytest.raises(ValueError, match=r"part-0003-of-0003.manifest.json: missing"):
+        merge(out)
+    assert not (out / "manifest.json").exists()
+    prepare(listing, out, parts[2])
+    merge(out)
+    once = bytes_of(out)
+    merge(out)
+    assert bytes_of(out) == once
+    corpus = Corpus(out, verify=True)
+    assert {corpus.key(n) for n in range(len(corpus))} == {r.key for r in made} - {"r002"}
+    assert all(len(corpus.waveform(n)) == 9600 for n in range(len(corpus)))
+    assert corpus.manifest["details"] | {"recordings": 11, "missing": 1, "parts": 3} == corpus.manifest["details"]
+    assert (out / "note.txt").read_text() == "hello"
+    assert [key for key, _, _ in read_missing(out)] == ["r002"]
+    shutil.rmtree(out / "part-0002-of-0003")
+    prepare(Listing("toy", made[:-1], "captions"), out, parts[1])
+    with pytest.raises(ValueError, match="other labels"):
+        merge(out)
+    with pytest.raises(ValueError, match="too few for this part"):
+        prepare(Listing("toy", made[:2], "captions"), tmp_path / "few", parts[2])
+
+
+def test_any_number_of_processes_makes_the_same_bytes_and_a_second_run_does_nothing(tmp_path):
+    made = recordings(tmp_path / "audio", [0.2] * 9, captions=("a tone",))
+    listing = Listing("toy", made, "captions")
+    one = bytes_of(prepare(listing, tmp_path / "one", QUIET))
+    two = prepare(listing, tmp_path / "two", Options(processes=2, per_shard=4, show=False))
+    assert bytes_of(two) == one
+    times = {p: p.stat().st_mtime_ns for p in two.iterdir()}
+    prepare(listing, tmp_path / "two", QUIET)
+    assert {p: p.stat().st_mtime_ns for p in two.iterdir()} == times
+    with pytest.raises(ValueError, match="holds shards made in another way"):
+        prepare(listing, tmp_path / "two", Options(processes=1, per_shard=3, show=False))
+
+
+KILLED = """
+import sys, time
+sys.path.insert(0, {unit!r})
+from pathlib import Path
+import test_preparation as t
+from flam_train.data import recordings
+if __name__ == "__main__":
+    made = [t.Recording(f"r{{n:03d}}", Path({audio!r}) / f"{{n:03d}}.wav", "row", source=f"{{n:03d}}.wav",
+            captions=("a tone",)) for n in range(40)]
+    t.prepare(t.Listing("toy", made, "captions"), Path({out!r}), t.Options(processes=2, per_shard=4, show=False))
+"""
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(kills, tmp_path):
+    made = recordings(tmp_path / "audio", [3.0] * 40, captions=("a tone",))
+    whole = bytes_of(prepare(Listing("toy", made, "captions"), tmp_path / "whole", QUIET))
+    script = tmp_path / "script.py"
+    out = tmp_path / "out"
+    script.write_text(KILLED.format(unit=str(Path(__file__).parent), audio=str(tmp_path / "audio"), out=str(out)))
+    rng = np.random.default_rng(0)
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    for _ in range(kills):
+        process = subprocess.Popen([sys.executable, str(script)], start_new_session=True, env=env)
+        wanted = len(list(out.glob("*.tar"))) + int(rng.integers(0, 3))
+        deadline = time.monotonic() + 60
+        while process.poll() is None and len(list(out.glob("*.tar"))) < wanted and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(float(rng.uniform(0, 0.05)))
+        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        process.wait()
+    subprocess.run([sys.executable, str(script)], check=True, env=env)
+    assert bytes_of(out) == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("a.wav", {"subtype": "PCM_24"}),
+        ("a.flac", {}),
+        ("a.ogg", {"subtype": "VORBIS"}),
+        ("a.opus", {"format": "OGG", "subtype": "OPUS"}),
+        ("a.mp3", {}),
+    ],
+)
+def test_audio_of_any_rate_and_channels_becomes_48_khz_mono(name, how, tmp_path):
+    rate = 48_000 if "opus" in name else 44_100
+    path = tone(tmp_path / name, 2.0, rate=rate, channels=2, hz=1000, **how)
+    wave = read_part(path, 0.5, 1.0)
+    assert wave.dtype == np.int16
+    assert len(wave) == 48_000
+    assert seconds_of(path) == pytest.approx(2.0, abs=0.1)
+    spectrum = np.abs(np.fft.rfft(wave[4800:-4800] * np.hanning(38_400)))
+    assert abs(np.argmax(spectrum) * 48_000 / 38_400 - 1000) < 3
+    assert wave[4800:-4800].std() / 32768 == pytest.approx(0.3 / np.sqrt(2), rel=0.05)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+@pytest.mark.parametrize("name", ["a.m4a", "a.mp4", "a.webm"])
+def test_ffmpeg_reads_the_rest(name, tmp_path):
+    wav = tone(tmp_path / "a.wav", 2.0, rate=48_000, channels=2, hz=1000)
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(wav), str(tmp_path / name)], check=True)
+    assert seconds_of(tmp_path / name) == pytest.approx(2.0, abs=0.1)
+    wave = read_part(tmp_path / name, 0.5, 1.0)
+    assert len(wave) == 48_000
+    assert wave[4800:-4800].std() / 32768 == pytest.approx(0.3 / np.sqrt(2), rel=0.1)
+    (tmp_path / name).write_bytes(b"no audio")
+    with pytest.raises(Unusable, match=r"unreadable audio.*fetch it again"):
+        seconds_of(tmp_path / name)
+
+
+def test_without_ffmpeg_a_sentence_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    (tmp_path / "a.m4a").write_bytes(b"x")
+    with pytest.raises(
+        ValueError, match=r"a.m4a: .m4a files are read through ffmpeg, and ffprobe is not installed"
+    ) as e:
+        seconds_of(tmp_path / "a.m4a")
+    assert not isinstance(e.value, Unusable), "this ends the run: it is not the file's fault"
+
+
+def test_mistakes(tmp_path):
+    one = recordings(tmp_path, [0.2])[0]
+    with pytest.raises(ValueError, match=r"labels.tsv: row 1: key 'r000' is that of labels.tsv: row 1 too"):
+        prepare(Listing("toy", [one, one], "captions"), tmp_path / "out", QUIET)
+    with pytest.raises(ValueError, match="no recording"):
+        prepare(Listing("toy", [], "captions"), tmp_path / "out", QUIET)
+    with pytest.raises(ValueError, match="parts are 1/3 to 3/3"):
+        Options((4, 3))
+    assert as_key("./-a b.c/Yé") == "__-a_b_c_Yé"
+    assert not (tmp_path / "out").exists()
+    assert (prepare(Listing("toy", [one], "captions"), tmp_path / "out", QUIET) / "manifest.json").is_file()
