@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flam_train.data.audio import AUDIO
 from flam_train.data.corpus import Corpus
-from flam_train.data.corpus_writer import cores
+from flam_train.data.corpus_writer import cores, progress_bar
+from flam_train.data.download import Archive, download
 from flam_train.data.preparation import MISSING, Listing, Options, prepare
 
 Read = Callable[[argparse.Namespace], dict[str, Listing]]
 """The corpora that the arguments ask for, each with the folder below OUT that it goes to ("": OUT itself)."""
 
 
-def parser(description: str | None, folder: str = "the corpus as published, unpacked") -> argparse.ArgumentParser:
-    """With FOLDER, OUT and the common options; a script adds its own."""
+def parser(
+    description: str | None,
+    folder: str = "the corpus as published, unpacked",
+    archives: Sequence[Archive] = (),
+    unpacked: str = "",
+) -> argparse.ArgumentParser:
+    """With FOLDER, OUT and the common options; a script adds its own.
+
+    archives  what --download brings into FOLDER, where the corpus then is FOLDER/`unpacked`
+    """
     out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("folder", type=Path, help=folder)
     out.add_argument("out", type=Path, help="folder for the shards")
@@ -33,6 +42,10 @@ def parser(description: str | None, folder: str = "the corpus as published, unpa
         "--max-missing", type=float, default=0.05, metavar="SHARE", help="fail above this share [%(default)s]"
     )
     common.add_argument("--quiet", action="store_true", help="no progress bars")
+    if archives:
+        names = ", ".join(archive.name for archive in archives)
+        common.add_argument("--download", action="store_true", help=f"fetch {names} into FOLDER first")
+        out.set_defaults(archives=archives, unpacked=unpacked)
     return out
 
 
@@ -43,6 +56,15 @@ def run(parser: argparse.ArgumentParser, read: Read, argv: list[str] | None = No
         options = Options(
             args.part, args.processes, args.audio, args.per_shard, args.seed, args.max_missing, not args.quiet
         )
+        if getattr(args, "download", False):
+            with progress_bar(options.show, "bytes") as progress:
+                tasks = {a.name: progress.add_task(a.name, total=None) for a in args.archives}
+                download(
+                    args.archives,
+                    args.folder,
+                    lambda n, done, total: progress.update(tasks[n], completed=done, total=total or None),
+                )
+            args.folder = args.folder / args.unpacked
         for name, listing in read(args).items():
             print(report(prepare(listing, args.out / name, options)))
     except ValueError as error:

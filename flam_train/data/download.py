@@ -1,0 +1,135 @@
+"""Fetching the published archives of a corpus: resumable, checked against their md5, unpacked once."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flam_train.data.tars import replace_with
+
+TRIES, PAUSE = 8, 2.0
+"""Attempts without any progress before giving up, and seconds between them."""
+
+TIMEOUT = 60.0
+"""Seconds without a byte after which a connection counts as broken."""
+
+BLOCK = 1 << 20
+
+Progress = Callable[[str, int, int], None]
+"""Called with (file name, bytes so far, bytes in all or 0)."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A published file: where it lies, its name, its md5 as published (hexadecimal), whether it is unpacked."""
+
+    url: str
+    name: str
+    md5: str
+    unpack: bool = True
+
+
+def download(archives: Sequence[Archive], folder: Path, show: Progress = lambda name, done, total: None) -> None:
+    """Brings all archives into `folder` and unpacks them there. What is there and was checked is left alone.
+
+    A run that was stopped goes on at the byte it had reached. Raises ValueError that names the address and the fix.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for archive in archives:
+        mark = folder / f".{archive.name}.done"
+        if mark.is_file() and mark.read_text() == archive.md5:
+            continue
+        path = folder / archive.name
+        if not (path.is_file() and _md5(path) == archive.md5):
+            _bring(archive, path, show)
+        if archive.unpack:
+            _unpack(path, folder)
+        replace_with(mark, lambda file, text=archive.md5: file.write(text.encode()))  # type: ignore[misc]
+
+
+def _bring(archive: Archive, path: Path, show: Progress) -> None:
+    draft = path.with_name(f"{path.name}.part")
+    stuck = 0
+    while True:
+        have = draft.stat().st_size if draft.is_file() else 0
+        try:
+            complete = _continue(archive, draft, have, show)
+        except urllib.error.HTTPError as error:
+            if error.code not in (408, 429) and error.code < 500:
+                raise ValueError(
+                    f"{archive.url}: answered {error.code} {error.reason}: download {archive.name} by hand into "
+                    f"{path.parent}"
+                ) from error
+            complete, why = False, str(error)
+        except (OSError, http.client.HTTPException) as error:
+            complete, why = False, repr(error)
+        else:
+            why = "the connection ended early"
+        if complete:
+            break
+        stuck = 0 if draft.is_file() and draft.stat().st_size > have else stuck + 1
+        if stuck == TRIES:
+            raise ValueError(
+                f"{archive.url}: {TRIES} attempts brought nothing ({why}): run it again later, it goes on at "
+                f"{have:,} bytes, or download {archive.name} by hand into {path.parent}"
+            )
+        time.sleep(PAUSE)
+    found = _md5(draft)
+    if found != archive.md5:
+        draft.unlink()
+        raise ValueError(
+            f"{archive.url}: its md5 is {found}, published is {archive.md5}: damaged on the way or changed there; run "
+            f"it again, or download {archive.name} by hand into {path.parent}"
+        )
+    os.replace(draft, path)
+
+
+def _continue(archive: Archive, draft: Path, have: int, show: Progress) -> bool:
+    """Fetches from byte `have` on; whether the file is complete."""
+    request = urllib.request.Request(archive.url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code == 416 and have:  # nothing is left behind byte `have`
+            return True
+        raise
+    with answer:
+        resumed = answer.status == 206
+        length = int(answer.headers.get("Content-Length") or 0)
+        done = have if resumed else 0  # a server that knows no ranges begins anew
+        total = done + length if length else 0
+        with draft.open("ab" if resumed else "wb") as file:
+            while block := answer.read(BLOCK):
+                file.write(block)
+                done += len(block)
+                show(archive.name, done, total)
+            file.flush()
+            os.fsync(file.fileno())
+    return not total or done == total
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    """Beside the archive. Raises ValueError for a member that would lie elsewhere, or a broken archive."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(folder)  # drops leading slashes and '..' by itself
+        else:
+            with tarfile.open(path) as archive:
+                archive.extractall(folder, filter="data")
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        raise ValueError(f"{path}: cannot be unpacked ({error}): remove it and run again") from error
