@@ -1,0 +1,216 @@
+"""Your own recordings and labels.
+
+    python data_prep/custom.py FOLDER OUT                          # a label file beside each recording: a.wav, a.txt
+    python data_prep/custom.py FOLDER OUT --labels labels.csv      # one table for all, with a column of file names
+    python data_prep/custom.py FOLDER OUT --labels LABELS_FOLDER   # label files elsewhere, called like the recordings
+    python data_prep/custom.py FOLDER OUT --captions captions.csv  # filename,caption: for the global objective
+    python data_prep/custom.py FOLDER OUT --report-only            # what would become of it; nothing is written
+
+Recordings may lie in folders and have any length and format. Labels may be tables with or without a header (DESED,
+DCASE, sed_eval, MAESTRO), Audacity label tracks, JAMS, Raven selection tables, Praat TextGrids, ELAN files or one JSON
+a clip: what each file is, is told by its content and shown; --format forces it. Labels are phrases as they are
+written, each its own concept, unless --vocabulary gives classes with phrasings.
+
+OUT/train and OUT/test get different recordings, chosen by a hash of seed and name (--test-share 0 or 1: all in one).
+Say --complete if every occurrence of every label was annotated in all recordings: then absence means absence, and
+recordings without labels are negatives. Else they are left out; recordings whose label file is empty, or that a table
+lists without an event, are kept. Captions are kept with events only in recordings of a single window (under 11 s); all
+are kept with --kind captions, which stores recordings whole, up to 60 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from flam_train.cli import prepare
+from flam_train.data.labels.attach import Attached, Labelled, attach
+from flam_train.data.labels.recognise import FORMATS
+from flam_train.data.labels.report import outside, report
+from flam_train.data.labels.rows import ALL_TIERS, Wanted, fault
+from flam_train.data.labels.tables import ROLES
+from flam_train.data.preparation import Listing, windows
+from flam_train.data.recordings import Recording, Unusable, as_key, seconds_of
+from flam_train.data.schema import Event
+from flam_train.settings import nearest
+from flam_train.vocabulary import Vocabulary
+
+
+def split_of(keys: list[str], test_share: float, seed: int) -> dict[str, str]:
+    """Key -> train or test by a hash, so that a recording stays where it is as others come; with two recordings or more
+    neither split is empty unless the share is 0 or 1."""
+    place = {k: int.from_bytes(hashlib.blake2b(f"{seed}/{k}".encode(), digest_size=8).digest()) / 2**64 for k in keys}
+    out = {k: "test" if place[k] < test_share else "train" for k in keys}
+    if 0 < test_share < 1 and len(keys) > 1:
+        if "test" not in out.values():
+            out[min(place, key=lambda k: place[k])] = "test"
+        if "train" not in out.values():
+            out[max(place, key=lambda k: place[k])] = "train"
+    return out
+
+
+def length(r: Labelled) -> float | None:
+    """Seconds, None if the audio cannot be read (it is listed as missing when shards are written)."""
+    try:
+        return seconds_of(r.path)
+    except Unusable:
+        return None
+
+
+def events_of(r: Labelled, seconds: float | None, points: float | None, known: Vocabulary | None) -> list[Event]:
+    """A recording's events. ValueError that names file and row: a label that is no class, a point without length."""
+    out = []
+    for file, row, unit in r.rows:
+        onset, offset = row.onset, row.offset
+        if known is not None and row.label not in known.classes:
+            raise fault(
+                file,
+                f"{row.label!r} is no class of the vocabulary, {nearest(row.label, known.classes)}: mend it, or add it "
+                "to the vocabulary",
+                row.row,
+                unit,
+            )
+        if onset == offset:
+            if points is None:
+                raise fault(
+                    file,
+                    f"{row.label!r} is a point at {onset:g} s: say how long points last with --points",
+                    row.row,
+                    unit,
+                )
+            onset, offset = max(0.0, onset - points / 2), onset + points / 2
+            offset = offset if seconds is None or row.onset > seconds else min(offset, seconds)
+        out.append(Event(onset, offset, row.label))
+    return out
+
+
+def notes_of(found: Attached, name: str, complete: bool, silent: int, unlabelled: int) -> list[str]:
+    """The first lines of the report: what was read as what, and which recordings have no event."""
+    lines = [f"{name}: {len(found.recordings)} recordings"]
+    for format, files in sorted(found.formats.items()):
+        file, why = files[0]
+        lines.append(f"labels: {len(files)} files as {format}; {file}: {why}")
+    if silent:
+        lines.append(f"{silent} recordings have labels that say they have no event: kept")
+    if unlabelled:
+        kept = "kept as negatives, --complete" if complete else "left out; negatives with --complete"
+        lines.append(f"{unlabelled} recordings have no labels: {kept}")
+    return lines
+
+
+def listings(args: argparse.Namespace) -> dict[str, Listing]:
+    """Reads all, prints the report; ValueError that names file, row and fix."""
+    if not 0 <= args.test_share <= 1:
+        raise ValueError(f"--test-share {args.test_share} is no share: from 0 to 1")
+    known = Vocabulary.load(args.vocabulary) if args.vocabulary else None
+    wanted = Wanted(args.columns, args.tier, args.unlabelled, args.encoding)
+    found = attach(args.folder, args.labels, wanted, args.format, args.captions)
+    kind = args.kind or ("events" if found.formats and any(r.spoken for r in found.recordings) else "captions")
+    name = args.name or as_key(args.folder.resolve().name).lower()
+    with ThreadPoolExecutor(16) as pool:
+        lengths = dict(zip((r.name for r in found.recordings), pool.map(length, found.recordings), strict=True))
+    spoken = [r for r in found.recordings if r.spoken]
+    unlabelled = [r for r in found.recordings if not r.spoken]
+    chosen = found.recordings if args.complete else spoken
+    if kind == "captions":
+        chosen = [r for r in found.recordings if r.captions]
+    bad, faults, dropped = [], [], 0
+    recordings = []
+    for r in chosen:
+        seconds = lengths[r.name]
+        for file, row, unit in r.rows:
+            wrong = None if seconds is None else outside(row.onset, row.offset, seconds)
+            if wrong is not None:
+                bad.append(f"{Path(file).name}: {unit} {row.row}: {row.label!r}: {wrong[0]}")
+                faults += [f"{file}: {unit} {row.row}: {row.label!r}: {wrong[0]}"] if wrong[1] else []
+        single = kind == "captions" or seconds is None or len(windows(kind, seconds)) == 1
+        dropped += bool(r.captions) and not single
+        recordings.append(
+            Recording(
+                key=as_key(r.name.removesuffix(r.path.suffix)),
+                path=r.path,
+                where=str(r.path),
+                captions=tuple(r.captions) if single else (),
+                events=tuple(events_of(r, seconds, args.points, known)),
+                source=r.name,
+                licence=args.licence,
+            )
+        )
+    silent = sum(1 for r in spoken if not r.rows)
+    notes = notes_of(found, name, args.complete, silent, len(unlabelled)) if kind == "events" else [
+        f"{name}: {len(found.recordings)} recordings, {len(chosen)} with captions, the others left out"
+    ]  # fmt: skip
+    if dropped:
+        notes.append(f"{dropped} recordings are longer than a window: their captions are left out; see --kind captions")
+    if not recordings:
+        raise ValueError(
+            f"{args.folder}: no recording has {'captions' if kind == 'captions' else 'labels'}: check them"
+        )
+    splits = split_of([r.key for r in recordings], args.test_share, args.seed)
+    by_split = {s: [r for r in recordings if splits[r.key] == s] for s in ("train", "test")}
+    by_split = {s: some for s, some in by_split.items() if some}
+    told = report({s: [(r, lengths[r.source]) for r in some] for s, some in by_split.items()}, kind, notes, bad)
+    print(told)
+    if faults and not args.cut:
+        raise ValueError(f"{faults[0]}" + (f" (and {len(faults) - 1} more such rows)" if len(faults) > 1 else ""))
+    if args.report_only:
+        return {}
+    labels = {e.label for r in recordings for e in r.events}
+    concepts = {known.concept(label).id if known else label for label in labels}
+    vocabulary, files = args.vocabulary, {"report.txt": told}
+    if vocabulary and Path(vocabulary).suffix in (".yaml", ".yml"):
+        vocabulary = Path(vocabulary).with_suffix(".yaml").name
+        files[vocabulary] = Path(args.vocabulary).read_text(encoding="utf-8")
+    return {
+        split: Listing(
+            corpus=f"{name}-{split}",
+            recordings=some,
+            kind=kind,
+            vocabulary=vocabulary,
+            annotates=sorted(concepts) if args.complete else [],
+            details={"complete": args.complete, "rows_outside": len(bad)},
+            files=files,
+        )
+        for split, some in by_split.items()
+    }
+
+
+def columns(text: str) -> dict[str, str]:
+    """`role=name,...` as a dict."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    for role, equals, name in pairs:
+        if role not in ROLES or not equals or not name:
+            raise argparse.ArgumentTypeError(f"{role!r} must be one of {', '.join(ROLES)}, with =NAME")
+    return {role: name for role, _, name in pairs}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = prepare.parser(
+        __doc__, "the recordings, in folders or not, with their label files beside them or elsewhere"
+    )
+    parser.add_argument("--labels", type=Path, help="a label file for all, or a folder of label files")
+    parser.add_argument("--format", choices=FORMATS, help="of the label files, instead of recognising it")
+    parser.add_argument(
+        "--columns", type=columns, default={}, metavar="ROLE=NAME,...",
+        help=f"what columns of a table are ({', '.join(ROLES)}): names of its header, or numbers from 1 without one",
+    )  # fmt: skip
+    parser.add_argument("--tier", help=f"tier of ELAN and TextGrid, namespace of JAMS; {ALL_TIERS!r}: every one")
+    parser.add_argument("--unlabelled", metavar="PHRASE", help="label of rows that have none")
+    parser.add_argument("--encoding", help="of the label files, if neither UTF-8 nor marked")
+    parser.add_argument("--captions", type=Path, help="a table filename,caption or filename,caption_1,caption_2,...")
+    parser.add_argument("--kind", choices=("events", "captions"), help="what to store [events if there are labels]")
+    parser.add_argument("--vocabulary", help="a .yaml of classes and phrasings, or a name of conf/vocabulary")
+    parser.add_argument("--complete", action="store_true", help="every occurrence of every label was annotated")
+    parser.add_argument("--cut", action="store_true", help="cut what lies outside the audio instead of failing")
+    parser.add_argument("--points", type=float, metavar="SECONDS", help="how long a label without length lasts")
+    parser.add_argument("--test-share", type=float, default=0.1, help="of the recordings [%(default)s]")
+    parser.add_argument("--name", help="of the corpus [the folder's]")
+    parser.add_argument("--licence", default="", help="of the recordings, stored with each sample")
+    parser.add_argument("--report-only", action="store_true", help="report and write nothing")
+    prepare.run(parser, listings, argv)
+
+
+if __name__ == "__main__":
+    main()

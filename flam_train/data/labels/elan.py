@@ -1,0 +1,81 @@
+"""ELAN's .eaf (mpi.nl/tools/elan/EAF_Annotation_Format): tiers of annotations between time slots in milliseconds.
+An annotation that refers to another has the other's time. A file with a DOCTYPE is refused: entities could
+expand without end. Rows are counted over the file's annotations."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+from flam_train.data.labels.rows import Labels, Wanted, event, fault, one_tier, seconds, text_of
+
+UNIT = "annotation"
+
+
+def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
+    """The annotations of one tier, in the file's order."""
+    wanted = wanted or Wanted()
+    root = _root(text_of(data, file, wanted.encoding), file)
+    units = [h.get("TIME_UNITS", "milliseconds") for h in root.iter("HEADER")]
+    if any(u != "milliseconds" for u in units):
+        raise fault(file, f"its TIME_UNITS are {units[0]!r}, not milliseconds: save it with a current ELAN")
+    slots = {s.get("TIME_SLOT_ID"): s.get("TIME_VALUE") for s in root.iter("TIME_SLOT")}
+    tiers = [(tier.get("TIER_ID") or "", list(tier.iter("ANNOTATION"))) for tier in root.iter("TIER")]
+    all_names = [name for name, inside in tiers if inside or wanted.tier == name]
+    chosen = set(one_tier(all_names, wanted, file))
+    by_id: dict[str | None, tuple[int, ET.Element]] = {}
+    numbered: list[tuple[str, int, ET.Element]] = []
+    for name, inside in tiers:
+        for annotation in inside:
+            n = len(numbered) + 1
+            inner = next((e for e in annotation if e.tag in ("ALIGNABLE_ANNOTATION", "REF_ANNOTATION")), None)
+            if inner is None:
+                raise fault(file, "is neither alignable nor a reference: save the file again", n, UNIT)
+            by_id[inner.get("ANNOTATION_ID")] = n, inner
+            numbered.append((name, n, inner))
+    rows = []
+    for name, n, inner in numbered:
+        if name in chosen:
+            onset, offset = _extent(n, inner, by_id, slots, file)
+            value = inner.find("ANNOTATION_VALUE")
+            text = (value.text or "") if value is not None else ""
+            rows.append(event(None, onset, offset, text, file, n, wanted, UNIT))
+    return Labels(rows, unit=UNIT)
+
+
+def _root(text: str, file: str) -> ET.Element:
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise fault(file, "declares a DOCTYPE, which no ELAN file has and which is not read: remove it")
+    try:
+        root = ET.fromstring(text)
+    except ET.ParseError as error:
+        raise fault(file, f"not XML ({error}): save it again", error.position[0]) from error
+    except (ValueError, LookupError) as error:
+        raise fault(file, f"not XML ({error}): save it again") from error
+    if root.tag != "ANNOTATION_DOCUMENT":
+        raise fault(file, f"no ELAN file: its root is {root.tag[:40]!r}, not ANNOTATION_DOCUMENT: check the file")
+    return root
+
+
+def _extent(
+    n: int,
+    inner: ET.Element,
+    by_id: dict[str | None, tuple[int, ET.Element]],
+    slots: dict[str | None, str | None],
+    file: str,
+) -> tuple[float, float]:
+    """Onset and offset in seconds: an annotation's own, or those of the one it refers to in the end."""
+    seen = set()
+    holder = inner
+    while holder.tag == "REF_ANNOTATION":
+        parent = holder.get("ANNOTATION_REF")
+        if parent in seen or parent not in by_id:
+            raise fault(file, f"refers to {parent!r}, which is itself or missing: save the file again", n, UNIT)
+        seen.add(parent)
+        holder = by_id[parent][1]
+    times = []
+    for end in ("TIME_SLOT_REF1", "TIME_SLOT_REF2"):
+        slot = holder.get(end)
+        if slots.get(slot) is None:
+            raise fault(file, f"its time slot {slot!r} has no time: align it in ELAN, or remove it", n, UNIT)
+        times.append(seconds(slots[slot], file, n, "TIME_VALUE", UNIT) / 1000)
+    return times[0], times[1]

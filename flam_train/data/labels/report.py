@@ -1,0 +1,144 @@
+"""What labels amount to before a shard is written: hours, events and positive frames per phrase, overlaps, and rows
+that lie outside their recording."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flam_train.data.clips import cut
+from flam_train.data.preparation import WINDOW, windows
+from flam_train.data.recordings import Recording
+from flam_train.data.schema import END_TOLERANCE, Event
+from flam_train.frames import FrameGrid
+
+SLACK = 0.5
+"""Seconds by which a row may lie outside its recording before it is a fault."""
+
+LISTED = 20
+"""Rows of a kind that a report shows."""
+
+
+@dataclass
+class Phrase:
+    """Counts of one label: events and seconds as labelled, recordings, positive frames, events per split."""
+
+    events: int = 0
+    seconds: float = 0.0
+    recordings: int = 0
+    frames: int = 0
+    splits: Counter[str] = field(default_factory=Counter)
+
+
+def outside(onset: float, offset: float, seconds: float) -> tuple[str, bool] | None:
+    """What is wrong with an event in a recording of so many seconds, with the fix, and whether by more than SLACK;
+    None: it lies inside."""
+    far = offset > seconds + SLACK or onset < -SLACK
+    if onset >= seconds:
+        return (
+            f"onset {onset:g} s is after the end of the audio, {seconds:.3f} s: mend it, or it is left out with --cut",
+            far,
+        )
+    if offset > seconds + END_TOLERANCE:
+        return (
+            f"offset {offset:g} s is past the end of the audio, {seconds:.3f} s: mend it, or it is cut with --cut",
+            far,
+        )
+    if onset < -END_TOLERANCE:
+        return f"onset {onset:g} s is before the audio's beginning: mend it, or it is cut with --cut", far
+    return None
+
+
+def overlaps(events: Sequence[Event]) -> list[tuple[Event, Event]]:
+    """Pairs (earlier, later) of one label in one recording that overlap; each event is a later one at most once."""
+    found = []
+    last: dict[str, Event] = {}
+    for e in sorted(events, key=lambda e: (e.onset, e.offset)):
+        before = last.get(e.label)
+        if before is not None and e.onset < before.offset - 1e-6:
+            found.append((before, e))
+        if before is None or e.offset > before.offset:
+            last[e.label] = e
+    return found
+
+
+def positive_frames(events: Sequence[Event], seconds: float, kind: str, grid: FrameGrid) -> tuple[Counter[str], int]:
+    """Frames in which each label would be positive, and all valid frames, over the samples that a recording becomes."""
+    by_window: dict[int, list[Event]] = defaultdict(list)
+    for e in events:
+        for k in range(int(max(e.onset, 0.0) // WINDOW), int(max(min(e.offset, seconds), 0.0) // WINDOW) + 1):
+            by_window[k].append(e)
+    out: Counter[str] = Counter()
+    valid = 0
+    for start, length in windows(kind, seconds):
+        for first in range(int(start // WINDOW), max(int(start // WINDOW) + 1, int(-(-(start + length) // WINDOW)))):
+            begin = first * WINDOW
+            part = min(WINDOW, start + length - begin)
+            inside = cut(by_window.get(first, ()), begin, part)
+            valid += int(grid.valid(part).sum())
+            for label in {e.label for e in inside}:
+                same = [e for e in inside if e.label == label]
+                out[label] += int(grid.labels([e.onset for e in same], [e.offset for e in same]).any(0).sum())
+    return out, valid
+
+
+def report(
+    splits: Mapping[str, Sequence[tuple[Recording, float | None]]], kind: str, notes: Sequence[str], bad: Sequence[str]
+) -> str:
+    """A table of what the splits hold: (recording, seconds of its audio or None if it cannot be read). `notes` are
+    sentences above it, `bad` the rows outside their recordings."""
+    grid = FrameGrid()
+    phrases: dict[str, Phrase] = defaultdict(Phrase)
+    lines = list(notes)
+    doubled: list[str] = []
+    all_frames = 0
+    for split, recordings in splits.items():
+        known = [(r, seconds) for r, seconds in recordings if seconds is not None]
+        parts = [length for _, seconds in known for _, length in windows(kind, seconds)]
+        unread = len(recordings) - len(known)
+        lines.append(
+            f"{split}: {len(recordings)} recordings, {sum(s for _, s in known) / 3600:.3f} hours, {len(parts)} clips, "
+            f"{sum(len(r.events) for r in (r for r, _ in recordings))} events"
+            + (f", {sum(bool(r.captions) for r, _ in recordings)} with captions" if _captioned(recordings) else "")
+            + (f", {unread} unreadable" if unread else "")
+        )
+        for r, seconds in known:
+            frames, valid = positive_frames(r.events, seconds, kind, grid)
+            all_frames += valid
+            for e in r.events:
+                phrases[e.label].events += 1
+                phrases[e.label].seconds += max(0.0, min(e.offset, seconds) - max(e.onset, 0.0))
+                phrases[e.label].splits[split] += 1
+            for label in {e.label for e in r.events}:
+                phrases[label].recordings += 1
+                phrases[label].frames += frames[label]
+            doubled += [f"{r.source}: {b.label!r} {a.onset:g}-{a.offset:g} s and {b.onset:g}-{b.offset:g} s"
+                        for a, b in overlaps(r.events)]  # fmt: skip
+    if phrases:
+        lines += ["", *_table(phrases, all_frames, list(splits))]
+    lines += ["", *_some(f"overlaps of one phrase with itself: {len(doubled)} (their union is positive)", doubled)]
+    lines += _some(f"rows outside their recording: {len(bad)}", bad)
+    return "\n".join(lines) + "\n"
+
+
+def _captioned(recordings: Sequence[tuple[Recording, float | None]]) -> bool:
+    return any(r.captions for r, _ in recordings)
+
+
+def _some(title: str, rows: Sequence[str]) -> list[str]:
+    more = [f"  ... and {len(rows) - LISTED} more"] if len(rows) > LISTED else []
+    return [title, *(f"  {row}" for row in rows[:LISTED]), *more]
+
+
+def _table(phrases: Mapping[str, Phrase], all_frames: int, splits: Sequence[str]) -> list[str]:
+    width = max(len("phrase"), *(len(p) for p in phrases))
+    title = f"{'phrase':<{width}} {'events':>8} {'recordings':>10} {'seconds':>10} {'frames':>9} {'share':>7}"
+    lines = [title + "".join(f" {s:>8}" for s in splits)]
+    for label, p in sorted(phrases.items(), key=lambda item: (-item[1].events, item[0])):
+        share = p.frames / all_frames if all_frames else 0.0
+        lines.append(
+            f"{label:<{width}} {p.events:>8} {p.recordings:>10} {p.seconds:>10.1f} {p.frames:>9} {share:>7.2%}"
+            + "".join(f" {p.splits[s]:>8}" for s in splits)
+        )
+    return [*lines, f"frames in which a phrase is positive, of {all_frames} of {FrameGrid().frame_seconds} s each"]

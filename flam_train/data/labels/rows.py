@@ -1,0 +1,196 @@
+"""What every label file becomes, and what all parsers share: decoding, numbers, labels, faults."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+ALL_TIERS = "all"
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+class Row(NamedTuple):
+    """One event. `recording` is the audio's name as the file has it, None: that of the label file itself. Seconds,
+    finite, onset <= offset; the label is not empty. `row` is a line of the file (1 is the first), or what `Labels.unit`
+    says."""
+
+    recording: str | None
+    onset: float
+    offset: float
+    label: str
+    row: int
+
+
+class Named(NamedTuple):
+    """A recording that a row names, and the row."""
+
+    recording: str | None
+    row: int
+
+
+class Caption(NamedTuple):
+    """A sentence about a whole recording."""
+
+    recording: str | None
+    text: str
+    row: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The content of one label file.
+
+    rows      its events, in the file's order
+    without   recordings of which it says that they have no event
+    captions  sentences about whole recordings
+    unit      what `row` counts: "row" is a line of the file
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    without: list[Named] = field(default_factory=list)
+    captions: list[Caption] = field(default_factory=list)
+    unit: str = "row"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user may say about label files.
+
+    columns     role (filename, onset, offset, duration, label) -> name in the header, or number from 1 on
+    tier        of several tiers (ELAN, TextGrid) or namespaces (JAMS) the one to read; "all": every one
+    unlabelled  the label of what has none; None: that is a fault
+    encoding    of the text; None: by the byte order mark, UTF-8 without one
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    tier: str | None = None
+    unlabelled: str | None = None
+    encoding: str | None = None
+
+
+def fault(file: str, what: str, row: int | None = None, unit: str = "row") -> ValueError:
+    """`what` says what is wrong, and the fix behind a colon."""
+    return ValueError(f"{file}: {what}" if row is None else f"{file}: {unit} {row}: {what}")
+
+
+def text_of(data: bytes, file: str, encoding: str | None = None) -> str:
+    """The text without its byte order mark. ValueError for bytes that are none."""
+    name = encoding or next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
+    try:
+        text = data.decode(name).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        row = len(_LINE_END.findall(data[: error.start].decode("latin-1"))) + 1
+        raise fault(
+            file, f"not text in {name} ({error.reason}): save it as UTF-8, or say its encoding with --encoding", row
+        ) from error
+    except LookupError as error:
+        raise fault(file, f"unknown encoding {name!r}: use a name like utf-8, utf-16, latin-1, cp1252") from error
+    if "\0" in text:
+        row = len(_LINE_END.findall(text[: text.index("\0")])) + 1
+        raise fault(
+            file, "holds a zero byte: no label file, or UTF-16 without its mark: save it as UTF-8, or --encoding", row
+        )
+    return text
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines without their ends: LF, CRLF or CR, and nothing else that Unicode calls a line's end."""
+    return _LINE_END.split(text)
+
+
+def is_number(cell: str, comma: bool = False) -> bool:
+    """A decimal number; with `comma` also one with a decimal comma."""
+    cell = cell.strip()
+    return bool(_NUMBER.fullmatch(cell) or (comma and _DECIMAL_COMMA.fullmatch(cell)))
+
+
+def seconds(cell: object, file: str, row: int, name: str, unit: str = "row", comma: bool = False) -> float:
+    """A cell of a table or a number of JSON as a finite time."""
+    value = math.nan
+    if isinstance(cell, str) and is_number(cell, comma):
+        value = float(cell.replace(",", "."))
+    elif isinstance(cell, (int, float)) and not isinstance(cell, bool):
+        try:
+            value = float(cell)
+        except OverflowError:
+            value = math.inf
+    if not math.isfinite(value):
+        raise fault(file, f"{name} {_short(cell)} is not a number of seconds: mend the row, or remove it", row, unit)
+    return value
+
+
+def event(
+    recording: str | None, onset: float, offset: float, label: object, file: str, row: int, wanted: Wanted, unit="row"
+) -> Row:
+    """A checked row. White space within the label becomes single spaces."""
+    if offset < onset:
+        raise fault(file, f"the offset {offset} s lies before the onset {onset} s: swap or mend them", row, unit)
+    if not math.isfinite(offset):  # of an onset and a duration, each a number
+        raise fault(file, f"the offset {offset} s is not a time: mend the row, or remove it", row, unit)
+    return Row(recording, onset, offset, phrase(label, file, row, wanted.unlabelled, unit), row)
+
+
+def phrase(label: object, file: str, row: int, unlabelled: str | None = None, unit: str = "row") -> str:
+    """A label or caption: not empty, no control characters."""
+    if not isinstance(label, str):
+        raise fault(file, f"the label {_short(label)} is not text: mend the row", row, unit)
+    text = " ".join(label.split()) or " ".join((unlabelled or "").split())
+    if not text:
+        raise fault(
+            file, "has no label: write what is heard, remove it, or name all such rows with --unlabelled", row, unit
+        )
+    if not text.isprintable() and any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000 for c in text):
+        raise fault(file, f"the label {_short(text)} holds control characters: mend the row", row, unit)
+    return text
+
+
+def parse_json(data: bytes, file: str, wanted: Wanted) -> Any:
+    """JSON without NaN and infinity. ValueError that names the file, and the row where there is one."""
+    text = text_of(data, file, wanted.encoding)
+
+    def refuse(name: str) -> float:
+        raise fault(file, f"{name} is no number of JSON: mend it")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise fault(file, f"not JSON ({error.msg}): mend it, or write it again", error.lineno) from error
+    except RecursionError as error:
+        raise fault(file, "nested too deeply for a label file: write it again") from error
+    except ValueError as error:
+        if str(error).startswith(f"{file}: "):
+            raise
+        raise fault(file, f"not JSON that can be read ({error}): mend it, or write it again") from error
+
+
+def one_tier(names: list[str], wanted: Wanted, file: str, what: str = "tier") -> list[str]:
+    """Which of the tiers with labels to read. ValueError if there are several and none was chosen."""
+    if wanted.tier is not None and wanted.tier != ALL_TIERS:
+        if wanted.tier not in names:
+            raise fault(file, f"no labels in a {what} {wanted.tier!r}: it has {_listed(names)}: choose with --tier")
+        return [wanted.tier]
+    if len(set(names)) > 1 and wanted.tier is None:
+        raise fault(file, f"has several {what}s, {_listed(names)}: choose one with --tier, or --tier {ALL_TIERS}")
+    return names
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(_short(n) for n in sorted(set(names))[:8]) or "none"
+
+
+def _short(value: object) -> str:
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,261 @@
+"""Label parsers against malformed files: a valid result, or a ValueError that names the file and the row."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flam_train.data.labels.recognise import FORMATS, parse
+from flam_train.data.labels.rows import Wanted, lines_of
+from flam_train.data.labels.tables import parse_captions
+
+TEXTGRID = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+xmin = 0
+xmax = 2.3
+tiers? <exists>
+size = 2
+item []:
+    item [1]:
+        class = "IntervalTier"
+        name = "sounds"
+        xmin = 0
+        xmax = 2.3
+        intervals: size = 2
+        intervals [1]:
+            xmin = 0
+            xmax = 1.5
+            text = ""
+        intervals [2]:
+            xmin = 1.5
+            xmax = 2.3
+            text = "a ""big"" dog"
+    item [2]:
+        class = "TextTier"
+        name = "clicks"
+        xmin = 0
+        xmax = 2.3
+        points: size = 1
+        points [1]:
+            number = 0.5
+            mark = "click"
+"""
+ELAN = """<?xml version="1.0" encoding="UTF-8"?>
+<ANNOTATION_DOCUMENT AUTHOR="" DATE="2024-01-01T00:00:00+00:00" FORMAT="3.0" VERSION="3.0">
+    <HEADER MEDIA_FILE="" TIME_UNITS="milliseconds"/>
+    <TIME_ORDER>
+        <TIME_SLOT TIME_SLOT_ID="ts1" TIME_VALUE="780"/>
+        <TIME_SLOT TIME_SLOT_ID="ts2" TIME_VALUE="1340"/>
+        <TIME_SLOT TIME_SLOT_ID="ts3"/>
+    </TIME_ORDER>
+    <TIER LINGUISTIC_TYPE_REF="default-lt" TIER_ID="sounds">
+        <ANNOTATION>
+            <ALIGNABLE_ANNOTATION ANNOTATION_ID="a1" TIME_SLOT_REF1="ts1" TIME_SLOT_REF2="ts2">
+                <ANNOTATION_VALUE>dog barking</ANNOTATION_VALUE>
+            </ALIGNABLE_ANNOTATION>
+        </ANNOTATION>
+    </TIER>
+    <TIER LINGUISTIC_TYPE_REF="ref" PARENT_REF="sounds" TIER_ID="fine">
+        <ANNOTATION>
+            <REF_ANNOTATION ANNOTATION_ID="a2" ANNOTATION_REF="a1">
+                <ANNOTATION_VALUE>a big dog barks</ANNOTATION_VALUE>
+            </REF_ANNOTATION>
+        </ANNOTATION>
+    </TIER>
+</ANNOTATION_DOCUMENT>
+"""
+SCAPER = {
+    "annotations": [
+        {
+            "annotation_metadata": {"annotator": {}, "data_source": ""},
+            "namespace": "scaper",
+            "data": [
+                {"time": 0.0, "duration": 10.0, "value": {"label": "noise", "role": "background"}, "confidence": 1.0},
+                {"time": 1.5, "duration": 0.5, "value": {"label": "siren", "role": "foreground"}, "confidence": 1.0},
+            ],
+        },
+        {"namespace": "beat", "data": [{"time": 0.1, "duration": 0.0, "value": 1, "confidence": None}]},
+    ],
+    "file_metadata": {"jams_version": "0.2.2", "duration": 10.0},
+    "sandbox": {},
+}
+CLIP = {"captions": ["A dog barks."], "events": [{"onset": 0.5, "offset": 1.25, "label": "dog barking"}]}
+RAVEN = (
+    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tSpecies\r\n"
+    "1\tSpectrogram 1\t1\t0.5\t1.25\t2000.0\t8000.0\trobin\r\n"
+    "2\tSpectrogram 1\t1\t2.5\t3.0\t2000.0\t8000.0\twren\r\n"
+)
+SEEDS = {
+    "table": "filename\tonset\toffset\tevent_label\na.wav\t0.000\t9.971\tVacuum_cleaner\nb.wav\t\t\t\n",
+    "csv": 'file,start (s),duration,phrase\r\n" a, b.wav",0.5,1.25,"dog ""Rex"" barking"\r\nc.wav,1,2,caf\u00e9\r\n',
+    "semicolons": "Datei;filename;onset;offset;label\n1;a.wav;0,5;1,25;dog\n",
+    "headerless": "a.wav\t0.5\t1.0\tdog\nb.wav\t1.5\t2.0\tcat\n",
+    "soft": "0.0\t1.0\tcutlery and dishes\t0.226\n1.0\t2.0\tcutlery and dishes\t0.9\n",
+    "audacity": "1.265813\t1.675981\tgun_shot\n\\\t200.0\t4000.0\n2.5\t2.5\tclick\n",
+    "raven": RAVEN,
+    "jams": json.dumps(SCAPER, indent=1),
+    "textgrid": TEXTGRID,
+    "elan": ELAN,
+    "clip_json": json.dumps(CLIP, indent=1),
+    "captions": "file_name,caption_1,caption_2\r\na.wav,A dog barks.,\"One, two.\"\r\n",
+}  # fmt: skip
+FORCED = {"csv": "table", "semicolons": "table"}
+
+NASTY = [
+    *("", "\t", ",", ";", "\n", "\r\n", "\r", '"', '""', "'", "\\", "\0", "\ufeff", "\u2028", "\x0b", "\x85", "\xa0"),
+    *("nan", "inf", "-inf", "1e999", "-1e999", "1e-400", "-1", "0", "1_0", "٣", "½", "0x10", "1,5", "1.5.2", "-0.0"),
+    *("9" * 400, "9" * 5000, "[", "]", "{", "}", "[" * 3000, "null", "true", "NaN", "Infinity", "\\ud800", "\\u0000"),
+    *("<", ">", "&", "&lt;", "<!DOCTYPE x>", '<!DOCTYPE x [<!ENTITY a "b">]>', "<!-- -->", "<![CDATA[", "<exists>"),
+    *("<absent>", "IntervalTier", "TextTier", "size = 999999999", "ts1", "a1", "a2", "!", "#", "dog", "café", "🐕"),
+    *("onset", "offset", "label", "filename", "duration", "events", "captions", "namespace", "data", "time", "value"),
+]
+
+
+def mutated(text: str, rng: random.Random) -> str:
+    """A few random edits, as careless hands and broken programs make them."""
+    for _ in range(rng.choice((1, 1, 2, 4, 9))):
+        i, j = sorted((rng.randrange(len(text) + 1), rng.randrange(len(text) + 1)))
+        lines = re.split(r"(?<=\n)", text)
+        match rng.randrange(9):
+            case 0:
+                text = text[:i] + rng.choice(NASTY) + text[i:]
+            case 1:
+                text = text[:i] + rng.choice(NASTY) + text[i + rng.randrange(1, 6) :]
+            case 2:
+                text = text[:i] + text[min(j, i + 30) :]
+            case 3:
+                text = text[:i]
+            case 4:
+                rng.shuffle(lines)
+                text = "".join(lines)
+            case 5:
+                text = text[:i] + text[i:j] * 2 + text[j:]
+            case 6:  # a value in the place of another
+                words = [m.span() for m in re.finditer(r'[^\s,;\t"<>={}\[\]:]+', text)]
+                if words:
+                    a, b = rng.choice(words)
+                    text = text[:a] + rng.choice(NASTY) + text[b:]
+            case 7:
+                lines.insert(rng.randrange(len(lines) + 1), rng.choice(lines))
+                text = "".join(lines)
+            case 8:
+                text = (
+                    text[:i] + chr(rng.choice((0, 9, 10, 34, 44, 92, 127, 160, 233, 0x2028, 0x1F415))) + text[i + 1 :]
+                )
+        text = text[:20_000]
+    return text
+
+
+def encoded(text: str, rng: random.Random) -> bytes:
+    """Mostly UTF-8, sometimes another encoding, sometimes with bytes gone or changed."""
+    data = text.encode(rng.choice(("utf-8",) * 6 + ("utf-8-sig", "utf-16", "utf-16-le", "cp1252", "utf-32")), "replace")
+    if rng.random() < 0.2 and data:
+        i = rng.randrange(len(data))
+        data = data[:i] + rng.randbytes(rng.randrange(4)) + data[i + rng.randrange(3) :]
+    return data
+
+
+WHOLE_FILE = re.compile(
+    "encoding|is empty|no JSON|not JSON|number of JSON|nested|no label format|several |no labels in|no namespace|"
+    "no JAMS|no TextGrid|binary TextGrid|no ELAN|not XML|DOCTYPE|TIME_UNITS|XML that is not|JSON without|no object with|"
+    "its filename is|its captions are|is no list"
+)
+"""Faults of a file as a whole: there is no row to name."""
+
+
+def check(data: bytes, name: str, run) -> str:
+    """ "valid", or the fault's text."""
+    file = f"some folder/{name}"
+    labels, text = None, ""
+    try:
+        labels = run(data, file)
+    except ValueError as error:
+        kind, text = type(error), str(error)
+    if labels is None:
+        assert kind is ValueError, text
+        assert text.startswith(f"{file}: "), text
+        row = re.match(r"(row|observation|annotation|event|caption) (\d+): ", text.removeprefix(f"{file}: "))
+        assert row or WHOLE_FILE.search(text), text
+        if row and row[1] == "row":
+            most = max(len(lines_of(data.decode(e, "replace"))) for e in ("utf-8", "utf-16", "latin-1"))
+            assert 1 <= int(row[2]) <= most, text
+        assert len(text) < 2000
+        return text
+    for row in labels.rows:
+        assert math.isfinite(row.onset)
+        assert math.isfinite(row.offset)
+        assert row.onset <= row.offset
+        assert row.label
+        assert row.label == " ".join(row.label.split())
+        assert row.recording is None or row.recording.strip()
+        row.label.encode()
+        json.dumps(row, allow_nan=False)
+    for caption in labels.captions:
+        assert caption.text.strip()
+        caption.text.encode()
+    return "valid"
+
+
+def runner(name: str, rng: random.Random):
+    """Parses as the format that is recognised, or that is forced; now and then with a user's options."""
+    options = [Wanted(), Wanted(), Wanted(tier="all"), Wanted(unlabelled="sound"), Wanted(tier="sounds")]
+    wanted = rng.choice([*options, Wanted({"label": "onset"}), Wanted({"onset": "1", "offset": "2", "label": "3"})])
+    if name == "captions":
+        return lambda data, file: parse_captions(data, file, wanted)
+    format = rng.choice((None, FORCED.get(name, name), FORCED.get(name, name), rng.choice(list(FORMATS))))
+    return lambda data, file: parse(data, file, wanted, format)[0]
+
+
+SUFFIX = {"csv": ".csv", "captions": ".csv", "jams": ".jams", "elan": ".eaf", "clip_json": ".json"}
+EACH = 20_000 // len(SEEDS) + 1
+
+
+def fuzz(name: str, examples: int) -> dict[str, int]:
+    told = {"valid": 0, "faults": 0}
+
+    @settings(
+        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(st.integers(0, 2**32 - 1), st.one_of(st.none(), st.none(), st.none(), st.binary(max_size=300), st.text()))
+    def one(seed: int, raw: bytes | str | None) -> None:
+        rng = random.Random(seed)
+        if raw is None:
+            data = encoded(mutated(SEEDS[name], rng), rng)
+        else:
+            data = raw if isinstance(raw, bytes) else raw.encode("utf-8", "replace")
+        result = check(data, f"a{SUFFIX.get(name, '.txt')}", runner(name, rng))
+        told["valid" if result == "valid" else "faults"] += 1
+
+    one()
+    return told
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_seeds_are_valid(name):
+    run = (
+        (lambda d, f: parse_captions(d, f)) if name == "captions" else (lambda d, f: parse(d, f, Wanted(tier="all"))[0])
+    )
+    assert check(SEEDS[name].encode(), f"a{SUFFIX.get(name, '.txt')}", run) == "valid"
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_a_thousand_malformed_inputs(name):
+    told = fuzz(name, 1000 // len(SEEDS) + 1)
+    assert sum(told.values()) >= 80
+    assert told["faults"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEEDS)
+def test_twenty_thousand_malformed_inputs(name):
+    told = fuzz(name, EACH)
+    assert sum(told.values()) >= EACH
+    assert told["valid"] > 0.02 * EACH
+    assert told["faults"] > 0.2 * EACH
