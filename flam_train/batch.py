@@ -59,6 +59,7 @@ class Pieces(Movable):
     onset_P   int64: where it begins in the clip, in samples
     gain_P    float32: linear amplitude
     fade      samples of linear fade at both ends of each piece
+    audio_N   int16: the samples that the pieces begin in, where the bank is not in memory; None: it is
     """
 
     clip_P: Tensor
@@ -67,16 +68,19 @@ class Pieces(Movable):
     onset_P: Tensor
     gain_P: Tensor
     fade: int
+    audio_N: Tensor | None = None
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[int, int, int, int, float]], fade: int) -> Pieces:
+    def of(
+        cls, rows: Sequence[tuple[int, int, int, int, float]], fade: int, audio_N: Tensor | None = None
+    ) -> Pieces:
         """From (row of the batch, start, length, onset, gain) of each piece."""
         clip, start, length, onset = (torch.tensor([r[k] for r in rows], dtype=torch.int64) for k in range(4))
-        return cls(clip, start, length, onset, torch.tensor([r[4] for r in rows], dtype=torch.float32), fade)
+        return cls(clip, start, length, onset, torch.tensor([r[4] for r in rows], dtype=torch.float32), fade, audio_N)
 
     def _map(self, function) -> Pieces:
-        """Itself: `render` slices by these numbers, so they stay on the host wherever the batch goes."""
-        return self
+        """Only the samples move: `render` slices by the numbers, so they stay on the host wherever the batch goes."""
+        return self if self.audio_N is None else replace(self, audio_N=function(self.audio_N))
 
 
 @dataclass(frozen=True)

@@ -187,6 +187,17 @@ class Bank:
             )
         return waveform
 
+    def part(self, item: int, start: int, length: int) -> np.ndarray:
+        """`length` samples of the item from `start` on, decoding no more than that: int16 [length]."""
+        corpus = self.corpora[self.corpus_of[item]]
+        found = corpus.waveform(int(self.row_of[item]), start / SAMPLE_RATE, length / SAMPLE_RATE)
+        if len(found) != length:
+            raise ValueError(
+                f"{corpus.folder}: {self.key[item]}: {len(found)} samples from {start} on, not {length}: make the bank "
+                "again"
+            )
+        return found
+
     def load(self, progress: Callable[[int, int], None] | None = None) -> Tensor:
         """All audio, one item behind the other at its `address`: int16 [N] on the CPU (0.1 MB a second of sound).
 

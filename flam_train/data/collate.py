@@ -190,5 +190,14 @@ def _pieces(clips: Sequence[Clip]) -> Pieces | None:
     fades = sorted({clip.fade for _, clip in mixed})
     if len(fades) > 1:
         raise ValueError(f"the recipes mixed in one batch have fades of {fades} samples: give them the same fade")
-    rows = [(row, *piece) for row, clip in mixed for piece in clip.pieces or ()]
-    return Pieces.of(rows, fades[0])
+    if not any(clip.audio_N is not None for _, clip in mixed):
+        return Pieces.of([(row, *piece) for row, clip in mixed for piece in clip.pieces or ()], fades[0])
+    rows: list[tuple[int, int, int, int, float]] = []
+    parts, base = [], 0
+    for row, clip in mixed:
+        if clip.audio_N is None:
+            raise ValueError("one batch mixes from a bank in memory and from one that is not: give both a cache_gib")
+        rows += [(row, base + start, length, onset, gain) for start, length, onset, gain in clip.pieces or ()]
+        parts.append(clip.audio_N)
+        base += len(clip.audio_N)
+    return Pieces.of(rows, fades[0], torch.from_numpy(np.concatenate(parts)))

@@ -9,6 +9,7 @@ Shape suffixes: B clips, R rows that are mixed, S samples, P pieces, N samples o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from flam_train.batch import Pieces
 from flam_train.data.bank import Bank
 from flam_train.data.clips import Clip
 from flam_train.data.draw import MixSpec, Piece, draw
+from flam_train.data.item_cache import ItemCache
 from flam_train.data.order import Place
 from flam_train.data.recipe import MixRecipe
 from flam_train.data.render import render
@@ -77,6 +79,8 @@ class MixtureSource:
 
     size   nominal number of mixtures a pass. Mixture numbers never repeat: the source's cursor is the number.
     base   where this bank's audio begins in the memory that the pieces are taken from, if several banks share it
+    cache  bytes: the bank is not in memory; each clip brings the samples that its pieces need, read from the shards
+           through a cache of this size. None: `bank.load()` is in the memory of whoever renders
     seed   of the stream of mixtures: number n is the mixture n that simulate.py writes with this seed
     """
 
@@ -89,6 +93,7 @@ class MixtureSource:
         seed: int,
         phrasings: str = "trained",
         base: int = 0,
+        cache: int | None = None,
     ) -> None:
         if size < 1 or seed < 0:
             raise ValueError(
@@ -100,10 +105,11 @@ class MixtureSource:
         self.seed = seed
         self.phrasings = phrasings
         self.base = base
+        self.items = None if cache is None else ItemCache(bank, cache)
         self.shard_sizes = np.array([size], dtype=np.int64)
 
     def remote_shard(self, place: Place) -> None:
-        """None: the bank is in memory."""
+        """None: a bank behind a URL is read when the run begins, or at random places."""
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -118,9 +124,12 @@ class MixtureSource:
 
     def clip(self, place: Place, seed: int) -> Clip:
         """The clip at a place: zeros, its labels and captions, and `pieces` [(start, length, onset, gain)] in the
-        samples of `bank.load()`, moved by `base`."""
+        samples of `bank.load()`, moved by `base`, or of the clip's own `audio_N`. A sound that cannot be read makes
+        a bad sample."""
         spec = self.spec(place.cursor)
-        return Clip(
+        address = [self.base + int(self.bank.address[p.item]) + p.start for p in spec.pieces]
+        audio_N = None
+        clip = Clip(
             key=f"{self.name}-{spec.number:08d}",
             waveform_S=np.zeros(self.recipe.clip_samples, dtype=np.int16),
             duration=self.recipe.clip_seconds,
@@ -128,9 +137,14 @@ class MixtureSource:
             events=spec.events,
             corpus=place.corpus,
             seed=seed,
-            error=None,
-            pieces=[
-                (self.base + int(self.bank.address[p.item]) + p.start, p.length, p.onset, p.gain) for p in spec.pieces
-            ],
             fade=self.recipe.fade_samples,
         )
+        if self.items is not None:
+            try:
+                sounds = [self.items.read(p.item, p.start, p.length) for p in spec.pieces]
+            except (ValueError, OSError) as error:
+                return clip.failed(f"{self.name}: {error}")
+            audio_N = np.concatenate([np.zeros(0, np.int16), *sounds])
+            address = np.cumsum([0, *map(len, sounds)])[:-1].tolist()
+        pieces = [(a, p.length, p.onset, p.gain) for a, p in zip(address, spec.pieces, strict=True)]
+        return replace(clip, pieces=pieces, audio_N=audio_N)

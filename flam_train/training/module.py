@@ -110,6 +110,8 @@ class FLAMModule(LightningModule):
         """waveform_BS int16 with the rows that were left to be mixed on this device."""
         if part.mixture is None:
             return part.waveform_BS
+        if part.mixture.audio_N is not None:
+            return render(part.mixture, part.mixture.audio_N, part.waveform_BS)
         if self.memory_N is None:
             raise AssertionError("a batch has mixtures to render, but the module was given no bank")
         if self.memory_N.device != part.waveform_BS.device:

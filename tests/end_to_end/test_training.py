@@ -249,6 +249,16 @@ def test_online_streams_never_mix_the_same_clips(bank, tmp_path):
     assert not any(torch.equal(a, b) for a in mixed[0] for b in mixed[1])
 
 
+def test_a_bank_that_is_read_as_needed_trains_as_the_one_in_memory(bank, tmp_path):
+    overrides = [*TINY, "data/global=[online]", "data/frame=[online]", "global_batch=3", "frame_batch=3"]
+    overrides += [f"data.{kind}.online.bank=[{bank}]" for kind in ("global", "frame")]
+    train(compose_conf([*overrides, f"run_dir={tmp_path / 'memory'}"]))
+    streamed = [f"data.{kind}.online.memory_gib=0.001" for kind in ("global", "frame")]
+    train(compose_conf([*overrides, *streamed, f"run_dir={tmp_path / 'streamed'}"]))
+    assert build(compose_conf([*overrides, *streamed])).module.memory_N is None
+    assert_same_run(tmp_path / "streamed", tmp_path / "memory")
+
+
 def test_loss_that_is_not_finite_stops_with_step_and_keys(corpora, tmp_path):
     with pytest.raises(ValueError, match=r"step \d: a loss is not finite.*keys of rank 0: clip-0"):
         train(conf(corpora, tmp_path / "run", "optim.lr=1e30", "optim.clip=0"))
