@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
+from flam_train.data.exclusion import Kept
 from flam_train.data.order import Place, stable_seed
 from flam_train.data.places import RemoteShards
 from flam_train.data.schema import Event
@@ -33,6 +34,7 @@ class Clip:
     pieces      of a mixture that is still to be mixed: (start in the bank's memory, length, onset in the clip, linear
                 gain), the first three in samples
     fade        samples of fade at both ends of each piece
+    audio_N     int16: what `pieces` begin in, where the bank is not in memory
     """
 
     key: str
@@ -45,6 +47,7 @@ class Clip:
     error: str | None = None
     pieces: list[tuple[int, int, int, float]] | None = None
     fade: int = 0
+    audio_N: np.ndarray | None = None
 
     def failed(self, error: str) -> Clip:
         """The same row as a bad sample: zeros, nothing in it, and what is wrong."""
@@ -76,27 +79,34 @@ class Source(Protocol):
 
 
 class ShardSource:
-    """A corpus of shards as a source. Clips longer than `seconds` are cropped, each pass elsewhere."""
+    """A corpus of shards as a source. Clips longer than `seconds` are cropped, each pass elsewhere.
 
-    def __init__(self, corpus: Corpus, seconds: float) -> None:
-        self.corpus, self.samples = corpus, round(seconds * SAMPLE_RATE)
+    kept: what of the corpus is taken, None for all of it; a place's index then counts the kept samples only.
+    """
+
+    def __init__(self, corpus: Corpus, seconds: float, kept: Kept | None = None) -> None:
+        self.corpus, self.samples, self.kept = corpus, round(seconds * SAMPLE_RATE), kept
         self.name, self.vocabulary, self.annotates = corpus.name, corpus.vocabulary, corpus.annotates
-        self.shard_sizes = corpus.shard_sizes
+        self.shard_sizes = kept.shard_sizes if kept else corpus.shard_sizes
+
+    def _row(self, place: Place) -> int:
+        return self.kept.row(place.index) if self.kept else place.index
 
     def remote_shard(self, place: Place) -> tuple[RemoteShards, ShardEntry] | None:
         found = self.corpus.place
-        return (found, self.corpus.entry(place.index)) if isinstance(found, RemoteShards) else None
+        return (found, self.corpus.entry(self._row(place))) if isinstance(found, RemoteShards) else None
 
     def clip(self, place: Place, seed: int) -> Clip:
         """A sample that cannot be read keeps its row: zeros and `error`. It raises for faults of the program only."""
         silence = np.zeros(self.samples, dtype=np.int16)
-        key = f"{self.name}[{place.index}]"
+        row = self._row(place)
+        key = f"{self.name}[{row}]"
         try:
-            key = self.corpus.key(place.index)
-            record = self.corpus.record(place.index)
+            key = self.corpus.key(row)
+            record = self.corpus.record(row)
             room = round(record.duration * SAMPLE_RATE) - self.samples
             first = stable_seed(seed, place.pass_, key, "crop") % (room + 1) if room > 0 else 0
-            audio = self.corpus.waveform(place.index, first / SAMPLE_RATE, self.samples / SAMPLE_RATE, record)
+            audio = self.corpus.waveform(row, first / SAMPLE_RATE, self.samples / SAMPLE_RATE, record)
         except (ValueError, OSError) as error:
             clip_seed = stable_seed(seed, place.pass_, key)
             return Clip(key, silence, 0.0, corpus=place.corpus, seed=clip_seed, error=f"{self.name}: {error}")

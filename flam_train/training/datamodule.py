@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,6 +20,7 @@ from flam_train.data.cache import GIB, ShardCache
 from flam_train.data.clips import ShardSource, Source
 from flam_train.data.collate import Concepts, collate_captions, collate_events
 from flam_train.data.dataset import ClipsDataset, Steps, StepSampler, Stream
+from flam_train.data.exclusion import LeftOut
 from flam_train.data.mixing import MixtureSource
 from flam_train.data.order import stable_seed
 from flam_train.data.recipe import MixRecipe
@@ -26,19 +28,23 @@ from flam_train.data.shards import Corpus
 from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
 from flam_train.settings import number, one_of
+from flam_train.training.trainer import global_rank
 
-CORPUS_KEYS = ("path", "bank", "recipe", "size", "weight", "validation")
+CORPUS_KEYS = ("path", "bank", "recipe", "size", "memory_gib", "weight", "validation")
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """captions, frames: corpus name -> its settings (`data.global`, `data.frame`): `path` (a folder of shards), or
-    `bank` (folders), `recipe` and `size` for mixtures made while training; `weight`; `validation` (a folder of shards).
+    `bank` (folders), `recipe` and `size` for mixtures made while training, and `memory_gib` where the bank shall not be
+    in memory: then its sounds are read as they are needed, and so much of them is kept by the workers of each rank
+    together; `weight`; `validation` (a folder of shards).
 
     global_batch, frame_batch: clips a step over all ranks; 0 switches a stream off. workers: loader processes of
     each rank; None: one for each core the rank has to itself, at most 8. verify: compare every shard's sha256 at
     the start. cache_folder, cache_gib: where shards that lie behind a URL are kept on this machine, and how much of
-    them; cache_ahead: of how many coming steps they are fetched meanwhile.
+    them; cache_ahead: of how many coming steps they are fetched meanwhile. exclude: files of
+    samples that are not trained on (`data.exclusion`); they are in no way left out of validation.
     """
 
     captions: dict[str, dict[str, Any]]
@@ -54,6 +60,7 @@ class DataConfig:
     cache_folder: str | None = None
     cache_gib: float = 50.0
     cache_ahead: int = 100
+    exclude: tuple[str, ...] | str | None = None
 
     def __post_init__(self) -> None:
         for kind, corpora in (("global", self.captions), ("frame", self.frames)):
@@ -76,10 +83,14 @@ class DataModule(LightningDataModule):
         self.config, self.tokenizer, self.grid, self.steps, self.seed = config, tokenizer, grid, steps, seed
         self.cache = ShardCache(config.cache_folder, config.cache_gib)
         self.banks: dict[tuple[str, ...], tuple[Bank, int]] = {}
+        self.left_out = LeftOut([config.exclude] if isinstance(config.exclude, str) else config.exclude or [])
         self.captions = self._stream("global", config.captions, config.global_batch)
         self.events = self._stream("frame", config.frames, config.frame_batch)
         self.validation = self._validation()
         self._check_cache()
+        if global_rank() == 0:
+            for line in self.left_out.report():
+                print(line, file=sys.stderr)
 
     def _stream(self, kind: str, corpora: dict[str, dict[str, Any]], batch: int) -> Stream | None:
         if batch == 0:
@@ -93,7 +104,8 @@ class DataModule(LightningDataModule):
     def _source(self, kind: str, name: str, entry: dict[str, Any]) -> Source:
         if entry.get("bank"):
             folders = entry["bank"] if isinstance(entry["bank"], list) else [entry["bank"]]
-            bank, base = self._bank(tuple(map(str, folders)))
+            memory = entry.get("memory_gib")
+            bank, base = self._bank(tuple(map(str, folders)), in_memory=memory is None)
             recipe = MixRecipe.load(entry.get("recipe", "paper"))
             if recipe.clip_seconds != self.grid.seconds:
                 raise ValueError(
@@ -103,19 +115,43 @@ class DataModule(LightningDataModule):
             # Mixture number n is a function of the seed: each corpus of each stream must have its own.
             seed = stable_seed(self.seed, kind, name)
             size = number(f"data.{kind}.{name}.size", entry.get("size", 100_000), "int")
-            return MixtureSource(name, bank, recipe, size, seed, base=base)
+            cache = None
+            if memory is not None:
+                gib = number(f"data.{kind}.{name}.memory_gib", memory, "float")
+                cache = int(gib * GIB / max(1, self._workers()))
+            return MixtureSource(name, bank, recipe, size, seed, base=base, cache=cache)
         if not entry.get("path"):
             raise ValueError(
                 f"data.{kind}.{name} has neither `path` (a folder of shards) nor `bank` (folders to mix from)"
             )
-        return ShardSource(self._corpus(entry["path"]), self.grid.seconds)
+        corpus = self._corpus(entry["path"])
+        return ShardSource(corpus, self.grid.seconds, self.left_out.kept(f"data.{kind}.{name}", corpus))
 
-    def _bank(self, folders: tuple[str, ...]) -> tuple[Bank, int]:
+    def state_dict(self) -> dict[str, Any]:
+        return {"left_out": self.left_out.fingerprints()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The settings name the files of data.exclude; this holds their content to what the run began with."""
+        self.left_out.check_same(state_dict["left_out"])
+
+    def _bank(self, folders: tuple[str, ...], in_memory: bool) -> tuple[Bank, int]:
         """A bank and its first sample in the memory of all banks; streams over the same folders share it."""
+        if not in_memory:
+            return self._open_bank(folders), 0
         if folders not in self.banks:
             base = sum(int(bank.samples.sum()) for bank, _ in self.banks.values())
-            self.banks[folders] = (Bank(folders, self.config.verify, self.cache), base)
+            self.banks[folders] = (self._open_bank(folders), base)
         return self.banks[folders]
+
+    def _open_bank(self, folders: tuple[str, ...]) -> Bank:
+        bank = Bank(folders, self.config.verify, self.cache)
+        for corpus in bank.corpora:
+            self.left_out.refuse(corpus)
+        return bank
+
+    def _workers(self) -> int:
+        workers = self.config.workers
+        return max(1, min(8, own_cores() - 1)) if workers is None else workers
 
     def load_memory(self) -> Tensor | None:
         """All banks' audio, int16 [N]; None when nothing is mixed online."""
@@ -196,9 +232,7 @@ class DataModule(LightningDataModule):
         return batch.to(device, non_blocking=True)
 
     def _loader(self, dataset, sampler) -> DataLoader:
-        workers = self.config.workers
-        if workers is None:
-            workers = max(1, min(8, own_cores() - 1))
+        workers = self._workers()
         options: dict[str, Any] = {}
         if workers:
             # Forked workers inherit the locks of OpenMP and torchaudio threads and can hang on them.
