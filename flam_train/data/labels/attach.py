@@ -75,6 +75,7 @@ class Names:
             for name in (r.name, PurePosixPath(r.name).name):
                 self._known[name].add(n)
                 self._known["/" + without_suffix(name)].add(n)  # a slash in front: a name without its suffix
+        self._paths = [r.name for r in recordings]
         self._names = [PurePosixPath(r.name).name for r in recordings]
 
     def find(self, name: str, file: str, row: int | None = None, unit: str = "row") -> int | None:
@@ -85,7 +86,7 @@ class Names:
             for known in (path, "/" + without_suffix(path), base, "/" + without_suffix(base)):
                 found = self._known.get(known, set())
                 if len(found) > 1:
-                    listed = ", ".join(self._names[n] for n in sorted(found)[:3])
+                    listed = ", ".join(self._paths[n] for n in sorted(found)[:3])
                     raise fault(
                         file, f"{name!r} may be any of {len(found)} recordings ({listed}): give its path", row, unit
                     )

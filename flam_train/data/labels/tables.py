@@ -49,12 +49,12 @@ Cells = tuple[int, list[str]]
 """A line's number, and its cells."""
 
 
-def rows_of(text: str, separator: str, file: str) -> list[Cells]:
-    """All lines but blank ones, and comments that stand before the first."""
+def rows_of(text: str, separator: str, file: str, strict: bool = True) -> list[Cells]:
+    """All lines but blank ones, and comments that stand before the first. `strict`: bad quotes are a ValueError."""
     if separator == "\t":  # what is separated by tabs is seldom quoted, and quotes may stand anywhere
         rows = [(n, [_unquoted(c) for c in line.split("\t")]) for n, line in enumerate(lines_of(text), 1)]
     else:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=strict)
         rows = []
         before = 0
         try:
@@ -146,7 +146,7 @@ def separator_of(text: str, file: str, wanted: Wanted, header: bool) -> str | No
         if separator not in text:
             continue
         try:
-            rows = rows_of(text, separator, file)
+            rows = rows_of(text, separator, file, strict=False)
         except ValueError:
             continue
         if header and rows:
@@ -154,11 +154,10 @@ def separator_of(text: str, file: str, wanted: Wanted, header: bool) -> str | No
             if "onset" in found and {"offset", "duration"} & set(found):
                 return separator
         elif not header:
-            comma = separator != ","
             at = given_numbers(wanted)
-            if (at and rows and len(rows[0][1]) > max(at.values())) or any(
-                by_position(cells, comma) for _, cells in rows[:100]
-            ):
+            # A recording without events has nothing but its name; the first row that has more decides.
+            full = next((cells for _, cells in rows if sum(bool(c.strip()) for c in cells) > 1), [])
+            if (at and len(full) > max(at.values())) or (not at and by_position(full, separator != ",")):
                 return separator
     return None
 
@@ -248,23 +247,20 @@ def parse_captions(data: bytes, file: str, wanted: Wanted | None = None) -> Labe
     may have several rows."""
     wanted = wanted or Wanted()
     text = text_of(data, file, wanted.encoding)
-    best: tuple[int, list[Cells], list[int], int | None] = (0, [], [], None)
-    for separator in (",", "\t", ";"):
+    best: tuple[str, list[int], int] = ("", [], 0)
+    for separator in SEPARATORS:
         try:
-            rows = rows_of(text, separator, file)
+            header = next(iter(rows_of(text, separator, file, strict=False)), (0, []))[1]
         except ValueError:
-            if separator == "," and separator in text and "\t" not in text:
-                raise
             continue
-        if rows:
-            header = rows[0][1]
-            columns = [k for k, h in enumerate(header) if re.fullmatch(r"(caption|text|description)(_?\d+)?", plain(h))]
-            name = find_roles(header, Wanted()).get("filename")
-            if columns and name is not None and len(columns) > best[0]:
-                best = len(columns), rows, columns, name
-    found, rows, columns, name = best
-    if not found or name is None:
+        columns = [k for k, h in enumerate(header) if re.fullmatch(r"(caption|text|description)(_?\d+)?", plain(h))]
+        name = find_roles(header, Wanted()).get("filename")
+        if name is not None and len(columns) > len(best[1]):
+            best = separator, columns, name
+    separator, columns, name = best
+    if not columns:
         raise fault(file, "no columns filename and caption (or caption_1, caption_2, ...): write this header", 1)
+    rows = rows_of(text, separator, file)
     captions = []
     for n, cells in rows[1:]:
         if len(cells) <= name or not cells[name].strip():
