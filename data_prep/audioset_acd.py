@@ -26,8 +26,11 @@ SPLITS = ("train", "test")
 PARTS = {12: "audioset", 18: "vggsound"}
 LICENCE = "captions CC0 (the code's; the table states none); audio: the video's own"
 
-# The audio caption for the given information could be: "..."
-WRAPPER = re.compile(r"(?:the|an?|one)\s+(?:[\w-]+\s+){0,3}caption\b[^:\"“”.]{0,80}:\s*", re.IGNORECASE)
+# The audio caption for the given information could be: "..."; that it varies a little is inferred.
+WRAPPER = re.compile(
+    r"(?:(?:the|an?|one)\s+(?:[\w-]+\s+){0,3}caption\b[^:\"“”.]{0,80}?\b(?:be|is)|(?:audio\s+)?caption)\s*:\s*",
+    re.IGNORECASE,
+)
 QUOTED = re.compile(r"[\"“](.*)[\"”][\s.]*", re.DOTALL)
 
 

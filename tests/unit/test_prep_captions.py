@@ -482,6 +482,17 @@ def test_freesound_tars(tmp_path, capsys):
     assert records(tmp_path / "tags/train")["train_1_0_2"].captions == ("dog, park",)
 
 
+def test_the_parts_of_freesound_share_what_is_unpacked(tmp_path):
+    folder, out = tmp_path / "freesound", tmp_path / "out"
+    for n in range(2):
+        tar(folder / f"train/{n}.tar", [(str(k), laion(10 * n + k, [f"sound {k}"])) for k in range(3)])
+    for part in (1, 2):
+        prepared(freesound, folder, out, "--part", f"{part}/2", "--audio", "wav")
+        assert sorted(p.name for p in (out / ".unpacked/train").iterdir()) == ["0", "1"]
+    found = [sorted(records(path)) for path in sorted((out / "train").glob("part-*"))]
+    assert sorted(found[0] + found[1]) == [f"train_{n}_{k}" for n in range(2) for k in range(3)]
+
+
 def test_freesound_goes_on_unpacking(tmp_path, monkeypatch):
     folder, out = tmp_path / "freesound", tmp_path / "un"
     for n in range(3):
@@ -564,6 +575,7 @@ def test_freesound_refuses(tmp_path, capsys):
         ('"A dog barks."', "A dog barks."),
         ('"Hello" and "goodbye" are said', '"Hello" and "goodbye" are said'),
         ("The man says: hello", "The man says: hello"),
+        ("A man reads a caption: it rains", "A man reads a caption: it rains"),
         ('The audio caption for the given information could be: ""', ""),
     ],
 )
