@@ -146,11 +146,14 @@ def test_esc50_as_published(tmp_path):
     folder = esc50(tmp_path / "ESC-50-master", ROWS)
     prepared("esc.py", folder, tmp_path / "bank")
     train, test = Corpus(tmp_path / "bank" / "train"), Corpus(tmp_path / "bank" / "test")
-    assert [train.key(i) for i in range(len(train))] == ["1-100032-A-0", "2-100-A-14"]
-    dog = train.record(0)
+    records = {train.key(i): train.record(i) for i in range(len(train))}
+    assert sorted(records) == ["1-100032-A-0", "2-100-A-14"]
+    assert (train.name, test.name) == ("esc50-train", "esc50-test")
+    dog = records["1-100032-A-0"]
     assert dog.split == "fold1"
     assert dog.licence == "CC-BY-3.0"
-    assert train.record(1).licence == "CC-BY-NC-3.0"
+    assert dog.details["ids"] == ["freesound:100032"]
+    assert records["2-100-A-14"].licence == "CC-BY-NC-3.0"
     assert test.record(0).split == "fold5"
     # The tone of 1 s that begins after 0.5 s of digital silence.
     assert dog.duration == pytest.approx(1.0, abs=0.021)
@@ -167,7 +170,8 @@ def test_esc50_as_published(tmp_path):
     [
         (("1-1-A-0.wav", 1, 0, "dgo", "True", "1", "A"), "row 3: category 'dgo' is unknown"),
         (("1-1-A-0.wav", 9, 0, "dog", "True", "1", "A"), "row 3: fold '9' is not 1 to 5"),
-        (("1-1-A-0.wav", 1, 0, "dog"), "row 3: it must have 7 fields"),
+        (("1-1-A-0.wav", 1, 0, "dog"), "row 3: 4 fields, the header has 7"),
+        (("1-1-A-0.wav", 1, 0, "dog", "True", "x", "A"), "row 3: the Freesound id 'x' is not a number"),
     ],
 )
 def test_esc_rows_are_checked(tmp_path, row, message):
@@ -178,19 +182,22 @@ def test_esc_rows_are_checked(tmp_path, row, message):
     assert "esc50.csv" in failed.stderr
 
 
-def test_esc_audio_that_is_missing_or_broken_is_named(tmp_path):
+def test_esc_audio_that_is_missing_or_broken_is_listed(tmp_path):
     folder = esc50(tmp_path / "esc", ROWS)
     broken = folder / "audio" / ROWS[1][0]
     broken.write_bytes(b"nothing")
     failed = run("esc.py", folder, tmp_path / "bank")
     assert failed.returncode == 2
-    assert "row 3" in failed.stderr
-    assert "cannot be read" in failed.stderr
+    assert "missing.tsv: 1 of 2 recordings are missing or unreadable" in failed.stderr
+    assert "2-100-A-14" in failed.stderr
+    assert "unreadable audio" in failed.stderr
     broken.unlink()
-    failed = run("esc.py", folder, tmp_path / "bank")
+    failed = run("esc.py", folder, tmp_path / "other")
     assert failed.returncode == 2
-    assert "is missing: fetch the recording, or remove the row" in failed.stderr
-    assert run("esc.py", tmp_path, tmp_path / "other").returncode == 2
+    assert "missing.tsv: 1 of 2 recordings are missing" in failed.stderr
+    prepared("esc.py", folder, tmp_path / "other", "--max-missing", 0.5)
+    assert len(Corpus(tmp_path / "other" / "train")) == 1
+    assert run("esc.py", tmp_path, tmp_path / "nothing").returncode == 2
 
 
 def test_the_two_namings_of_esc10_share_their_concepts():
