@@ -20,7 +20,7 @@ from flam_train.data.exclusion import keys_of
 from flam_train.data.places import place_of
 from flam_train.data.schema import END_TOLERANCE
 from flam_train.data.shard_checks import FEW, Findings, ShardFacts, check_shard
-from flam_train.data.tars import ShardEntry
+from flam_train.data.tars import MANIFEST, ShardEntry
 
 
 @dataclass
@@ -94,16 +94,14 @@ def _open(folder: str) -> tuple[Corpus | None, Findings]:
             findings.add("shards", "", name, f"{folder}/{name}: not in the manifest: of another run: remove it")
         total = sum(entry["seconds"] for entry in manifest["shards"])
         if abs(manifest.get("seconds", total) - total) > END_TOLERANCE:
-            findings.add(
-                "seconds", "", "manifest.json", f"{folder}: {manifest['seconds']} s, its shards add up to {total} s"
-            )
+            findings.add("seconds", "", MANIFEST, f"{folder}: {manifest['seconds']} s, its shards add up to {total} s")
         # Opened only if all shards are there: an open corpus promises that.
         if findings.count["shards"] > len(stray):
             return None, findings
         return Corpus(folder), findings
     except (ValueError, OSError, KeyError, TypeError) as error:
         what = error if isinstance(error, (ValueError, OSError)) else f"lacks or misuses {error}"
-        findings.add("shards", "", "manifest.json", str(what) if folder in str(what) else f"{folder}: {what}")
+        findings.add("shards", "", MANIFEST, str(what) if folder in str(what) else f"{folder}: {what}")
         return None, findings
 
 
@@ -147,7 +145,11 @@ def _read_all(corpus: Corpus, quick: bool, processes: int) -> Iterator[tuple[int
 
 
 def _repeated_keys(corpus: Corpus, findings: Findings) -> None:
-    keys = np.array([key for shard in keys_of(corpus) for key in shard])
+    try:
+        keys = np.array([key for shard in keys_of(corpus) for key in shard])
+    except ValueError as error:
+        findings.add("keys", "", MANIFEST, str(error))
+        return
     for row in repeats(keys).tolist():
         shard = corpus.entry(row).name
         message = f"{corpus.where(row)}: this key comes before in the corpus: write it again with unique keys"

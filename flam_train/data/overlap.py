@@ -34,19 +34,15 @@ class Overlap:
         assert of is not None
         assert other is not None
         named = set(self.by_id.tolist())
-        known = np.unique(self.other.ids_M)
+        known = set(self.other.ids_M.tolist())
         for row in self.rows.tolist():
             if row in named:
-                found = [name for name in ids_of(of.record(row)) if np.isin(_hash(name), known)]
+                found = [name for name in ids_of(of.record(row)) if hash_of(name.encode()) in known]
                 reason = f"{', '.join(found)} in {other.name}"
             else:
                 twin = int(np.flatnonzero(self.other.sound_N == self.of.sound_N[row])[0])
                 reason = f"the same audio as {other.key(twin)} of {other.name}"
             yield of.name, of.key(row), reason
-
-
-def _hash(name: str) -> np.uint64:
-    return np.uint64(hash_of(name.encode()))
 
 
 def overlap(of: Report, other: Report) -> Overlap:

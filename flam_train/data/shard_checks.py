@@ -129,8 +129,20 @@ def check_shard(corpus: Corpus, k: int, quick: bool) -> ShardFacts:
     first = int(corpus.shard_sizes[:k].sum())
     size = entry.samples
     facts = ShardFacts(
-        Findings(), np.zeros(size, np.float32), np.zeros(size, np.uint64), np.zeros(0), np.zeros(0), Counter(), 0
+        Findings(),
+        np.zeros(size, np.float32),
+        np.zeros(size, np.uint64),
+        np.zeros(0, np.uint64),
+        np.zeros(0, np.int64),
+        Counter(),
+        0,
     )
+    try:
+        if size:
+            corpus.key(first)
+    except (ValueError, OSError) as error:  # one that cannot be fetched is not asked for with every sample again
+        facts.findings.add("shards", "", entry.name, str(error))
+        return facts
     if not quick and not corpus.remote:  # a shard from elsewhere is compared as it arrives
         _compare_tar(corpus, entry, facts.findings)
     ids: list[tuple[int, int]] = []

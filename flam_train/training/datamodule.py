@@ -43,8 +43,8 @@ class DataConfig:
     global_batch, frame_batch: clips a step over all ranks; 0 switches a stream off. workers: loader processes of
     each rank; None: one for each core the rank has to itself, at most 8. verify: compare every shard's sha256 at
     the start. cache_folder, cache_gib: where shards that lie behind a URL are kept on this machine, and how much of
-    them; cache_ahead: of how many coming steps they are fetched meanwhile. exclude: files of
-    samples that are not trained on (`data.exclusion`); they are in no way left out of validation.
+    them; cache_ahead: of how many coming steps they are fetched meanwhile. exclude: files of the
+    samples that are not trained on (`data.exclusion`); validation keeps them.
     """
 
     captions: dict[str, dict[str, Any]]

@@ -28,8 +28,9 @@ from flam_train.data.tars import MANIFEST, index_path
 from flam_train.evaluation.corpus_figures import MOST_CLASSES, class_histogram_figure, duration_histogram_figure
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
+sys.path[:0] = [str(ROOT / "data_prep"), str(ROOT / "tests" / "end_to_end")]
 import verify  # noqa: E402
+from tiny_runs import TINY, on_shards, write_corpus  # noqa: E402
 
 
 def run(*args: object) -> int:
@@ -38,7 +39,7 @@ def run(*args: object) -> int:
     return int(ended.value.code or 0)
 
 
-def found(folder: Path, **options) -> dict[str, int]:
+def found(folder: Path | str, **options) -> dict[str, int]:
     return {k: n for k, n in check_corpus(str(folder), **options).findings.count.items() if n}
 
 
@@ -305,6 +306,26 @@ def test_an_incomplete_list_is_not_written(overlapping, tmp_path, capsys):
     assert not (tmp_path / "x.txt").exists()
 
 
+def test_shards_behind_a_url(overlapping, tmp_path, monkeypatch, capsys):
+    train, one, _ = overlapping
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with serve(tmp_path) as server:
+        assert run(f"{server.url}/train/", "--against", one, "--exclude", tmp_path / "x.txt") == 0
+        assert len((tmp_path / "x.txt").read_text().splitlines()) == 3
+        assert run(f"{server.url}/nowhere") == 1
+        assert "give the URL of a folder" in capsys.readouterr().out
+        shutil.copy(train / "shard-000001.tar", one / "shard-000000.tar")
+        asked = server.asked.copy()
+        assert found(f"{server.url}/tests/one") == {"shards": 1}
+        assert (server.asked - asked)["shard-000000.tar"] == 1  # not once a sample
+        index_path(train / "shard-000002.tar").unlink()
+        (tmp_path / "cache").rename(tmp_path / "old")
+        (tmp_path / "cache").mkdir()
+        assert found(f"{server.url}/train") == {"shards": 1, "keys": 1}
+
+
 def test_usage_errors(overlapping, tmp_path, capsys):
     train, one, _ = overlapping
     for arguments, message in (
@@ -443,3 +464,47 @@ def test_what_is_left_out_is_told_and_kept_to(tmp_path):
     write_excluded(path, [("other", f"other-{k}-0", "") for k in (0, 1)])
     with pytest.raises(ValueError, match="names every clip"):
         LeftOut([path]).kept("data.frame.other", b)
+
+
+def test_a_run_leaves_them_out_and_goes_on_with_the_same_only(tmp_path, monkeypatch, capsys):
+    from flam_train.cli.train import main
+    from flam_train.training import run as module
+
+    path = tmp_path / "x.txt"
+    write_excluded(path, [("train", f"clip-{n:03d}", "") for n in (0, 5, 7)])
+    shards = write_corpus(tmp_path / "train")
+    options = ["global_batch=0", "frame_batch=2", f"run_dir={tmp_path / 'run'}"]
+    command = [*TINY, *on_shards(shards), *options, f"data.exclude=[{path}]"]
+    build_trainer, build = module.build_trainer, module.build
+    seen: list[str] = []
+
+    def watched(conf):
+        built = build(conf)
+        clip = built.data.events.sources[0].clip
+        monkeypatch.setattr(built.data.events.sources[0], "clip", lambda *a: (c := clip(*a), seen.append(c.key))[0])
+        return built
+
+    def stopped(*arguments):
+        trainer = build_trainer(*arguments)
+        trainer.fit_loop.epoch_loop.max_steps = 2
+        return trainer
+
+    monkeypatch.setattr(module, "build_trainer", stopped)
+    monkeypatch.setattr(module, "build", watched)
+    assert main(command) == 0
+    told = capsys.readouterr().err
+    assert "data.frame.synthetic: 3 of 12 clips are left out (data.exclude)" in told
+    assert "train (9 clips)" in told
+    monkeypatch.setattr(module, "build_trainer", build_trainer)
+    text = path.read_text()
+    path.write_text(text.replace("clip-005", "clip-006"))
+    assert main(command) == 2
+    assert "leaves out other clips than when this run began" in capsys.readouterr().err
+    # Not the file but what it leaves out must be the same.
+    path.write_text("# of today\n" + text)
+    assert main(command) == 0
+    assert "going on at step 2" in capsys.readouterr().err
+    assert len(seen) >= 8
+    assert not {"clip-000", "clip-005", "clip-007"} & set(seen)
+    assert main([*command[:-1], "data.exclude=null", "steps=5"]) == 2
+    assert "data.exclude was" in capsys.readouterr().err
