@@ -254,7 +254,7 @@ def test_desed_weak_labels_become_captions(tmp_path):
     assert len(bell.captions) == len(set(bell.captions)) == 4
     assert bell.details["classes"] == ["Alarm_bell_ringing", "Speech"]
     assert bell.events == ()
-    assert weak["Yabc_efghi-k_0_000_10_000"].captions[0] == "a cat meows"
+    assert weak["Yabc_efghi-k_0_000_10_000"].captions[0] == "a cat"
     assert desed.join(("a", "b", "c")) == "a, b and c"
 
 
@@ -486,6 +486,16 @@ def test_vocabularies_have_phrasings_and_hold_some_out(name):
     assert all(len(c.phrasings) >= 3 and len(c.held_out) >= 2 for c in concepts)
 
 
+def test_no_phrasing_means_two_things():
+    """With the concepts of all corpora in one batch, it would be positive and negative at once."""
+    meanings: dict[str, set[str]] = {}
+    for name in ("audioset_strong", "desed", "urbansed", "maestro", "esc10", "urbansound8k"):
+        for concept in Vocabulary.load(name).classes.values():
+            for said in concept.phrasings:
+                meanings.setdefault(said.casefold(), set()).add(concept.id)
+    assert {said: ids for said, ids in meanings.items() if len(ids) > 1} == {}
+
+
 def test_malformed_files_are_told_by_file_and_row(tmp_path):
     """Bytes changed, dropped and doubled: a valid result, or a ValueError that names the file; nothing else."""
     vocabularies = {n: Vocabulary.load(n) for n in ("audioset_strong", "desed", "urbansed", "maestro")}
@@ -532,7 +542,7 @@ def test_malformed_files_are_told_by_file_and_row(tmp_path):
     for path, parse in parsers.items():
         whole = path.read_bytes()
         parse(path)
-        for _ in range(150):
+        for _ in range(100):
             data = bytearray(whole)
             for _ in range(rng.randint(1, 3)):
                 at = rng.randrange(len(data) + 1)
@@ -544,4 +554,4 @@ def test_malformed_files_are_told_by_file_and_row(tmp_path):
                 refused += 1
                 assert str(error).startswith(f"{path}: "), error  # noqa: PT017
                 assert any(f": {unit} " in str(error) for unit in ("row", "observation")), error  # noqa: PT017
-    assert refused > 400
+    assert refused > 300
