@@ -6,8 +6,9 @@
 
 Layout: github.com/cdjkim/audiocaps, header audiocap_id,youtube_id,start_time,caption, one row a caption. The audio is
 not published with it; each file must hold the clip of 10 s, not the whole video (else --whole-videos), and is called
-Y<id>, <id> or <id>_<start> with .flac, .wav, .mp3, .m4a, .mp4, .webm or the like, in any folder. How many captions a
-clip of 2.0's train.csv has is not known: rows of one clip are put together, however many.
+Y<id>, <id> or <id>_<start> with .flac, .wav, .mp3, .m4a, .mp4, .webm or the like, in any folder; or else, as some
+downloaders do, <split>/<audiocap_id>, of any of the clip's captions. How many captions a clip of 2.0's train.csv has is
+not known: rows of one clip are put together, however many.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.audio_folders import YOUTUBE_ID, YouTubeFiles
+from flam_train.data.audio_folders import YOUTUBE_ID, YouTubeFiles, by_stem, files_below
 from flam_train.data.caption_files import find_file, read_table
 from flam_train.data.preparation import Listing
 from flam_train.data.recordings import Recording
@@ -54,7 +55,9 @@ def read_audiocaps(
             raise ValueError(f"{where}: the caption is empty: write it or remove the row")
         clips[youtube_id, int(begins)].append((where, row["audiocap_id"], caption))
     per_video = Counter(youtube_id for youtube_id, _ in clips)
-    files = YouTubeFiles(recordings or folder)
+    recordings = recordings or folder
+    files = YouTubeFiles(recordings)
+    numbered = by_stem(path for path in files_below(recordings) if path.stem.isdigit() and path.parent.name == split)
     out = []
     for (youtube_id, start), rows in clips.items():
         where = rows[0][0]
@@ -67,6 +70,8 @@ def read_audiocaps(
             audio, first, seconds = files.find(youtube_id), float(start), CLIP_SECONDS
         else:
             audio, first, seconds = files.find(youtube_id, start, alone=per_video[youtube_id] == 1), 0.0, None
+            if not audio.is_file():
+                audio = next((numbered[number] for _, number, _ in rows if number in numbered), audio)
         out.append(
             Recording(
                 key=f"Y{youtube_id}_{start}",

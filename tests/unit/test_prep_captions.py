@@ -205,6 +205,11 @@ def test_audiocaps_2_and_whole_videos(tmp_path):
     assert found[f"Y{IDS[0]}_0"].captions == ("a dog barks", "a dog is barking")
     assert found[f"Y{IDS[1]}_2"].duration == pytest.approx(10)
     assert found[f"Y{IDS[1]}_2"].details["cut_from"] == [2, 12]
+    # A downloader's names; a number in another folder is something else.
+    sound(folder / "train/3.ogg")
+    sound(folder / "val/2.ogg")
+    paths = [r.path for r in audiocaps.read_audiocaps(folder, "train", "2.0")]
+    assert paths == [folder / "train/3.ogg", folder / f"Y{IDS[1]}.wav"]
     # Two clips of one video: a file that does not say which it is serves neither.
     table(folder / "dataset2.0/train.csv", [HEADER, (1, IDS[0], 0, "a"), (2, IDS[0], 50, "b")])
     sound(folder / "x" / f"{IDS[0]}.wav")
@@ -294,6 +299,18 @@ def test_clotho(tmp_path):
     assert "ids" not in found["Ambience Birds.wav"].details
     assert found["rain, heavy (2.5 min).wav"].licence.startswith("audio: not stated")
     assert found["Kitchen w_x.wav"].details["ids"] == ["freesound:55"]
+
+
+def test_a_name_that_is_in_two_splits_of_clotho(tmp_path):
+    for n, split in enumerate(("development", "validation")):
+        clotho_folder(tmp_path / "clotho", ["City Ambience w_ Car Passing_1-2.wav"], [], split)
+        sound(
+            tmp_path / "clotho" / "clotho_audio_files" / split / "City Ambience w_ Car Passing_1-2.wav", 0.2 + 0.1 * n
+        )
+    prepared(clotho, tmp_path / "clotho", tmp_path / "out", "--split", "development", "validation")
+    for n, split in enumerate(("development", "validation")):
+        (record,) = records(tmp_path / "out" / split).values()
+        assert record.duration == pytest.approx(0.2 + 0.1 * n)
 
 
 def test_clotho_names_that_share_a_key(tmp_path):
