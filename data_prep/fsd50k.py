@@ -9,19 +9,20 @@ licence, title and uploader are in the JSON.
 
 Labels are smeared upwards: a clip of `Electric_guitar` lists `Guitar`, `Plucked_string_instrument`, ... too. The
 hierarchy is in none of the files. Inferred from the labels of dev.csv and eval.csv together: A lies above B if every
-clip that lists B lists A, and A is listed more often. The order within a clip does not tell: what was annotated comes
-before what was smeared, so an annotated `Drum` may stand before `Snare_drum`. Of a label on fewer than FEWEST clips
-nothing is concluded. A clip becomes an item if exactly one of its labels lies above none of its others; it is of that
-class, which may be a broad one ("Animal" where nothing more precise was annotated). The other clips are left out,
-counted and printed. A mixture shows a sound's class and not the broader ones, so only classes that lie above no other
-are declared as annotated throughout. dev's labels may be incomplete: other sounds can be heard in some of its clips.
+clip that lists B lists A, and A is on more clips, or on the same ones and behind B in most. The order alone does not
+tell: what was annotated stands before what was smeared, so an annotated `Drum` may stand before `Snare_drum`. Of a
+label on fewer than FEWEST clips nothing is concluded. A clip becomes an item if exactly one of its labels lies above
+none of its others; it is of that class, which may be a broad one ("Animal" where nothing more precise was annotated).
+The other clips are left out, counted and printed. A mixture shows a sound's class and not the broader ones, so only
+classes that lie above no other are declared as annotated throughout. dev's labels may be incomplete: other sounds can
+be heard in some of its clips.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,16 +95,22 @@ def read_rows(folder: Path) -> list[Row]:
     return rows
 
 
-def infer_ancestors(clips: Iterable[tuple[str, ...]]) -> dict[str, frozenset[str]]:
+def infer_ancestors(clips: Sequence[tuple[str, ...]]) -> dict[str, frozenset[str]]:
     """{label: the labels above it}, as the module's docstring says; labels on fewer than FEWEST clips have none."""
-    count: Counter[str] = Counter()
+    count = Counter(label for labels in clips for label in labels)
     common: dict[str, set[str]] = {}
     for labels in clips:
-        count.update(labels)
         for label in labels:
             common.setdefault(label, set(labels)).intersection_update(labels)
+    # Of a class whose only child is on all of its clips the order tells: what was smeared stands behind.
+    behind: Counter[tuple[str, str]] = Counter()
+    for labels in clips:
+        for n, label in enumerate(labels):
+            behind.update((label, a) for a in labels[n + 1 :] if a in common[label] and count[a] == count[label])
     return {
-        label: frozenset(a for a in shared if count[a] > count[label]) if count[label] >= FEWEST else frozenset()
+        label: frozenset(a for a in shared if count[a] > count[label] or 2 * behind[label, a] > count[label])
+        if count[label] >= FEWEST
+        else frozenset()
         for label, shared in common.items()
     }
 
@@ -120,7 +127,7 @@ def read_fsd50k(folder: Path, splits: Iterable[str] = SPLITS) -> dict[str, Listi
     Raises ValueError that names the file, the row (1 is the header) and the fix.
     """
     rows = read_rows(folder)
-    ancestors = infer_ancestors(row.labels for row in rows)
+    ancestors = infer_ancestors([row.labels for row in rows])
     broad = frozenset().union(*ancestors.values())
     vocabulary = Vocabulary.load("fsd50k")
     out = {}
