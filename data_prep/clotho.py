@@ -7,7 +7,8 @@ Layout: zenodo.org/records/4783391. FOLDER holds clotho_captions_<split>.csv and
 in clotho_csv_files/) and the unpacked archives: development/, validation/, evaluation/ (there, or in
 clotho_audio_<split>/, clotho_audio_files/ or audio/). Names may begin with a space or hold commas: they are taken as
 they are; only where no file has that name, one that differs from it in ':' for '_', outer spaces or the form of its
-accents is taken, for 2.1 renamed some files. One name is in two splits. The metadata is ISO-8859-1. That the captions end in CRLF is inferred.
+accents is taken, for 2.1 renamed some files. One name is in two splits. The metadata is ISO-8859-1. That the captions
+end in CRLF is inferred.
 """
 
 from __future__ import annotations
