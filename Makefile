@@ -4,7 +4,7 @@ PIP_FLAGS ?= -q
 SHELL := /bin/bash
 BIN := .venv/bin
 
-.PHONY: help venv demo test test-all lint format wheel-check clean
+.PHONY: help venv demo test test-all bench-data bench-prep lint format wheel-check clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,12 @@ test: venv  ## the fast tests, under 10 minutes on 2 cores
 
 test-all: venv  ## every test
 	$(BIN)/python -m pytest tests
+
+bench-data: venv  ## how much of what decoding allows the loader delivers, and where the rest goes
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/bench/bench_data.py
+
+bench-prep: venv  ## the same for preparing a corpus
+	$(BIN)/python tests/bench/bench_prep.py
 
 lint: venv  ## ruff (format and rules) and mypy
 	$(BIN)/ruff format --check .
