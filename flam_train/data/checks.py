@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from flam_train.data.exclusion import keys_of
 from flam_train.data.places import place_of
 from flam_train.data.schema import END_TOLERANCE
 from flam_train.data.shard_checks import FEW, Findings, ShardFacts, check_shard
-from flam_train.data.tars import MANIFEST, ShardEntry
+from flam_train.data.tars import MANIFEST, ShardEntry, index_path
 
 
 @dataclass
@@ -87,8 +88,11 @@ def _open(folder: str) -> tuple[Corpus | None, Findings]:
         for entry in (ShardEntry(**entry) for entry in manifest["shards"]):
             try:
                 place.check(entry, verify=False)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 findings.add("shards", "", entry.name, str(error))
+            except (SyntaxError, TokenError) as error:  # numpy's, of an index with a damaged header
+                message = f"{folder}/{index_path(Path(entry.name))}: no readable index ({error}): write it again"
+                findings.add("shards", "", entry.name, message)
         stray = [] if is_url(folder) else _stray(Path(folder), manifest)
         for name in stray:
             findings.add("shards", "", name, f"{folder}/{name}: not in the manifest: of another run: remove it")

@@ -15,7 +15,7 @@ import numpy as np
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data.corpus import Corpus
 from flam_train.data.schema import END_TOLERANCE, Record
-from flam_train.data.tars import ShardEntry, index_tar, sha256_of
+from flam_train.data.tars import ShardEntry, index_path, index_tar, sha256_of
 
 ERRORS = {
     "shards": "all there, with the sizes and counts of the manifest",
@@ -36,6 +36,12 @@ WARNINGS = {
 }
 WHOLE_ONLY = ("sha256", "index", "audio", "seconds", *WARNINGS)
 """What a quick check leaves out: it reads neither audio nor whole tars."""
+
+FIELDS = [
+    ("key", "S"), ("audio", "i"), ("audio_size", "i"), ("meta", "i"), ("meta_size", "i"), ("audio_crc", "u"),
+    ("meta_crc", "u"), ("audio_format", "S"), ("meta_format", "S"),
+]  # fmt: skip
+"""Of an index, with their kinds."""
 
 CLIPPED_SHARE, CLIPPED_RUN, QUIET_PEAK = 1e-3, SAMPLE_RATE // 1000, 33
 """Share of samples at full scale; samples of one run of them; what -60 dBFS is in int16."""
@@ -138,10 +144,13 @@ def check_shard(corpus: Corpus, k: int, quick: bool) -> ShardFacts:
         0,
     )
     try:
-        if size:
-            corpus.key(first)
+        rows = corpus.place.rows(entry)
     except (ValueError, OSError) as error:  # one that cannot be fetched is not asked for with every sample again
         facts.findings.add("shards", "", entry.name, str(error))
+        return facts
+    if not plausible(rows, entry.bytes):
+        message = f"{corpus.folder}/{index_path(Path(entry.name))}: points outside its tar: write or copy it again"
+        facts.findings.add("index", "", entry.name, message)
         return facts
     if not quick and not corpus.remote:  # a shard from elsewhere is compared as it arrives
         _compare_tar(corpus, entry, facts.findings)
@@ -183,6 +192,17 @@ def check_shard(corpus: Corpus, k: int, quick: bool) -> ShardFacts:
     facts.ids_M = np.array([name for name, _ in ids], dtype=np.uint64)
     facts.id_rows_M = np.array([row for _, row in ids], dtype=np.int64)
     return facts
+
+
+def plausible(rows: np.ndarray, size: int) -> bool:
+    """Whether these can be the rows of the index of a tar of so many bytes."""
+    if [(name, rows.dtype[name].kind) for name in rows.dtype.names or ()] != FIELDS:
+        return False
+    inside = [
+        (rows[part] >= 0) & (rows[f"{part}_size"] >= 0) & (rows[part] <= size - rows[f"{part}_size"])
+        for part in ("audio", "meta")
+    ]
+    return bool(np.all(inside))
 
 
 def _compare_tar(corpus: Corpus, entry: ShardEntry, findings: Findings) -> None:

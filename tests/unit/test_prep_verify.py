@@ -184,6 +184,24 @@ def test_what_descriptions_say(tmp_path):
     assert found(folder) == {"seconds": 1}
 
 
+def test_any_damage_is_an_error_and_nothing_else(tmp_path):
+    """Flipped bits and cut ends, in tars, indices and manifest: told, never a traceback."""
+    good = corpus(tmp_path / "good", (2, 1), make=lambda key: sample(key, events=[(0.0, 0.05, "dog")])).folder
+    rng = np.random.default_rng(0)
+    for n in range(80):
+        folder = shutil.copytree(good, tmp_path / str(n))
+        path = sorted(folder.iterdir())[n % 5]
+        data = bytearray(path.read_bytes())
+        if n % 3 == 0:
+            data = data[: rng.integers(len(data))]
+        else:
+            # An index' header is long and blank: its bytes that matter must come often enough.
+            data[rng.integers(min(len(data), 300) if n % 2 else len(data))] ^= 1 << rng.integers(8)
+        path.write_bytes(data)
+        assert check_corpus(str(folder)).findings.errors, (n, path.name)
+        shutil.rmtree(folder)
+
+
 def test_foreign_shards_are_checked_too(tmp_path):
     data = np.random.default_rng(0).normal(size=4800) * 3000
     audio = audio_bytes(data.astype(np.int16))
