@@ -16,7 +16,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +82,9 @@ class Listing:
         """Of everything but where the audio lies: another one makes other shards."""
         hasher = hashlib.blake2b(digest_size=16)
         for r in sorted(self.recordings, key=lambda r: r.key):
-            plain = asdict(r) | {"path": r.path.name, "where": ""}
-            hasher.update(json.dumps(plain, sort_keys=True).encode())
+            events = [(e.onset, e.offset, e.label) for e in r.events]
+            plain = (r.key, r.path.name, r.captions, events, r.start, r.seconds, r.source, r.licence, r.split, r.ids)
+            hasher.update(json.dumps([plain, r.details], sort_keys=True).encode())
         return hasher.hexdigest()
 
 
@@ -234,9 +235,14 @@ class Items:
                 left_out += found - sum(length for _, length in parts)
                 for k, (start, length) in enumerate(parts):
                     events = [[e.onset, e.offset, e.label] for e in cut(r.events, start, length)]
-                    plain = asdict(r) | {"path": str(r.path), "events": events, "kind": kind, "recording": r.key}
-                    plain |= {"key": r.key if len(parts) == 1 else f"{r.key}-{k:04d}"}
-                    items.append(plain | {"start": r.start + start, "seconds": length})
+                    items.append(
+                        {
+                            name: getattr(r, name)
+                            for name in ("captions", "source", "licence", "split", "ids", "details")
+                        }
+                        | {"key": r.key if len(parts) == 1 else f"{r.key}-{k:04d}", "recording": r.key, "kind": kind}
+                        | {"path": str(r.path), "events": events, "start": r.start + start, "seconds": length}
+                    )
         items = spread(items, options.seed, key=lambda item: item["key"])
         lines = [json.dumps(item, ensure_ascii=False).encode() + b"\n" for item in items]
         replace_with(self.lines, lambda file: file.writelines(lines))
