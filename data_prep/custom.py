@@ -80,8 +80,9 @@ def events_of(r: Labelled, seconds: float | None, points: float | None, known: V
                     row.row,
                     unit,
                 )
-            onset, offset = max(0.0, onset - points / 2), onset + points / 2
-            offset = offset if seconds is None or row.onset > seconds else min(offset, seconds)
+            offset = onset + points / 2
+            if seconds is None or onset <= seconds:  # else it stays behind the end, and is left out
+                onset = max(0.0, onset - points / 2)
         out.append(Event(onset, offset, row.label))
     return out
 
@@ -104,6 +105,8 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     """Reads all, prints the report; ValueError that names file, row and fix."""
     if not 0 <= args.test_share <= 1:
         raise ValueError(f"--test-share {args.test_share} is no share: from 0 to 1")
+    if args.points is not None and not args.points > 0:
+        raise ValueError(f"--points {args.points}: points must last more than 0 s")
     known = Vocabulary.load(args.vocabulary) if args.vocabulary else None
     wanted = Wanted(args.columns, args.tier, args.unlabelled, args.encoding)
     found = attach(args.folder, args.labels, wanted, args.format, args.captions)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,14 @@ def test_headerless_tables_are_told_by_their_numbers():
     assert events(urban_sed)[1] == (None, 9.5, 10.000000000000002, "siren", 2)
 
 
+def test_long_numbers_take_no_time():
+    # A careless pattern takes time that grows with the square of the digits.
+    start = time.monotonic()
+    with pytest.raises(ValueError, match="no label format"):
+        events(("9" * 40_000 + "x\t") * 3 + "\n")
+    assert time.monotonic() - start < 1
+
+
 def test_soft_labels_are_joined_above_the_threshold():
     rows = [(0, 1, "cutlery and dishes", 0.5), (1, 2, "cutlery and dishes", 0.51), (1, 2, "car", 1.01)]
     rows += [(2, 3, "cutlery and dishes", 0.9), (4, 5, "cutlery and dishes", 0.6)]
@@ -195,7 +204,7 @@ def test_jams():
     assert events(jams("segment_open", plain)) == events(jams("tag_open", plain)) == [(None, 1.0, 3.0, "dog", 1)]
     dense = {"time": [1.0], "duration": [2.0], "value": ["dog"], "confidence": [None]}
     assert events(jams("tag_open", dense)) == [(None, 1.0, 3.0, "dog", 1)]
-    with pytest.raises(ValueError, match="no namespace that holds labels, only chord"):
+    with pytest.raises(ValueError, match="no namespace that holds labels, only 'chord'"):
         events(jams("chord", plain))
     assert events(jams("chord", plain), tier="chord")
     with pytest.raises(ValueError, match="observation 1: time 'x' is not a number"):
@@ -263,6 +272,7 @@ def test_clip_json():
         ("onset,offset,label\n1,x,dog\n", "row 2: offset 'x' is not a number"),
         ("onset,offset,label\n1,nan,dog\n", "row 2: offset 'nan' is not a number"),
         ("onset,offset,label\n1,1e999,dog\n", "row 2: offset '1e999'"),
+        ("0\t1\tdog\n\x1d1\t" + "9" * 5000 + "\tdog\n", "row 2: end '999"),
         ("onset,offset,label\n1,2,dog,cat\n", "row 2: 4 columns, the header has 3"),
         ("onset,offset,label\n\n1,2,\n", "row 3: has no label"),
         ("filename,onset,offset,label\n,1,2,dog\n", "row 2: names no recording"),
@@ -419,6 +429,7 @@ def test_points_need_a_length(tmp_path, capsys):
     assert (
         "a.txt: row 1: 'click' is a point at 0.05 s: say how long points last with --points" in capsys.readouterr().err
     )
+    assert run(folder, tmp_path / "out", "--points", 0) == 2
     assert run(folder, tmp_path / "out", "--points", 0.2, "--test-share", 0) == 0
     (record,) = records(tmp_path / "out" / "train").values()
     assert [(round(e.onset, 3), round(e.offset, 3)) for e in record.events] == [(0, 0.15), (0.9, 1.1), (1.9, 2.0)]
@@ -465,6 +476,43 @@ def test_captions(tmp_path, capsys):
     assert found["a"].events
     assert found["b-0001"].captions == ()
     assert found["b-0001"].events == (Event(1, 1.5, "wind"),)
+
+
+@pytest.mark.parametrize(
+    ("table", "match"),
+    [
+        ("file,when\na.wav,1\n", r"captions\.csv: row 1: no columns filename and caption"),
+        ("file,caption\na.wav,A dog\n,Rain\n", "row 3: names no recording"),
+        ("file,caption\na.wav, \n", "row 2: has no caption"),
+        ("file,caption\na.wav,A dog, barking\n", "row 2: 3 columns, the header has 2: quote texts"),
+        ('file,caption\na.wav,"A dog\n', "row 2: unexpected end of data"),
+        ("file,caption\nz.wav,A dog\n", r"row 2: 'z\.wav' is not in the folder"),
+    ],
+)
+def test_faults_of_captions(tmp_path, table, match):
+    wav(tmp_path / "s" / "a.wav", 0.1)
+    (tmp_path / "captions.csv").write_text(table)
+    with pytest.raises(ValueError, match=match):
+        attach(tmp_path / "s", captions=tmp_path / "captions.csv")
+
+
+def test_faults_of_folders(tmp_path):
+    with pytest.raises(ValueError, match="no such folder"):
+        attach(tmp_path / "none")
+    with pytest.raises(ValueError, match="no recordings"):
+        attach(tmp_path)
+    wav(tmp_path / "a.wav", 0.1)
+    with pytest.raises(ValueError, match="no label file is called like a recording"):
+        attach(tmp_path)
+    with pytest.raises(ValueError, match="no such file"):
+        attach(tmp_path, tmp_path / "labels.csv")
+    (tmp_path / "labels.csv").write_text("file,onset,offset,label\na.wav,0,0.1,dog\n")
+    with pytest.raises(ValueError, match=r"give a table with --labels, like .*labels\.csv"):
+        attach(tmp_path)
+    wav(tmp_path / "a.flac", 0.1)
+    (tmp_path / "a.txt").write_text("0\t0.1\tdog\n")
+    with pytest.raises(ValueError, match=r"'a' may be any of 2 recordings \(a\.flac, a\.wav\)"):
+        attach(tmp_path)
 
 
 def test_report_only_writes_nothing(folder, tmp_path, capsys):

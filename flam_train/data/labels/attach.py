@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from flam_train.data.labels import captions as caption_tables
 from flam_train.data.labels.recognise import FORMATS, SUFFIXES, parse
 from flam_train.data.labels.rows import Caption, Labels, Named, Row, Wanted, fault
-from flam_train.data.labels.tables import parse_captions
 from flam_train.data.recordings import THROUGH_FFMPEG
 from flam_train.settings import nearest
 
@@ -144,7 +144,7 @@ def attach(
             used[own] = file
         _give(recordings, names, own, read, str(path))
     if captions is not None:
-        _give(recordings, names, None, parse_captions(_bytes(captions), str(captions), wanted), str(captions))
+        _give(recordings, names, None, caption_tables.parse(_bytes(captions), str(captions), wanted), str(captions))
     return out
 
 

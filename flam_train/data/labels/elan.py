@@ -17,7 +17,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     root = _root(text_of(data, file, wanted.encoding), file)
     units = [h.get("TIME_UNITS", "milliseconds") for h in root.iter("HEADER")]
     if any(u != "milliseconds" for u in units):
-        raise fault(file, f"its TIME_UNITS are {units[0]!r}, not milliseconds: save it with a current ELAN")
+        raise fault(file, f"its TIME_UNITS are {units[0][:40]!r}, not milliseconds: save it with a current ELAN")
     slots = {s.get("TIME_SLOT_ID"): s.get("TIME_VALUE") for s in root.iter("TIME_SLOT")}
     tiers = [(tier.get("TIER_ID") or "", list(tier.iter("ANNOTATION"))) for tier in root.iter("TIER")]
     all_names = [name for name, inside in tiers if inside or wanted.tier == name]
@@ -48,9 +48,9 @@ def _root(text: str, file: str) -> ET.Element:
     try:
         root = ET.fromstring(text)
     except ET.ParseError as error:
-        raise fault(file, f"not XML ({error}): save it again", error.position[0]) from error
+        raise fault(file, f"not XML ({str(error)[:80]}): save it again", error.position[0]) from error
     except (ValueError, LookupError) as error:
-        raise fault(file, f"not XML ({error}): save it again") from error
+        raise fault(file, f"not XML ({str(error)[:80]}): save it again") from error
     if root.tag != "ANNOTATION_DOCUMENT":
         raise fault(file, f"no ELAN file: its root is {root.tag[:40]!r}, not ANNOTATION_DOCUMENT: check the file")
     return root
@@ -69,13 +69,15 @@ def _extent(
     while holder.tag == "REF_ANNOTATION":
         parent = holder.get("ANNOTATION_REF")
         if parent in seen or parent not in by_id:
-            raise fault(file, f"refers to {parent!r}, which is itself or missing: save the file again", n, UNIT)
+            raise fault(
+                file, f"refers to {str(parent)[:40]!r}, which is itself or missing: save the file again", n, UNIT
+            )
         seen.add(parent)
         holder = by_id[parent][1]
     times = []
     for end in ("TIME_SLOT_REF1", "TIME_SLOT_REF2"):
         slot = holder.get(end)
         if slots.get(slot) is None:
-            raise fault(file, f"its time slot {slot!r} has no time: align it in ELAN, or remove it", n, UNIT)
+            raise fault(file, f"its time slot {str(slot)[:40]!r} has no time: align it in ELAN, or remove it", n, UNIT)
         times.append(seconds(slots[slot], file, n, "TIME_VALUE", UNIT) / 1000)
     return times[0], times[1]

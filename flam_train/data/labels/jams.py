@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flam_train.data.labels.rows import Labels, Wanted, event, fault, one_tier, parse_json, seconds
+from flam_train.data.labels.rows import Labels, Wanted, event, fault, listed, one_tier, parse_json, seconds
 
 LABELS = ("segment_", "tag_")
 """How the names of namespaces begin whose value is a label."""
@@ -37,7 +37,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
             if is_label:
                 found.append((name, n, observation))
     if not names and others:
-        raise fault(file, f"no namespace that holds labels, only {', '.join(sorted(set(others))[:8])}: use --tier")
+        raise fault(file, f"no namespace that holds labels, only {listed(others)}: use --tier")
     chosen = set(one_tier(names, wanted, file, "namespace"))
     rows = []
     for name, n, observation in found:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 ALL_TIERS = "all"
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _BOMS = (
@@ -121,7 +121,7 @@ def seconds(cell: object, file: str, row: int, name: str, unit: str = "row", com
     """A cell of a table or a number of JSON as a finite time."""
     value = math.nan
     if isinstance(cell, str) and is_number(cell, comma):
-        value = float(cell.replace(",", "."))
+        value = float(cell.strip().replace(",", "."))
     elif isinstance(cell, (int, float)) and not isinstance(cell, bool):
         try:
             value = float(cell)
@@ -180,14 +180,15 @@ def one_tier(names: list[str], wanted: Wanted, file: str, what: str = "tier") ->
     """Which of the tiers with labels to read. ValueError if there are several and none was chosen."""
     if wanted.tier is not None and wanted.tier != ALL_TIERS:
         if wanted.tier not in names:
-            raise fault(file, f"no labels in a {what} {wanted.tier!r}: it has {_listed(names)}: choose with --tier")
+            raise fault(file, f"no labels in a {what} {wanted.tier!r}: it has {listed(names)}: choose with --tier")
         return [wanted.tier]
     if len(set(names)) > 1 and wanted.tier is None:
-        raise fault(file, f"has several {what}s, {_listed(names)}: choose one with --tier, or --tier {ALL_TIERS}")
+        raise fault(file, f"has several {what}s, {listed(names)}: choose one with --tier, or --tier {ALL_TIERS}")
     return names
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """The first of some names, none of them long, for a message."""
     return ", ".join(_short(n) for n in sorted(set(names))[:8]) or "none"
 
 

@@ -17,7 +17,6 @@ import re
 from collections.abc import Sequence
 
 from flam_train.data.labels.rows import (
-    Caption,
     Labels,
     Named,
     Row,
@@ -26,7 +25,6 @@ from flam_train.data.labels.rows import (
     fault,
     is_number,
     lines_of,
-    phrase,
     seconds,
     text_of,
 )
@@ -44,6 +42,9 @@ SOFT_THRESHOLD = 0.5
 """A soft label counts strictly above it, as in the evaluation of DCASE 2023 task 4B."""
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
+
+HEAD = 100_000
+"""Characters of a file in which its separator and header are looked for."""
 
 Cells = tuple[int, list[str]]
 """A line's number, and its cells."""
@@ -146,7 +147,7 @@ def separator_of(text: str, file: str, wanted: Wanted, header: bool) -> str | No
         if separator not in text:
             continue
         try:
-            rows = rows_of(text, separator, file, strict=False)
+            rows = rows_of(text[:HEAD], separator, file, strict=False)
         except ValueError:
             continue
         if header and rows:
@@ -240,35 +241,3 @@ def _read(
             offset = onset + seconds(cell["duration"], file, n, "duration", comma=comma)
         events.append(event(name, onset, offset, cell.get("label", ""), file, n, wanted))
     return Labels(events, without)
-
-
-def parse_captions(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
-    """A table of captions with a header: a file name and `caption`, or `caption_1`, `caption_2`, ...; a recording
-    may have several rows."""
-    wanted = wanted or Wanted()
-    text = text_of(data, file, wanted.encoding)
-    best: tuple[str, list[int], int] = ("", [], 0)
-    for separator in SEPARATORS:
-        try:
-            header = next(iter(rows_of(text, separator, file, strict=False)), (0, []))[1]
-        except ValueError:
-            continue
-        columns = [k for k, h in enumerate(header) if re.fullmatch(r"(caption|text|description)(_?\d+)?", plain(h))]
-        name = find_roles(header, Wanted()).get("filename")
-        if name is not None and len(columns) > len(best[1]):
-            best = separator, columns, name
-    separator, columns, name = best
-    if not columns:
-        raise fault(file, "no columns filename and caption (or caption_1, caption_2, ...): write this header", 1)
-    rows = rows_of(text, separator, file)
-    captions = []
-    for n, cells in rows[1:]:
-        if len(cells) <= name or not cells[name].strip():
-            raise fault(file, "names no recording: write its file name", n)
-        texts = [cells[k] for k in columns if k < len(cells) and cells[k].strip()]
-        if not texts:
-            raise fault(file, "has no caption: write one, or remove the row", n)
-        if len(cells) > len(rows[0][1]):
-            raise fault(file, f"{len(cells)} columns, the header has {len(rows[0][1])}: quote texts with commas", n)
-        captions += [Caption(cells[name], phrase(t, file, n), n) for t in texts]
-    return Labels(captions=captions)
