@@ -71,25 +71,35 @@ def read_vggsound(labels: Path, clips: Path, split: str = "test") -> list[Record
 
 def _rows(path: Path) -> Iterator[tuple[str, str, int, str, str]]:
     """(where, id, start in seconds, label, split) of every row of either layout."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, strict=True)
-        width = 0
+    reader = csv.reader(_lines(path), strict=True)
+    width = 0
+    while True:
+        first = reader.line_num + 1
+        where = f"{path}: row {first}"
         try:
-            for fields in reader:
-                if not fields:
-                    continue
-                where = f"{path}: row {reader.line_num}"
-                width = width or len(fields)
-                if width not in (2, 4) or len(fields) != width:
-                    raise ValueError(
-                        f"{where}: {len(fields)} fields: it must be id,start,label,split like vggsound.csv, or "
-                        "name,label like test.csv, in all rows alike (labels with commas are quoted)"
-                    )
-                yield where, *(_named(where, *fields) if width == 2 else _timed(where, *fields))
-        except (csv.Error, UnicodeDecodeError) as error:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise ValueError(f"{where}: not CSV ({error}): mend the quotes of the row") from error
+        if fields is None:
+            return
+        if not fields:
+            continue
+        width = width or len(fields)
+        if width not in (2, 4) or len(fields) != width:
             raise ValueError(
-                f"{path}: row {reader.line_num + 1}: unreadable ({error}): fetch the file again"
-            ) from error
+                f"{where}: {len(fields)} fields: it must be id,start,label,split like vggsound.csv, or name,label like "
+                "test.csv, in all rows alike (labels with commas are quoted)"
+            )
+        yield where, *(_named(where, *fields) if width == 2 else _timed(where, *fields))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with open(path, "rb") as file:
+        for n, line in enumerate(file, 1):
+            try:
+                yield line.decode("utf-8-sig" if n == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path}: row {n}: not UTF-8 ({error.reason}): fetch the file again") from error
 
 
 def _named(where: str, name: str, label: str) -> tuple[str, int, str, str]:
