@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flam_train.cli import prepare
@@ -87,17 +88,62 @@ def events_of(r: Labelled, seconds: float | None, points: float | None, known: V
     return out
 
 
-def notes_of(found: Attached, name: str, complete: bool, silent: int, unlabelled: int) -> list[str]:
-    """The first lines of the report: what was read as what, and which recordings have no event."""
+@dataclass
+class Taken:
+    """What becomes of the chosen recordings.
+
+    bad       rows outside their recording, each with what is wrong and the fix
+    faults    those of them that lie outside by more than half a second, with the path of their file
+    dropped   recordings whose captions are left out, because they become several samples
+    """
+
+    recordings: list[Recording] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    dropped: int = 0
+
+    def take(self, r: Labelled, seconds: float | None, kind: str, args: argparse.Namespace, known: Vocabulary | None):
+        """Adds a recording. ValueError as in `events_of`."""
+        for file, row, unit in r.rows:
+            wrong = None if seconds is None else outside(row.onset, row.offset, seconds)
+            if wrong is not None:
+                what, far = wrong
+                at = f"{unit} {row.row}: {row.label!r}: {what}"
+                self.bad.append(f"{Path(file).name}: {at}")
+                self.faults += [f"{file}: {at}"] if far else []
+        single = kind == "captions" or seconds is None or len(windows(kind, seconds)) == 1
+        self.dropped += bool(r.captions) and not single
+        self.recordings.append(
+            Recording(
+                key=as_key(r.name.removesuffix(r.path.suffix)),
+                path=r.path,
+                where=str(r.path),
+                captions=tuple(r.captions) if single else (),
+                events=tuple(events_of(r, seconds, args.points, known)),
+                source=r.name,
+                licence=args.licence,
+            )
+        )
+
+
+def notes_of(found: Attached, name: str, kind: str, args: argparse.Namespace, taken: Taken) -> list[str]:
+    """The first lines of the report: what was read as what, and what is left out."""
     lines = [f"{name}: {len(found.recordings)} recordings"]
     for format, files in sorted(found.formats.items()):
         file, why = files[0]
         lines.append(f"labels: {len(files)} files as {format}; {file}: {why}")
-    if silent:
-        lines.append(f"{silent} recordings have labels that say they have no event: kept")
-    if unlabelled:
-        kept = "kept as negatives, --complete" if complete else "left out; negatives with --complete"
-        lines.append(f"{unlabelled} recordings have no labels: {kept}")
+    silent = sum(r.spoken and not r.rows for r in found.recordings)
+    unlabelled = sum(not r.spoken for r in found.recordings)
+    if kind == "captions":
+        lines.append(f"{len(found.recordings) - len(taken.recordings)} recordings have no captions: left out")
+    else:
+        kept = "kept as negatives, --complete" if args.complete else "left out; negatives with --complete"
+        lines += [f"{silent} recordings have labels that say they have no event: kept"] if silent else []
+        lines += [f"{unlabelled} recordings have no labels: {kept}"] if unlabelled else []
+    if taken.dropped:
+        lines.append(
+            f"{taken.dropped} recordings are longer than a window: their captions are left out; see --kind captions"
+        )
     return lines
 
 
@@ -110,58 +156,31 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     known = Vocabulary.load(args.vocabulary) if args.vocabulary else None
     wanted = Wanted(args.columns, args.tier, args.unlabelled, args.encoding)
     found = attach(args.folder, args.labels, wanted, args.format, args.captions)
-    kind = args.kind or ("events" if found.formats and any(r.spoken for r in found.recordings) else "captions")
-    name = args.name or as_key(args.folder.resolve().name).lower()
-    with ThreadPoolExecutor(16) as pool:
-        lengths = dict(zip((r.name for r in found.recordings), pool.map(length, found.recordings), strict=True))
-    spoken = [r for r in found.recordings if r.spoken]
-    unlabelled = [r for r in found.recordings if not r.spoken]
-    chosen = found.recordings if args.complete else spoken
+    kind = args.kind or ("events" if any(r.spoken for r in found.recordings) else "captions")
     if kind == "captions":
         chosen = [r for r in found.recordings if r.captions]
-    bad, faults, dropped = [], [], 0
-    recordings = []
+    else:
+        chosen = [r for r in found.recordings if r.spoken or args.complete]
+    if not chosen:
+        raise ValueError(f"{args.folder}: no recording has {'labels' if kind == 'events' else kind}: check them")
+    with ThreadPoolExecutor(16) as pool:
+        lengths = dict(zip((r.name for r in chosen), pool.map(length, chosen), strict=True))
+    taken = Taken()
     for r in chosen:
-        seconds = lengths[r.name]
-        for file, row, unit in r.rows:
-            wrong = None if seconds is None else outside(row.onset, row.offset, seconds)
-            if wrong is not None:
-                bad.append(f"{Path(file).name}: {unit} {row.row}: {row.label!r}: {wrong[0]}")
-                faults += [f"{file}: {unit} {row.row}: {row.label!r}: {wrong[0]}"] if wrong[1] else []
-        single = kind == "captions" or seconds is None or len(windows(kind, seconds)) == 1
-        dropped += bool(r.captions) and not single
-        recordings.append(
-            Recording(
-                key=as_key(r.name.removesuffix(r.path.suffix)),
-                path=r.path,
-                where=str(r.path),
-                captions=tuple(r.captions) if single else (),
-                events=tuple(events_of(r, seconds, args.points, known)),
-                source=r.name,
-                licence=args.licence,
-            )
-        )
-    silent = sum(1 for r in spoken if not r.rows)
-    notes = notes_of(found, name, args.complete, silent, len(unlabelled)) if kind == "events" else [
-        f"{name}: {len(found.recordings)} recordings, {len(chosen)} with captions, the others left out"
-    ]  # fmt: skip
-    if dropped:
-        notes.append(f"{dropped} recordings are longer than a window: their captions are left out; see --kind captions")
-    if not recordings:
-        raise ValueError(
-            f"{args.folder}: no recording has {'captions' if kind == 'captions' else 'labels'}: check them"
-        )
-    splits = split_of([r.key for r in recordings], args.test_share, args.seed)
-    by_split = {s: [r for r in recordings if splits[r.key] == s] for s in ("train", "test")}
+        taken.take(r, lengths[r.name], kind, args, known)
+    splits = split_of([r.key for r in taken.recordings], args.test_share, args.seed)
+    by_split = {s: [r for r in taken.recordings if splits[r.key] == s] for s in ("train", "test")}
     by_split = {s: some for s, some in by_split.items() if some}
-    told = report({s: [(r, lengths[r.source]) for r in some] for s, some in by_split.items()}, kind, notes, bad)
+    name = args.name or as_key(args.folder.resolve().name).lower()
+    notes = notes_of(found, name, kind, args, taken)
+    told = report({s: [(r, lengths[r.source]) for r in some] for s, some in by_split.items()}, kind, notes, taken.bad)
     print(told)
-    if faults and not args.cut:
-        raise ValueError(f"{faults[0]}" + (f" (and {len(faults) - 1} more such rows)" if len(faults) > 1 else ""))
+    if taken.faults and not args.cut:
+        more = len(taken.faults) - 1
+        raise ValueError(taken.faults[0] + (f" (and {more} more such rows)" if more else ""))
     if args.report_only:
         return {}
-    labels = {e.label for r in recordings for e in r.events}
-    concepts = {known.concept(label).id if known else label for label in labels}
+    concepts = {known.concept(e.label).id if known else e.label for r in taken.recordings for e in r.events}
     vocabulary, files = args.vocabulary, {"report.txt": told}
     if vocabulary and Path(vocabulary).suffix in (".yaml", ".yml"):
         vocabulary = Path(vocabulary).with_suffix(".yaml").name
@@ -173,7 +192,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
             kind=kind,
             vocabulary=vocabulary,
             annotates=sorted(concepts) if args.complete else [],
-            details={"complete": args.complete, "rows_outside": len(bad)},
+            details={"complete": args.complete, "rows_outside": len(taken.bad)},
             files=files,
         )
         for split, some in by_split.items()
