@@ -10,6 +10,7 @@ same mixtures.
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import yaml
 
 from flam_train.data.audio import AUDIO
 from flam_train.data.corpus_writer import CorpusPlan, cores, write_corpus
+from flam_train.data.exclusion import read_excluded
 from flam_train.data.mixing import Bank, MixRecipe, draw, record, render_one
 from flam_train.data.schema import Record
 from flam_train.vocabulary import Vocabulary
@@ -66,6 +68,7 @@ def main() -> None:
     parser.add_argument(
         "--bank", action="append", required=True, help="folder of bank shards, or its URL; may be repeated"
     )
+    parser.add_argument("--exclude", nargs="+", default=[], metavar="FILE", help="sounds to leave out (verify.py)")
     parser.add_argument("--recipe", required=True, help="a name in conf/mixing, or a .yaml file")
     parser.add_argument("--count", type=int, required=True, help="number of mixtures")
     parser.add_argument("--seed", type=int, default=0)
@@ -79,7 +82,7 @@ def main() -> None:
     if args.count < 1 or args.seed < 0 or args.processes < 1 or (args.per_shard or 1) < 1:
         parser.error("--count, --processes and --per-shard must be at least 1, --seed at least 0")
     try:
-        recipe, bank = MixRecipe.load(args.recipe), Bank(args.bank)
+        recipe, bank = MixRecipe.load(args.recipe), Bank(args.bank, excluded=read_excluded(args.exclude))
         draw(recipe, bank, args.seed, 0, args.phrasings)  # a bank that does not fit is told before anything is written
         details = {
             "maker": "data_prep/simulate.py",
@@ -88,6 +91,8 @@ def main() -> None:
             "phrasings": args.phrasings,
         }
         details |= {"split": args.split, "banks": bank.provenance()}
+        if args.exclude:
+            details["sounds"] = hashlib.sha256("\n".join(bank.key).encode()).hexdigest()
         vocabulary, files = vocabulary_of(bank)
         plan = CorpusPlan(
             corpus=args.corpus or args.out.name,

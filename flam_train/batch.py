@@ -71,9 +71,7 @@ class Pieces(Movable):
     audio_N: Tensor | None = None
 
     @classmethod
-    def of(
-        cls, rows: Sequence[tuple[int, int, int, int, float]], fade: int, audio_N: Tensor | None = None
-    ) -> Pieces:
+    def of(cls, rows: Sequence[tuple[int, int, int, int, float]], fade: int, audio_N: Tensor | None = None) -> Pieces:
         """From (row of the batch, start, length, onset, gain) of each piece."""
         clip, start, length, onset = (torch.tensor([r[k] for r in rows], dtype=torch.int64) for k in range(4))
         return cls(clip, start, length, onset, torch.tensor([r[4] for r in rows], dtype=torch.float32), fade, audio_N)

@@ -80,7 +80,9 @@ class YouTubeFiles:
             exact = [path for at, path in found if at is None]
             exact = exact or [path for at, path in found if at is not None and not _VGGSOUND.fullmatch(at)]
         else:
-            exact = [path for at, path in found if at is not None and float(at) in (start, start * 1000)]
+            # As names say it, to the millisecond: 1.001 s times 1000 is not 1001 in binary.
+            ways = {round(1000 * start), round(1e6 * start)}
+            exact = [path for at, path in found if at is not None and round(1000 * float(at)) in ways]
             if not exact and alone:
                 exact = [path for at, path in found if at is None]
         return preferred(exact) if exact else self.folder / f"Y{youtube_id}.wav"

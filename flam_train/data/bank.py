@@ -10,7 +10,7 @@ Shape suffixes: S samples, H hops of the level curve, N samples of all items one
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,10 @@ class Bank:
         folders: Sequence[Path | str] | Path | str,
         verify: bool = False,
         cache: ShardCache | None = None,
+        excluded: Mapping[str, Set[str]] | None = None,
     ) -> None:
-        """folders: each a folder or a URL, as for `Corpus`."""
+        """folders: each a folder or a URL, as for `Corpus`. excluded: corpus name -> keys of sounds that are not taken
+        (`data.exclusion.read_excluded`)."""
         places = [folders] if isinstance(folders, (str, Path)) else list(folders)
         if not places:
             raise ValueError("a bank needs at least one folder of bank shards")
@@ -137,6 +139,7 @@ class Bank:
             (_Item.read(corpus.record(row), f"{corpus.folder}: {corpus.key(row)}"), c, row)
             for c, corpus in enumerate(self.corpora)
             for row in range(len(corpus))
+            if corpus.key(row) not in (excluded or {}).get(corpus.name, ())
         ]
         items = [item for item, _, _ in rows]
         self.key = [item.key for item in items]
@@ -214,10 +217,10 @@ class Bank:
     def provenance(self) -> list[dict[str, Any]]:
         """Which corpora these are: [{"name", "sha256" (of the shards' sha256, in order), "items"}]."""
         out = []
-        for corpus in self.corpora:
+        for c, corpus in enumerate(self.corpora):
             hashes = "".join(shard["sha256"] for shard in corpus.manifest["shards"])
             digest = hashlib.sha256(hashes.encode()).hexdigest()
-            out.append({"name": corpus.name, "sha256": digest, "items": len(corpus)})
+            out.append({"name": corpus.name, "sha256": digest, "items": int((self.corpus_of == c).sum())})
         return out
 
 

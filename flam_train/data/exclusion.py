@@ -139,14 +139,6 @@ class LeftOut:
         self._found[where] = corpus, kept, unknown
         return kept
 
-    def refuse(self, corpus: Corpus) -> None:
-        """ValueError if the files name samples of this bank: its sounds are in mixtures, which cannot lack them."""
-        if corpus.name in self.keys and len(rows_of(corpus, self.keys[corpus.name])[0]):
-            raise ValueError(
-                f"{corpus.folder}: data.exclude names sounds of this bank, and mixtures cannot leave them out: "
-                "prepare the bank without them"
-            )
-
     def report(self) -> list[str]:
         """A line for each corpus, and one where the files name samples that are in none."""
         lines = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -100,7 +101,7 @@ class LocalShards:
         path = index_path(self.folder / entry.name)
         try:
             return np.load(path, mmap_mode="r")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SyntaxError, TokenError) as error:  # the last two: numpy, of a damaged header
             raise ValueError(f"{path}: no readable index ({error}): write or copy this shard again") from error
 
     def renew(self, entry: ShardEntry) -> bool:

@@ -28,6 +28,7 @@ from flam_train.data.clips import cut
 from flam_train.data.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
 from flam_train.data.recordings import Recording, Unusable, read_part, seconds_of
 from flam_train.data.schema import Event, Record
+from flam_train.data.shards import write_manifest
 from flam_train.data.tars import MANIFEST, replace_with
 
 WINDOW = 10.0
@@ -123,8 +124,6 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
     listing.check()
     folder = part_folder(out, options.part)
     share = spread(listing.recordings, options.seed)[options.part[0] - 1 :: options.part[1]]
-    if not share:
-        raise ValueError(f"{folder}: {len(listing.recordings)} recordings are too few for this part: use fewer parts")
     digest = listing.digest()
     plan_id = hashlib.blake2b(
         json.dumps([digest, options.part, options.audio, options.per_shard, options.seed]).encode(), digest_size=16
@@ -156,7 +155,19 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
         gone = {key for key, _, _ in missing}
         return {"recordings": len(share), "missing": len(gone)} | items.counts()
 
-    write_corpus(folder, plan, items, options.processes, options.show, conclude)
+    if len(items):
+        write_corpus(folder, plan, items, options.processes, options.show, conclude)
+    elif options.part[1] > 1:  # a small split has fewer recordings than a large one has parts
+        write_manifest(
+            folder,
+            listing.corpus,
+            [],
+            vocabulary=listing.vocabulary,
+            annotates=list(listing.annotates),
+            details=details | conclude([]),
+        )
+    else:
+        raise ValueError(f"{folder}: not one recording could be read: see {folder / MISSING}")
     items.remove()
     return folder
 
@@ -174,6 +185,20 @@ def windows(kind: str, seconds: float) -> list[tuple[float, float]]:
         return [(0.0, min(seconds, WINDOW))]
     starts = itertools.takewhile(lambda s: seconds - s >= LAST_WINDOW, itertools.count(0.0, WINDOW))
     return [(start, min(WINDOW, seconds - start)) for start in starts]
+
+
+def events_of(events: Sequence[Event], parts: list[tuple[float, float]]) -> list[tuple[Event, ...]]:
+    """What of the events lies in each of the windows that follow one another, in seconds from its start.
+
+    An hours-long recording has many of both: each event is looked at in the windows it reaches only.
+    """
+    if len(parts) == 1:
+        return [cut(events, *parts[0])]
+    reached: list[list[Event]] = [[] for _ in parts]
+    for e in events:
+        for k in range(max(0, int(e.onset // WINDOW)), min(len(parts), int(e.offset // WINDOW) + 1)):
+            reached[k].append(e)
+    return [cut(found, start, length) for found, (start, length) in zip(reached, parts, strict=True)]
 
 
 def _complete(folder: Path, plan_id: str) -> bool:
@@ -233,8 +258,8 @@ class Items:
                     continue
                 parts = windows(kind, found)
                 left_out += found - sum(length for _, length in parts)
-                for k, (start, length) in enumerate(parts):
-                    events = [[e.onset, e.offset, e.label] for e in cut(r.events, start, length)]
+                for k, ((start, length), inside) in enumerate(zip(parts, events_of(r.events, parts), strict=True)):
+                    events = [[e.onset, e.offset, e.label] for e in inside]
                     items.append(
                         {
                             name: getattr(r, name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,7 +27,6 @@ from flam_train.data.shards import Corpus
 from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
 from flam_train.settings import number, one_of
-from flam_train.training.trainer import global_rank
 
 CORPUS_KEYS = ("path", "bank", "recipe", "size", "memory_gib", "weight", "validation")
 
@@ -88,9 +86,6 @@ class DataModule(LightningDataModule):
         self.events = self._stream("frame", config.frames, config.frame_batch)
         self.validation = self._validation()
         self._check_cache()
-        if global_rank() == 0:
-            for line in self.left_out.report():
-                print(line, file=sys.stderr)
 
     def _stream(self, kind: str, corpora: dict[str, dict[str, Any]], batch: int) -> Stream | None:
         if batch == 0:
@@ -144,9 +139,9 @@ class DataModule(LightningDataModule):
         return self.banks[folders]
 
     def _open_bank(self, folders: tuple[str, ...]) -> Bank:
-        bank = Bank(folders, self.config.verify, self.cache)
+        bank = Bank(folders, self.config.verify, self.cache, self.left_out.keys)
         for corpus in bank.corpora:
-            self.left_out.refuse(corpus)
+            self.left_out.kept(f"bank {corpus.folder}", corpus)
         return bank
 
     def _workers(self) -> int:

@@ -107,6 +107,7 @@ def describe(run: Run) -> str:
         if stream is not None:
             corpora = ", ".join(f"{s.name} ({int(s.shard_sizes.sum()):,} clips)" for s in stream.sources)
             lines.append(f"  {stream.name:6s} {stream.batch} clips a step from {corpora}")
+    lines += [f"  {line}" for line in run.data.left_out.report()]
     if run.fresh:
         lines.append(
             f"  fresh  {', '.join(sorted({n.split('.', 1)[0] for n in run.fresh}))} (not in {run.conf['init']})"

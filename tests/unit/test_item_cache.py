@@ -94,3 +94,16 @@ def test_a_sound_that_cannot_be_read_makes_a_bad_sample(bank, monkeypatch):
     assert clip.error == "online: the shard is damaged"
     assert clip.pieces is None
     assert not clip.waveform_S.any()
+
+
+def test_a_bank_leaves_out_the_sounds_of_test_sets(bank):
+    excluded = {"toy": {"bell-2", "unknown"}, "another": {"siren-1"}}
+    fewer = Bank([corpus.folder for corpus in bank.corpora], excluded=excluded)
+    assert set(bank.key) - set(fewer.key) == {"bell-2"}
+    assert fewer.provenance()[0]["items"] == len(bank) - 1
+    for item, key in enumerate(fewer.key):
+        assert np.array_equal(fewer.waveform(item), bank.waveform(bank.key.index(key)))
+    recipe = MixRecipe.load("demo")
+    used = {p.key for n in range(40) for p in MixtureSource("online", fewer, recipe, 100, 3).spec(n).pieces}
+    assert "bell-12" in used
+    assert "bell-2" not in used

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from flam_train.data.clips import cut
 from flam_train.data.corpus import Corpus
 from flam_train.data.merging import merge
-from flam_train.data.preparation import Listing, Options, prepare, read_missing, windows
+from flam_train.data.preparation import Listing, Options, events_of, prepare, read_missing, windows
 from flam_train.data.recordings import Recording, Unusable, as_key, read_part, seconds_of
 from flam_train.data.schema import Event
 
@@ -175,8 +176,22 @@ def test_parts_and_merge(tmp_path):
     prepare(Listing("toy", made[:-1], "captions"), out, parts[1])
     with pytest.raises(ValueError, match="other labels"):
         merge(out)
-    with pytest.raises(ValueError, match="too few for this part"):
-        prepare(Listing("toy", made[:2], "captions"), tmp_path / "few", parts[2])
+
+
+def test_a_part_may_be_empty(tmp_path):
+    made = recordings(tmp_path / "audio", [0.2] * 2, captions=("a tone",))
+    for i in (1, 2, 3):
+        prepare(Listing("toy", made, "captions"), tmp_path / "out", Options((i, 3), 1, show=False))
+    assert len(Corpus(merge(tmp_path / "out"))) == 2
+
+
+def test_events_of_windows_equal_a_cut_of_each():
+    rng = np.random.default_rng(0)
+    onsets = rng.uniform(0, 95, 200)
+    events = [Event(on, on + rng.uniform(0.01, 30), str(n)) for n, on in enumerate(onsets)]
+    events += [Event(10.0, 20.0, "edge"), Event(0.0, 100.0, "all"), Event(99.0, 500.0, "past")]
+    parts = windows("events", 97.3)
+    assert events_of(events, parts) == [cut(events, start, length) for start, length in parts]
 
 
 def test_any_number_of_processes_makes_the_same_bytes_and_a_second_run_does_nothing(tmp_path):
