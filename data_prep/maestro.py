@@ -22,6 +22,7 @@ import argparse
 from pathlib import Path
 
 from flam_train.cli import prepare
+from flam_train.data.download import Archive
 from flam_train.data.labels.rows import fault, seconds
 from flam_train.data.preparation import Listing
 from flam_train.data.recordings import Recording, as_key
@@ -37,6 +38,13 @@ REAL = (
 """The labels verbatim."""
 
 EVALUATED = REAL[:11]
+ARCHIVES = [
+    Archive(f"https://zenodo.org/records/7244360/files/{name}?download=1", name, md5)
+    for name, md5 in (
+        ("development_audio.zip", "3de7cb4f92a115a6f5cc077a41ca07b3"),
+        ("development_annotation.zip", "e6a3f84f8020725d559b38ccb494ef3d"),
+    )
+]
 SYNTHETIC = ("car_horn", "children_voices", "dog_bark", "engine_idling", "siren", "street_music")
 THRESHOLD = 0.5
 MOST = 1.1
@@ -158,7 +166,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__)
+    parser = prepare.parser(__doc__, archives=ARCHIVES)
     parser.add_argument("--split", nargs="+", choices=("real", "synthetic"), help="[those that are there]")
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help="of soft labels, exclusive [%(default)s]")
     prepare.run(parser, listings, argv)

@@ -23,7 +23,7 @@ GROUPS = ("experiment", "model", "text", "data/global", "data/frame", "loss", "o
 EXAMPLES = """examples:
   flam-train experiment=demo
   flam-train experiment=esc10 seed=1 optim.lr=3e-4
-  flam-train experiment=openflam data.global.custom.path=... data.frame.custom.path=... --dry-run
+  flam-train experiment=openflam shards=/data/shards --dry-run
   torchrun --nproc-per-node 8 -m flam_train.cli.train experiment=openflam
 """
 

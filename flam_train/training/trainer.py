@@ -123,6 +123,7 @@ def quiet() -> None:
         ".*`broadcast_buffers` is deprecated.*",  # its successor is newer than the oldest torch we run on
         ".*The `srun` command is available on your system but is not used.*",
         ".*is smaller than the logging interval.*",
+        ".*``compute`` method of metric.*before the ``update``.*",  # a validation corpus may have no captions
         ".*sync_dist=True.*",  # validation metrics are those of all ranks when they are logged
         ".*Total length of `list` across ranks is zero.*",  # no validation corpora were given
         ".*resuming from a checkpoint that ended before the epoch ended.*",  # exact here, see data/order.py

@@ -331,8 +331,11 @@ def test_every_choice_composes_and_instantiates(group, corpora, bank, tmp_path):
             kind = group.split("/")[1]
             overrides = [o for o in overrides if not o.startswith(f"data.{kind}.")]
             where = "bank" if "bank:" in file.read_text() else "path"
-            overrides += [f"{group}=[{name}]", f"data.{kind}.{name}.{where}={bank if where == 'bank' else corpora[0]}"]
-            overrides.append(f"++data.{kind}.{name}.validation={corpora[1]}")
+            overrides.append(f"{group}=[{name}]")
+            several = file.read_text().startswith(f"# @package data.{kind}\n")  # a file may select several corpora
+            for entry in yaml.safe_load(file.read_text()) if several else [name]:
+                overrides.append(f"data.{kind}.{entry}.{where}={bank if where == 'bank' else corpora[0]}")
+                overrides.append(f"++data.{kind}.{entry}.validation={corpora[1]}")
         elif group == "model":
             # At tiny size: the choice with its widths cut down, but its depths, patch and frames as they are.
             overrides = [o for o in overrides if o != "model=test"] + [f"model={name}"]
@@ -361,7 +364,7 @@ def test_dry_run_says_everything_and_writes_nothing(corpora, tmp_path, capsys):
         (["data/frame=[synthetc]"], "did you mean synthetic?"),
         (["optim.lrr=3"], "no key 'optim.lrr' in the configuration: did you mean optim.lr"),
         (["dta/frame=[x]"], "did you mean data/frame?"),
-        (["experiment=openflam"], "has no value yet"),
+        (["experiment=finetune"], "has no value yet"),
         (["optim.lr=fast"], "optim.lr: 'fast' is not a number"),
         (["loss.unannotated=masq"], "loss.unannotated: 'masq' is not known: did you mean mask?"),
         (["optim.freeze=[txt]"], "did you mean text?"),
@@ -374,7 +377,7 @@ def test_dry_run_says_everything_and_writes_nothing(corpora, tmp_path, capsys):
 )
 def test_mistakes_are_answered_in_a_line(overrides, message, corpora, tmp_path, capsys):
     base = [o for o in [*TINY, *on_shards(*corpora)] if o.split("=")[0] not in {p.split("=")[0] for p in overrides}]
-    if overrides[0].startswith("data/frame") or overrides[0].startswith("experiment=openflam"):
+    if overrides[0].startswith("data/frame") or overrides[0].startswith("experiment=finetune"):
         base = TINY
     assert main([*base, f"run_dir={tmp_path}", *overrides]) == 2
     error = capsys.readouterr().err
