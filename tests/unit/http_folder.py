@@ -14,8 +14,8 @@ from pathlib import Path
 class Server(ThreadingHTTPServer):
     """`url`; `asked`: how often each file was asked for; `break_off`: file name -> how many answers to cut short."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), partial(_Handler, directory=str(folder)))
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.asked: Counter[str] = Counter()
         self.break_off: Counter[str] = Counter()
@@ -40,8 +40,8 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[Server]:
-    with Server(folder) as server:
+def serve(folder: Path, port: int = 0) -> Iterator[Server]:
+    with Server(folder, port) as server:
         thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.02), daemon=True)
         thread.start()
         try:

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 
 from flam_train.data.corpus import Corpus
+from flam_train.data.labels import tables
 from flam_train.data.labels.attach import attach, recording_of
 from flam_train.data.labels.recognise import parse as parse_any
 from flam_train.data.labels.recognise import recognise
@@ -566,3 +567,9 @@ def test_frames_that_would_be_positive():
 def test_overlaps():
     a, b, c = Event(0, 5, "dog"), Event(1, 2, "dog"), Event(4, 6, "dog")
     assert overlaps([c, a, b, Event(0, 9, "cat"), Event(6, 7, "dog")]) == [(a, b), (a, c)]
+
+
+def test_a_header_without_labels_is_told_once_and_not_for_every_row(tmp_path):
+    table = b"file,start,end,what\na.wav,0.1,0.5,a dog\n"
+    with pytest.raises(ValueError, match=r"x.csv: row 1: no column says what is heard; there are 'file', 'start'"):
+        tables.parse(table, "x.csv")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,6 +126,26 @@ def test_broken_connections_are_tried_again(local, server, tmp_path):
     remote = Corpus(server.url, cache=ShardCache(tmp_path / "cache"))
     assert np.array_equal(remote.waveform(0), local.waveform(0))
     assert server.asked["shard-000000.tar"] == module.TRIES
+
+
+def test_a_server_that_dies_for_a_while_costs_time_and_no_sample(local, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE", 0.3)  # 0.3 + 0.6 + 1.2 s, as 2 + 4 + 8 s bridge the restart of a server
+    with serve(local.folder) as server:
+        port, url = server.server_port, server.url
+        remote = Corpus(url, cache=ShardCache(tmp_path / "cache"))
+        remote.waveform(0)
+
+    def restart() -> None:
+        time.sleep(0.7)
+        with serve(local.folder, port):
+            back.wait(60)
+
+    back = threading.Event()
+    again = threading.Thread(target=restart, daemon=True)
+    again.start()
+    assert content(remote) == content(local)
+    back.set()
+    again.join()
 
 
 def test_what_cannot_be_fetched_is_a_bad_sample_that_names_its_url(local, server, tmp_path):

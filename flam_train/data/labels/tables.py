@@ -173,6 +173,10 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         raise fault(file, "is empty: a table with a header was expected")
     (n, header), *rest = rows
     at = roles_of(header, wanted, file, n)
+    if "label" not in at and wanted.unlabelled is None:
+        listed = ", ".join(repr(h[:40]) for h in header[:12])
+        fix = "name it with --columns label=NAME, or all sounds with --unlabelled"
+        raise fault(file, f"no column says what is heard; there are {listed}: {fix}", n)
     return _read(rest, at, separator != ",", file, wanted, len(header))
 
 
