@@ -19,6 +19,9 @@ SAMPLE_RATE = 48_000
 INT16_SCALE = 32_768.0
 """int16 waveform / INT16_SCALE is the float waveform in [-1, 1)."""
 
+SMALL = 1 << 16
+"""Bytes below which a tensor is sent rather than shared."""
+
 T = TypeVar("T", bound="Movable")
 
 
@@ -35,11 +38,23 @@ class Movable:
                 changed[f.name] = value._map(function)
         return replace(self, **changed)  # type: ignore[type-var]
 
+    def __reduce__(self):
+        """Small tensors travel between processes as bytes: in shared memory each would cost a file and a message."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        small = {
+            n: v.numpy() for n, v in values.items() if isinstance(v, Tensor) and v.nbytes < SMALL and not v.is_cuda
+        }
+        return _again, (type(self), values | small, tuple(small))
+
     def to(self: T, device, non_blocking: bool = False) -> T:
         return self._map(lambda x: _once(x, lambda y: y.to(device, non_blocking=non_blocking)))
 
     def pin_memory(self: T) -> T:
         return self._map(lambda x: _once(x, lambda y: y.pin_memory()))
+
+
+def _again(cls: type[T], values: dict, small: tuple[str, ...]) -> T:
+    return cls(**values | {name: torch.from_numpy(values[name]) for name in small})
 
 
 def _once(x: Tensor, function) -> Tensor:

@@ -89,7 +89,8 @@ def decode(
             _check(f, where, duration)
             first = min(max(round(start * SAMPLE_RATE), 0), f.frames)
             count = f.frames - first if seconds is None else min(round(seconds * SAMPLE_RATE), f.frames - first)
-            f.seek(first)
+            if first:  # even to the beginning, a seek in a FLAC decodes a block for nothing
+                f.seek(first)
             # Only 16 bit goes straight to int16: libsndfile would scale floats otherwise, and hide NaN.
             exact = f.subtype == "PCM_16"
             waveform = f.read(count, dtype="int16" if exact else "float32", always_2d=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from flam_train.batch import FrameBatch, GlobalBatch, Pieces
+from flam_train.data import shared
 from flam_train.data.clips import Clip, Source
 from flam_train.data.order import Place, stable_seed
 from flam_train.frames import FrameGrid
@@ -47,7 +48,7 @@ def collate_captions(
     ]
     tokens_CL, attention_CL = tokenizer(captions)
     return GlobalBatch(
-        waveform_BS=_waveforms(clips),
+        waveform_BS=_waveforms(clips, "captions"),
         tokens_CL=tokens_CL,
         attention_CL=attention_CL,
         caption_ids_C=torch.tensor([phrase_id(caption) for caption in captions]),
@@ -55,7 +56,7 @@ def collate_captions(
         seed_B=torch.tensor([clip.seed for clip in clips]),
         keys=[clip.key for clip in clips],
         errors=[clip.error for clip in clips if clip.error is not None],
-        mixture=_pieces(clips),
+        mixture=_pieces(clips, "captions"),
     )
 
 
@@ -150,7 +151,7 @@ def collate_events(
     tokens_CL, attention_CL = tokenizer([concepts.phrase(concept, seed, step) for concept in columns])
     annotated = [concepts.annotated_in(concept, positive_in.get(concept, set())) for concept in columns]
     return FrameBatch(
-        waveform_BS=_waveforms(clips),
+        waveform_BS=_waveforms(clips, "events"),
         tokens_CL=tokens_CL,
         attention_CL=attention_CL,
         phrase_ids_C=torch.tensor([phrase_id(concept) for concept in columns]),
@@ -162,7 +163,7 @@ def collate_events(
         seed_B=torch.tensor([clip.seed for clip in clips]),
         keys=[clip.key for clip in clips],
         errors=[clip.error for clip in clips if clip.error is not None],
-        mixture=_pieces(clips),
+        mixture=_pieces(clips, "events"),
     )
 
 
@@ -176,14 +177,16 @@ def _labels(events: list[list[tuple[str, float, float]]], columns: list[str], gr
     return label_BCT
 
 
-def _waveforms(clips: Sequence[Clip]) -> Tensor:
+def _waveforms(clips: Sequence[Clip], kind: str) -> Tensor:
     if all(clip.pieces is not None for clip in clips):
         # All silent until they are mixed on the device: one row, expanded, travels for the whole batch.
         return torch.from_numpy(clips[0].waveform_S)[None].expand(len(clips), -1)
-    return torch.from_numpy(np.stack([clip.waveform_S for clip in clips]))
+    out_BS = shared.empty(f"{kind} waveforms", (len(clips), len(clips[0].waveform_S)), torch.int16)
+    np.stack([clip.waveform_S for clip in clips], out=out_BS.numpy())
+    return out_BS
 
 
-def _pieces(clips: Sequence[Clip]) -> Pieces | None:
+def _pieces(clips: Sequence[Clip], kind: str) -> Pieces | None:
     mixed = [(row, clip) for row, clip in enumerate(clips) if clip.pieces is not None]
     if not mixed:
         return None
@@ -200,4 +203,6 @@ def _pieces(clips: Sequence[Clip]) -> Pieces | None:
         rows += [(row, base + start, length, onset, gain) for start, length, onset, gain in clip.pieces or ()]
         parts.append(clip.audio_N)
         base += len(clip.audio_N)
-    return Pieces.of(rows, fades[0], torch.from_numpy(np.concatenate(parts)))
+    audio_N = shared.empty(f"{kind} pieces", (base,), torch.int16)
+    np.concatenate(parts, out=audio_N.numpy())
+    return Pieces.of(rows, fades[0], audio_N)

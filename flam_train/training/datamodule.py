@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from flam_train.batch import Movable
+from flam_train.data import shared
 from flam_train.data.bank import Bank
 from flam_train.data.cache import GIB, ShardCache
 from flam_train.data.clips import ShardSource, Source
@@ -234,7 +235,7 @@ class DataModule(LightningDataModule):
             options = {
                 "multiprocessing_context": "forkserver",
                 "prefetch_factor": self.config.prefetch,
-                "worker_init_fn": leave_ctrl_c_to_the_main_process,
+                "worker_init_fn": partial(start_worker, prefetch=self.config.prefetch),
             }
         return DataLoader(
             dataset,
@@ -246,9 +247,10 @@ class DataModule(LightningDataModule):
         )
 
 
-def leave_ctrl_c_to_the_main_process(worker: int) -> None:
-    """Ctrl-C goes to the whole process group: a worker that dies of it first would look like a crash."""
+def start_worker(worker: int, prefetch: int) -> None:
+    # Ctrl-C goes to the whole process group: a worker that dies of it first would look like a crash.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    shared.start(prefetch)
 
 
 def own_cores() -> int:

@@ -29,6 +29,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from flam_train.batch import SAMPLE_RATE
+from flam_train.data import shared
 from flam_train.data.bank import Bank, describe
 from flam_train.data.cache import ShardCache
 from flam_train.data.clips import ShardSource, Source
@@ -45,6 +46,7 @@ from flam_train.vocabulary import Vocabulary
 
 SECONDS = 10.0
 GRID = FrameGrid(32, SECONDS)
+PREFETCH = 2
 
 
 def sound(rng: np.random.Generator, seconds: float) -> np.ndarray:
@@ -125,6 +127,7 @@ def steps_of(source: Source, clips: int, batch: int) -> Steps:
 
 def one_thread(worker: int) -> None:
     torch.set_num_threads(1)
+    shared.start(PREFETCH)
 
 
 def loader_speed(source: Source, clips: int, workers: int, batch: int) -> tuple[float, list[float]]:
@@ -135,7 +138,7 @@ def loader_speed(source: Source, clips: int, workers: int, batch: int) -> tuple[
         batch_size=None,
         sampler=StepSampler(0, len(steps)),
         num_workers=workers,
-        prefetch_factor=2,
+        prefetch_factor=PREFETCH,
         multiprocessing_context="forkserver",
         worker_init_fn=one_thread,
     )
