@@ -11,34 +11,17 @@ Shape suffixes: S samples.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from flam_train.batch import SAMPLE_RATE
-from flam_train.data.bank import describe, sounding_extent
-from flam_train.data.clips import cut
-from flam_train.data.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
-from flam_train.data.recordings import Recording, Unusable, read_part, seconds_of
-from flam_train.data.schema import Event, Record
+from flam_train.data.corpus_writer import CorpusPlan, cores, write_corpus
+from flam_train.data.items import Items, spread
+from flam_train.data.recordings import Recording
 from flam_train.data.shards import write_manifest
 from flam_train.data.tars import MANIFEST, replace_with
-
-WINDOW = 10.0
-"""Seconds. A longer recording with events is cut into windows of this length, one behind the other, from its start."""
-
-LAST_WINDOW = 1.0
-"""Seconds. What is left behind the last whole window is a sample of its own if it lasts so long, else left out."""
-
-MOST_CAPTIONED = 60.0
-"""Seconds of a captioned recording that are stored, from its start; the rest is left out."""
 
 MISSING = "missing.tsv"
 """Beside the manifest: key, file and reason of every recording that could not be read."""
@@ -133,7 +116,7 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     items = Items(folder)
     if not items.is_of(plan_id):
-        items.decide(plan_id, listing.kind, share, options)
+        items.decide(plan_id, listing.kind, share, options.seed, options.processes, options.show)
     _check_missing(folder, items.missing(), len(share), options)
     details = {**listing.details, "kind": listing.kind, "listing": digest, "plan": plan_id, "part": list(options.part)}
     details |= {"files": sorted(listing.files)} if listing.files else {}
@@ -172,35 +155,6 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
     return folder
 
 
-def spread(recordings: Sequence[Any], seed: int, key=lambda r: r.key) -> list[Any]:
-    """A permutation that depends on the seed and the keys, not on the order they came in."""
-    return sorted(recordings, key=lambda r: hashlib.blake2b(f"{seed}/{key(r)}".encode(), digest_size=16).digest())
-
-
-def windows(kind: str, seconds: float) -> list[tuple[float, float]]:
-    """(start, length) of the samples that a recording of so many seconds becomes."""
-    if kind != "events":
-        return [(0.0, min(seconds, MOST_CAPTIONED))]
-    if seconds < WINDOW + LAST_WINDOW:
-        return [(0.0, min(seconds, WINDOW))]
-    starts = itertools.takewhile(lambda s: seconds - s >= LAST_WINDOW, itertools.count(0.0, WINDOW))
-    return [(start, min(WINDOW, seconds - start)) for start in starts]
-
-
-def events_of(events: Sequence[Event], parts: list[tuple[float, float]]) -> list[tuple[Event, ...]]:
-    """What of the events lies in each of the windows that follow one another, in seconds from its start.
-
-    An hours-long recording has many of both: each event is looked at in the windows it reaches only.
-    """
-    if len(parts) == 1:
-        return [cut(events, *parts[0])]
-    reached: list[list[Event]] = [[] for _ in parts]
-    for e in events:
-        for k in range(max(0, int(e.onset // WINDOW)), min(len(parts), int(e.offset // WINDOW) + 1)):
-            reached[k].append(e)
-    return [cut(found, start, length) for found, (start, length) in zip(reached, parts, strict=True)]
-
-
 def _complete(folder: Path, plan_id: str) -> bool:
     path = folder / MANIFEST
     return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["details"].get("plan") == plan_id
@@ -227,131 +181,3 @@ def write_missing(folder: Path, missing: list[tuple[str, str, str]]) -> None:
 def read_missing(folder: Path) -> list[tuple[str, str, str]]:
     rows = (folder / MISSING).read_text(encoding="utf-8").splitlines()[1:]
     return [(key, file, why) for key, file, why in (row.split("\t") for row in rows)]
-
-
-class Items:
-    """The samples to be written: sample n is line n of a file of JSON. Pickles small, however many there are."""
-
-    def __init__(self, folder: Path) -> None:
-        self.lines, self.offsets, self.done = (folder / name for name in (".plan.jsonl", ".plan.npy", ".plan.done"))
-        self._file: Any = None
-        self._starts: np.ndarray | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_file": None, "_starts": None}
-
-    def is_of(self, plan_id: str) -> bool:
-        """Whether a run of the same plan has decided already."""
-        return self.done.is_file() and json.loads(self.done.read_text())["plan"] == plan_id
-
-    def decide(self, plan_id: str, kind: str, share: Sequence[Recording], options: Options) -> None:
-        """Reads the headers of all recordings and writes down the samples they become."""
-        items: list[dict[str, Any]] = []
-        missing: list[tuple[str, str, str]] = []
-        left_out = 0.0
-        with ThreadPoolExecutor(4 * options.processes) as pool, progress_bar(options.show, "recordings") as progress:
-            task = progress.add_task("reading headers", total=len(share))
-            for r, found in zip(share, pool.map(_length, share, chunksize=16), strict=True):
-                progress.advance(task)
-                if isinstance(found, str):
-                    missing.append((r.key, str(r.path), found))
-                    continue
-                parts = windows(kind, found)
-                left_out += found - sum(length for _, length in parts)
-                for k, ((start, length), inside) in enumerate(zip(parts, events_of(r.events, parts), strict=True)):
-                    events = [[e.onset, e.offset, e.label] for e in inside]
-                    items.append(
-                        {
-                            name: getattr(r, name)
-                            for name in ("captions", "source", "licence", "split", "ids", "details")
-                        }
-                        | {"key": r.key if len(parts) == 1 else f"{r.key}-{k:04d}", "recording": r.key, "kind": kind}
-                        | {"path": str(r.path), "events": events, "start": r.start + start, "seconds": length}
-                    )
-        items = spread(items, options.seed, key=lambda item: item["key"])
-        lines = [json.dumps(item, ensure_ascii=False).encode() + b"\n" for item in items]
-        replace_with(self.lines, lambda file: file.writelines(lines))
-        starts = np.concatenate([[0], np.cumsum([len(line) for line in lines])]).astype(np.int64)
-        replace_with(self.offsets, lambda file: np.save(file, starts))
-        labels = Counter(label for item in items for _, _, label in item["events"])
-        state = {
-            "plan": plan_id,
-            "missing": missing,
-            "counts": {"events": sum(labels.values()), "labels": len(labels), "seconds_left_out": round(left_out, 3)},
-        }
-        replace_with(self.done, lambda file: file.write(json.dumps(state).encode()))
-
-    def missing(self) -> list[tuple[str, str, str]]:
-        return [(key, path, why) for key, path, why in json.loads(self.done.read_text())["missing"]]
-
-    def counts(self) -> dict[str, Any]:
-        return json.loads(self.done.read_text())["counts"]
-
-    def missing_row(self, n: int, why: str) -> tuple[str, str, str]:
-        return self[n]["recording"], self[n]["path"], why
-
-    def remove(self) -> None:
-        for path in (self.done, self.offsets, self.lines):
-            path.unlink(missing_ok=True)
-
-    def __len__(self) -> int:
-        return len(self._offsets()) - 1
-
-    def _offsets(self) -> np.ndarray:
-        if self._starts is None:
-            self._starts = np.load(self.offsets, mmap_mode="r")
-        return self._starts
-
-    def __getitem__(self, n: int) -> dict[str, Any]:
-        if self._file is None:
-            self._file = self.lines.open("rb")
-        start, stop = self._offsets()[n : n + 2]
-        self._file.seek(start)
-        return json.loads(self._file.read(stop - start))
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return (self[n] for n in range(len(self)))
-
-    def __call__(self, n: int) -> tuple[Record, np.ndarray]:
-        """Sample n: its record and int16 [S] at 48 kHz. Raises Unusable if its audio cannot be read."""
-        item = self[n]
-        path = Path(item["path"])
-        bank = item["kind"] == "bank"
-        waveform_S = read_part(path, item["start"], None if bank else item["seconds"])
-        events = tuple(Event(*e) for e in item["events"])
-        details = dict(item["details"]) | ({"ids": item["ids"]} if item["ids"] else {})
-        if item["start"] or item["recording"] != item["key"]:
-            details["cut_from"] = [item["start"], item["start"] + len(waveform_S) / SAMPLE_RATE]
-        if bank:
-            extent = sounding_extent(waveform_S)
-            if extent is None:
-                raise Unusable(f"{path}: silent throughout: fetch it again")
-            waveform_S = waveform_S[extent[0] : extent[1]]
-            details |= describe(waveform_S, "event")
-            details["cut_from"] = [item["start"] + x / SAMPLE_RATE for x in extent]
-            events = tuple(Event(0.0, len(waveform_S) / SAMPLE_RATE, e.label) for e in events[:1])
-        duration = len(waveform_S) / SAMPLE_RATE
-        record = Record(
-            key=item["key"],
-            duration=duration,
-            captions=tuple(item["captions"]),
-            events=cut(events, 0.0, duration),
-            source=item["source"],
-            licence=item["licence"],
-            split=item["split"],
-            details=details,
-        )
-        return record, waveform_S
-
-
-def _length(recording: Recording) -> float | str:
-    """Seconds of the part that is meant, or why there are none."""
-    if not recording.path.is_file():
-        return "missing"
-    try:
-        seconds = seconds_of(recording.path) - recording.start
-    except Unusable as error:
-        return str(error)
-    if seconds <= 0:
-        return f"ends before {recording.start} s, where the part begins"
-    return seconds if recording.seconds is None else min(seconds, recording.seconds)

@@ -17,8 +17,9 @@ import soundfile
 
 from flam_train.data.clips import cut
 from flam_train.data.corpus import Corpus
+from flam_train.data.items import events_of, windows
 from flam_train.data.merging import merge
-from flam_train.data.preparation import Listing, Options, events_of, prepare, read_missing, windows
+from flam_train.data.preparation import Listing, Options, prepare, read_missing
 from flam_train.data.recordings import Recording, Unusable, as_key, read_part, seconds_of
 from flam_train.data.schema import Event
 
