@@ -41,9 +41,7 @@ class Movable:
     def __reduce__(self):
         """Small tensors travel between processes as bytes: in shared memory each would cost a file and a message."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        small = {
-            n: v.numpy() for n, v in values.items() if isinstance(v, Tensor) and v.nbytes < SMALL and not v.is_cuda
-        }
+        small = {n: v.numpy() for n, v in values.items() if isinstance(v, Tensor) and v.nbytes < SMALL and plain(v)}
         return _again, (type(self), values | small, tuple(small))
 
     def to(self: T, device, non_blocking: bool = False) -> T:
@@ -51,6 +49,11 @@ class Movable:
 
     def pin_memory(self: T) -> T:
         return self._map(lambda x: _once(x, lambda y: y.pin_memory()))
+
+
+def plain(x: Tensor) -> bool:
+    """Whether numpy can hold it."""
+    return x.device.type == "cpu" and not x.requires_grad and x.dtype != torch.bfloat16
 
 
 def _again(cls: type[T], values: dict, small: tuple[str, ...]) -> T:

@@ -83,7 +83,7 @@ def decode(
     Several channels are averaged. `duration` is what the file should last, if that is known. A window that
     passes the end is cut to it. ValueError, beginning with `where`: unreadable, truncated, not 48 kHz, NaN.
     """
-    _whole(file, size, where)
+    whole(file, size, where)
     try:
         with soundfile.SoundFile(file) as f:
             _check(f, where, duration)
@@ -105,7 +105,7 @@ def decode(
 
 def seconds_of(file: IO[bytes] | io.RawIOBase, size: int, where: str) -> float:
     """Length in seconds from the header alone; the errors of `decode` that a header can show."""
-    _whole(file, size, where)
+    whole(file, size, where)
     try:
         with soundfile.SoundFile(file) as f:
             _check(f, where, None)
@@ -114,7 +114,7 @@ def seconds_of(file: IO[bytes] | io.RawIOBase, size: int, where: str) -> float:
         raise ValueError(f"{where}: unreadable or truncated audio ({error}): {_FIX}") from error
 
 
-def _whole(file: IO[bytes] | io.RawIOBase, size: int, where: str) -> None:
+def whole(file: IO[bytes] | io.RawIOBase, size: int, where: str) -> None:
     # libsndfile shortens a truncated WAV without a word.
     head = file.read(8)
     file.seek(0)

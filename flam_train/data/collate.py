@@ -199,7 +199,7 @@ def _pieces(clips: Sequence[Clip], kind: str) -> Pieces | None:
     parts, base = [], 0
     for row, clip in mixed:
         if clip.audio_N is None:
-            raise ValueError("one batch mixes from a bank in memory and from one that is not: give both a cache_gib")
+            raise ValueError("one batch mixes from a bank in memory and from one that is not: give both a memory_gib")
         rows += [(row, base + start, length, onset, gain) for start, length, onset, gain in clip.pieces or ()]
         parts.append(clip.audio_N)
         base += len(clip.audio_N)

@@ -10,7 +10,7 @@ import itertools
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,8 +108,7 @@ def write_corpus(
         show_done = lambda n: progress.update(task, completed=kept + n)  # noqa: E731
         done |= dict(_write_all(folder, plan, make, missing, processes, show_done))
         progress.update(task, completed=plan.samples)
-    for name, text in plan.files.items():
-        replace_with(folder / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+    write_files(folder, plan.files)
     entries = [done[k] for k in range(plan.shards) if done[k].samples]
     dropped = [row for k in range(plan.shards) for row in _dropped(folder, k)]
     details = plan.details | (conclude(dropped) if conclude else {})
@@ -119,6 +118,18 @@ def write_corpus(
     for k in range(plan.shards):
         _dropped_path(folder, k).unlink(missing_ok=True)
     return entries
+
+
+def write_files(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        replace_with(folder / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+
+
+def forget_shards(folder: Path, plan: CorpusPlan, shards: Iterable[int]) -> None:
+    """Removes finished shards, so that the next run of the plan makes them anew."""
+    for k in shards:
+        for path in (_path(folder, k), index_path(_path(folder, k)), _dropped_path(folder, k)):
+            path.unlink(missing_ok=True)
 
 
 def _claim(folder: Path, plan: CorpusPlan) -> None:

@@ -41,7 +41,9 @@ def spread(recordings: Sequence[Any], seed: int, key=lambda r: r.key) -> list[An
 
 def windows(kind: str, seconds: float) -> list[tuple[float, float]]:
     """(start, length) of the samples that a recording of so many seconds becomes."""
-    if kind != "events":
+    if kind == "bank":
+        return [(0.0, seconds)]
+    if kind == "captions":
         return [(0.0, min(seconds, MOST_CAPTIONED))]
     if seconds < WINDOW + LAST_WINDOW:
         return [(0.0, min(seconds, WINDOW))]
@@ -82,6 +84,8 @@ class Items:
         self, plan_id: str, kind: str, share: Sequence[Recording], seed: int, processes: int, show: bool
     ) -> None:
         """Reads the headers of all recordings and writes down the samples they become."""
+        self.done.unlink(missing_ok=True)  # a kill from here on leaves no plan rather than half of two
+        self._starts = self._file = None
         items: list[dict[str, Any]] = []
         missing: list[tuple[str, str, str]] = []
         left_out = 0.0
@@ -153,7 +157,7 @@ class Items:
         item = self[n]
         path = Path(item["path"])
         bank = item["kind"] == "bank"
-        waveform_S = read_part(path, item["start"], None if bank else item["seconds"])
+        waveform_S = read_part(path, item["start"], item["seconds"])
         events = tuple(Event(*e) for e in item["events"])
         details = dict(item["details"]) | ({"ids": item["ids"]} if item["ids"] else {})
         if item["start"] or item["recording"] != item["key"]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flam_train.data.corpus_writer import CorpusPlan, cores, write_corpus
+from flam_train.data.corpus_writer import PLAN, CorpusPlan, cores, forget_shards, write_corpus, write_files
 from flam_train.data.items import Items, spread
 from flam_train.data.recordings import Recording
 from flam_train.data.shards import write_manifest
@@ -65,6 +65,8 @@ class Listing:
     def digest(self) -> str:
         """Of everything but where the audio lies: another one makes other shards."""
         hasher = hashlib.blake2b(digest_size=16)
+        whole = (self.corpus, self.kind, self.vocabulary, list(self.annotates), self.details, self.files)
+        hasher.update(json.dumps(whole, sort_keys=True).encode())
         for r in sorted(self.recordings, key=lambda r: r.key):
             events = [(e.onset, e.offset, e.label) for e in r.events]
             plain = (r.key, r.path.name, r.captions, events, r.start, r.seconds, r.source, r.licence, r.split, r.ids)
@@ -113,9 +115,12 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
     ).hexdigest()
     if _complete(folder, plan_id):
         return folder
+    _refuse_another(folder, plan_id)
     folder.mkdir(parents=True, exist_ok=True)
     items = Items(folder)
-    if not items.is_of(plan_id):
+    # What was missing may be there by now; once there are shards, the plan they were made by stays.
+    stale = items.is_of(plan_id) and too_many(items.missing(), len(share), options) and not any(folder.glob("*.tar"))
+    if stale or not items.is_of(plan_id):
         items.decide(plan_id, listing.kind, share, options.seed, options.processes, options.show)
     _check_missing(folder, items.missing(), len(share), options)
     details = {**listing.details, "kind": listing.kind, "listing": digest, "plan": plan_id, "part": list(options.part)}
@@ -134,6 +139,8 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
     def conclude(dropped: list[tuple[int, str]]) -> dict[str, Any]:
         """What could not be decoded joins what was missing; counts for the manifest."""
         missing = items.missing() + [items.missing_row(n, why) for n, why in dropped]
+        if too_many(missing, len(share), options):
+            forget_shards(folder, plan, {n // plan.per_shard for n, _ in dropped})  # the next run tries them again
         _check_missing(folder, missing, len(share), options)
         gone = {key for key, _, _ in missing}
         return {"recordings": len(share), "missing": len(gone)} | items.counts()
@@ -141,6 +148,7 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
     if len(items):
         write_corpus(folder, plan, items, options.processes, options.show, conclude)
     elif options.part[1] > 1:  # a small split has fewer recordings than a large one has parts
+        write_files(folder, listing.files)
         write_manifest(
             folder,
             listing.corpus,
@@ -160,11 +168,25 @@ def _complete(folder: Path, plan_id: str) -> bool:
     return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["details"].get("plan") == plan_id
 
 
+def _refuse_another(folder: Path, plan_id: str) -> None:
+    """ValueError if the folder holds shards of other labels or other options."""
+    path = folder / PLAN
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["details"].get("plan") != plan_id:
+        raise ValueError(
+            f"{folder} holds shards made in another way, of other labels or with other options: write to another "
+            "folder, or delete this one first"
+        )
+
+
+def too_many(missing: list[tuple[str, str, str]], recordings: int, options: Options) -> bool:
+    return len({key for key, _, _ in missing}) > options.most_missing * recordings
+
+
 def _check_missing(folder: Path, missing: list[tuple[str, str, str]], recordings: int, options: Options) -> None:
     """Lists what is missing; ValueError if it is too much."""
     write_missing(folder, missing)
-    count = len({key for key, _, _ in missing})
-    if count > options.most_missing * recordings:
+    if too_many(missing, recordings, options):
+        count = len({key for key, _, _ in missing})
         key, file, why = missing[0]
         raise ValueError(
             f"{folder / MISSING}: {count} of {recordings} recordings are missing or unreadable, more than "

@@ -18,7 +18,7 @@ import soundfile
 import soxr
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.audio import to_int16
+from flam_train.data.audio import to_int16, whole
 from flam_train.data.schema import Event
 
 THROUGH_FFMPEG = (".m4a", ".mp4", ".webm", ".aac", ".mkv", ".wma", ".mka", ".3gp")
@@ -69,11 +69,21 @@ class Unusable(ValueError):
     """An audio file that cannot be read: it is listed as missing, and the corpus goes on without it."""
 
 
+def check_whole(path: Path) -> None:
+    """Unusable for a truncated WAV, which libsndfile would shorten without a word; OSError if it cannot be opened."""
+    with path.open("rb") as file:
+        try:
+            whole(file, path.stat().st_size, str(path))
+        except ValueError as error:
+            raise Unusable(str(error)) from error
+
+
 def seconds_of(path: Path) -> float:
     """Length of an audio file from its header. Raises Unusable that names the file and the fix."""
     try:
         if path.suffix.lower() in THROUGH_FFMPEG:
             return _probe(path)
+        check_whole(path)
         info = soundfile.info(str(path))
         seconds = info.frames / info.samplerate
     except (soundfile.LibsndfileError, OSError, ZeroDivisionError) as error:
@@ -90,6 +100,7 @@ def read_part(path: Path, start: float = 0.0, seconds: float | None = None) -> n
         file: Path | io.BytesIO = io.BytesIO(_decode(path))
     else:
         file = path
+        check_whole(path)
     try:
         with soundfile.SoundFile(file) as f:
             rate = f.samplerate
@@ -100,6 +111,9 @@ def read_part(path: Path, start: float = 0.0, seconds: float | None = None) -> n
             count = f.frames - first if seconds is None else round((lead + seconds + MARGIN) * rate)
             f.seek(first)
             mono = f.read(count, dtype="float64", always_2d=True).mean(axis=1)
+            wanted = min(count, f.frames - first)
+            if len(mono) < wanted:
+                raise Unusable(f"{path}: truncated, {len(mono)} of {wanted} samples could be decoded: fetch it again")
     except (soundfile.LibsndfileError, OSError) as error:
         raise Unusable(f"{path}: unreadable audio ({error}): fetch it again") from error
     if rate != SAMPLE_RATE:

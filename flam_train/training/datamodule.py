@@ -94,6 +94,11 @@ class DataModule(LightningDataModule):
         if not corpora:
             raise ValueError(f"data/{kind} selects no corpus, but {kind}_batch={batch}: choose one, or set it to 0")
         sources = [self._source(kind, name, entry) for name, entry in corpora.items()]
+        mixed = [source for source in sources if isinstance(source, MixtureSource)]
+        if len({source.items is None for source in mixed}) > 1:
+            raise ValueError(f"data.{kind}: one bank is in memory and another is not: give all of them a memory_gib")
+        if len({source.recipe.fade_samples for source in mixed}) > 1:
+            raise ValueError(f"data.{kind}: recipes with different fade_seconds cannot share a batch: make them equal")
         weights = [number(f"data.{kind}.{n}.weight", e.get("weight", 1.0), "float") for n, e in corpora.items()]
         return Stream(kind, sources, weights, batch, self.seed, self.config.block_shards)
 

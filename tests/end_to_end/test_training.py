@@ -257,6 +257,9 @@ def test_a_bank_that_is_read_as_needed_trains_as_the_one_in_memory(bank, tmp_pat
     train(compose_conf([*overrides, *streamed, f"run_dir={tmp_path / 'streamed'}"]))
     assert build(compose_conf([*overrides, *streamed])).module.memory_N is None
     assert_same_run(tmp_path / "streamed", tmp_path / "memory")
+    both = ["data/frame=[online,esc10]", f"data.frame.esc10.bank=[{bank}]", "data.frame.esc10.validation=null"]
+    with pytest.raises(ValueError, match=r"data.frame: one bank is in memory and another is not.*memory_gib"):
+        build(compose_conf([*overrides, *both, "data.frame.online.memory_gib=0.001", "data.frame.esc10.recipe=paper"]))
 
 
 def test_loss_that_is_not_finite_stops_with_step_and_keys(corpora, tmp_path):

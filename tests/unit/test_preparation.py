@@ -300,3 +300,67 @@ def test_mistakes(tmp_path):
     assert as_key("./-a b.c/Yé") == "__-a_b_c_Yé"
     assert not (tmp_path / "out").exists()
     assert (prepare(Listing("toy", [one], "captions"), tmp_path / "out", QUIET) / "manifest.json").is_file()
+
+
+def test_changed_labelling_is_never_taken_for_the_same_corpus(tmp_path):
+    made = recordings(tmp_path / "audio", [0.3] * 3, captions=("a tone",), events=(Event(0.0, 0.2, "a"),))
+    prepare(Listing("toy", made, "captions"), tmp_path / "out", QUIET)
+    for other in (
+        Listing("toy", made, "events"),
+        Listing("toy", made, "captions", annotates=("a",)),
+        Listing("toy", made, "captions", details={"x": 1}),
+        Listing("toy", made, "captions", files={"vocabulary.yaml": "corpus: toy"}),
+    ):
+        with pytest.raises(ValueError, match="holds shards made in another way"):
+            prepare(other, tmp_path / "out", QUIET)
+
+
+def test_what_was_missing_is_looked_for_again(tmp_path):
+    made = recordings(tmp_path / "audio", [0.3] * 5, captions=("a tone",))
+    made[3].path.rename(tmp_path / "later.wav")
+    listing = Listing("toy", made, "captions")
+    with pytest.raises(ValueError, match="1 of 5 recordings are missing"):
+        prepare(listing, tmp_path / "out", QUIET)
+    (tmp_path / "later.wav").rename(made[3].path)
+    assert len(Corpus(prepare(listing, tmp_path / "out", QUIET))) == 5
+
+
+def test_what_could_not_be_decoded_is_tried_again(tmp_path):
+    made = recordings(tmp_path / "audio", [0.3] * 5, captions=("a tone",))
+    good = made[2].path.read_bytes()
+    soundfile.write(made[2].path, np.full(4800, np.nan), 16_000, subtype="FLOAT")
+    listing = Listing("toy", made, "captions")
+    with pytest.raises(ValueError, match=r"1 of 5 recordings are missing or unreadable.*NaN"):
+        prepare(listing, tmp_path / "out", QUIET)
+    made[2].path.write_bytes(good)
+    folder = prepare(listing, tmp_path / "out", QUIET)
+    assert len(Corpus(folder, verify=True)) == 5
+    assert read_missing(folder) == []
+    assert bytes_of(folder) == bytes_of(prepare(listing, tmp_path / "fresh", QUIET))
+
+
+def test_an_empty_part_brings_the_files_of_the_others(tmp_path):
+    made = recordings(tmp_path / "audio", [0.3] * 2, events=(Event(0.0, 0.2, "dog"),))
+    words = "corpus: toy\nclasses:\n  dog:\n    phrasings: [a dog]\n"
+    listing = Listing("toy", made, "events", "vocabulary.yaml", ["dog"], files={"vocabulary.yaml": words})
+    for i in (1, 2, 3):
+        prepare(listing, tmp_path / "out", Options((i, 3), 1, show=False))
+    corpus = Corpus(merge(tmp_path / "out"))
+    assert len(corpus) == 2
+    assert list(corpus.vocabulary.classes) == ["dog"]
+
+
+def test_a_truncated_wav_is_told(tmp_path):
+    path = tone(tmp_path / "a.wav", 5.0)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    for read in (seconds_of, read_part):
+        with pytest.raises(Unusable, match="truncated audio"):
+            read(path)
+
+
+def test_a_bank_takes_the_part_that_is_meant(tmp_path):
+    path = tone(tmp_path / "a.wav", 6.0)
+    made = [Recording(f"p{n}", path, "row", events=(Event(0, 1, "dog"),), start=float(n), seconds=1.0) for n in (0, 2)]
+    corpus = Corpus(prepare(Listing("toy", made, "bank"), tmp_path / "out", QUIET))
+    assert {corpus.key(n): corpus.record(n).duration for n in range(2)} == {"p0": 1.0, "p2": 1.0}
