@@ -27,12 +27,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.items import windows
 from flam_train.data.labels.attach import Attached, Labelled, attach
 from flam_train.data.labels.recognise import FORMATS
 from flam_train.data.labels.report import outside, report
 from flam_train.data.labels.rows import ALL_TIERS, Wanted, fault
 from flam_train.data.labels.tables import ROLES
+from flam_train.data.planned import windows
 from flam_train.data.preparation import Listing
 from flam_train.data.recordings import Recording, Unusable, as_key, seconds_of
 from flam_train.data.schema import Event

@@ -115,14 +115,19 @@ def write_corpus(
     if dropped and not conclude:
         raise ValueError(f"{folder}: sample {dropped[0][0]} is unusable: {dropped[0][1]}")
     write_manifest(folder, plan.corpus, entries, vocabulary=plan.vocabulary, annotates=plan.annotates, details=details)
-    for k in range(plan.shards):
-        _dropped_path(folder, k).unlink(missing_ok=True)
+    forget_dropped(folder)
     return entries
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         replace_with(folder / name, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+
+
+def forget_dropped(folder: Path) -> None:
+    """Removes what was noted of unusable samples; with the manifest written, nobody needs it."""
+    for path in folder.glob(".shard-*.dropped.json"):
+        path.unlink()
 
 
 def forget_shards(folder: Path, plan: CorpusPlan, shards: Iterable[int]) -> None:

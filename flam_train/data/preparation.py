@@ -17,8 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flam_train.data.corpus_writer import PLAN, CorpusPlan, cores, forget_shards, write_corpus, write_files
-from flam_train.data.items import Items, spread
+from flam_train.data.corpus_writer import (
+    PLAN,
+    CorpusPlan,
+    cores,
+    forget_dropped,
+    forget_shards,
+    write_corpus,
+    write_files,
+)
+from flam_train.data.planned import PlannedSamples, spread
 from flam_train.data.recordings import Recording
 from flam_train.data.shards import write_manifest
 from flam_train.data.tars import MANIFEST, replace_with
@@ -114,10 +122,13 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
         json.dumps([digest, options.part, options.audio, options.per_shard, options.seed]).encode(), digest_size=16
     ).hexdigest()
     if _complete(folder, plan_id):
+        # A run that was killed behind its manifest may have left these.
+        PlannedSamples(folder).remove()
+        forget_dropped(folder)
         return folder
     _refuse_another(folder, plan_id)
     folder.mkdir(parents=True, exist_ok=True)
-    items = Items(folder)
+    items = PlannedSamples(folder)
     # What was missing may be there by now; once there are shards, the plan they were made by stays.
     stale = items.is_of(plan_id) and too_many(items.missing(), len(share), options) and not any(folder.glob("*.tar"))
     if stale or not items.is_of(plan_id):

@@ -119,6 +119,10 @@ class DataModule(LightningDataModule):
             cache = None
             if memory is not None:
                 gib = number(f"data.{kind}.{name}.memory_gib", memory, "float")
+                if gib <= 0:
+                    raise ValueError(
+                        f"data.{kind}.{name}.memory_gib={gib:g}: give a size above 0, or null for all of it"
+                    )
                 cache = int(gib * GIB / max(1, self._workers()))
             return MixtureSource(name, bank, recipe, size, seed, base=base, cache=cache)
         if not entry.get("path"):

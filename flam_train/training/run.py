@@ -38,7 +38,7 @@ FREE = (
     "trainer.", "logger.", "overwrite", "data.workers", "data.prefetch", "data.verify", "data.validation_batch",
     "data.cache_",
 )  # fmt: skip
-"""Keys that may change when a run goes on: they change neither the samples nor the weights."""
+"""Keys that may change when a run goes on: they change neither the samples nor the weights. So may `memory_gib`."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def check_same(path: Path, conf: dict[str, Any]) -> None:
     changed = [
         f"{key} was {was.get(key)!r}, is {now.get(key)!r}"
         for key in sorted(set(was) | set(now))
-        if not key.startswith(FREE) and was.get(key) != now.get(key)
+        if not key.startswith(FREE) and not key.endswith(".memory_gib") and was.get(key) != now.get(key)
     ]
     if changed:
         raise ValueError(

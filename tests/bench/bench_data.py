@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -102,11 +103,12 @@ def decode_files(rank: int, world: int, files: list[bytes] | list[Path], clips: 
     seconds[rank] = time.perf_counter() - start
 
 
-def raw_speed(files: list[Path], clips: int, workers: int) -> float:
+def together(clips: int, workers: int, work: Callable[..., None], *arguments: object) -> float:
+    """Clips a second of `work(rank, world, *arguments, clips, barrier, seconds)` in so many processes."""
     context = multiprocessing.get_context("forkserver")
     barrier, seconds = context.Barrier(workers), context.Array("d", workers)
     processes = [
-        context.Process(target=decode_files, args=(rank, workers, files, clips, barrier, seconds))
+        context.Process(target=work, args=(rank, workers, *arguments, clips, barrier, seconds))
         for rank in range(workers)
     ]
     for process in processes:
@@ -249,7 +251,7 @@ def measure(folder: Path, audio: str, args: argparse.Namespace) -> None:
         memory.append(held)
         return speed
 
-    ways = {"soundfile": partial(raw_speed, files, args.clips, args.workers)}
+    ways = {"soundfile": partial(together, args.clips, args.workers, decode_files, files)}
     ways["loader"] = partial(mine, ShardSource(corpus, SECONDS))
     if audio in args.only:
         report(audio, turns(ways, args.rounds), "soundfile", "loader")
@@ -279,7 +281,7 @@ def measure_bank(folder: Path, args: argparse.Namespace) -> None:
     source = MixtureSource("bench", bank, recipe, 100_000, 0, cache=cache)
     found = turns(
         {
-            "pieces alone": lambda: pieces_speed(folder / "bank", args.clips, args.workers, cache),
+            "pieces alone": lambda: together(args.clips, args.workers, read_pieces, folder / "bank", cache),
             "loader": lambda: loader_speed(source, args.clips, args.workers, args.batch)[0],
         },
         args.rounds,
@@ -287,7 +289,7 @@ def measure_bank(folder: Path, args: argparse.Namespace) -> None:
     report("bank", found, "pieces alone", "loader")
 
 
-def read_pieces(rank: int, world: int, folder: Path, clips: int, cache: int, barrier, seconds) -> None:
+def read_pieces(rank: int, world: int, folder: Path, cache: int, clips: int, barrier, seconds) -> None:
     torch.set_num_threads(1)
     bank = Bank(folder)
     source = MixtureSource("bench", bank, MixRecipe.load("demo"), 100_000, 0, cache=cache)
@@ -298,20 +300,6 @@ def read_pieces(rank: int, world: int, folder: Path, clips: int, cache: int, bar
         for p in spec.pieces:
             source.items.read(p.item, p.start, p.length)
     seconds[rank] = time.perf_counter() - start
-
-
-def pieces_speed(folder: Path, clips: int, workers: int, cache: int) -> float:
-    context = multiprocessing.get_context("forkserver")
-    barrier, seconds = context.Barrier(workers), context.Array("d", workers)
-    processes = [
-        context.Process(target=read_pieces, args=(rank, workers, folder, clips, cache, barrier, seconds))
-        for rank in range(workers)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return clips / max(seconds)
 
 
 if __name__ == "__main__":

@@ -257,6 +257,10 @@ def test_a_bank_that_is_read_as_needed_trains_as_the_one_in_memory(bank, tmp_pat
     train(compose_conf([*overrides, *streamed, f"run_dir={tmp_path / 'streamed'}"]))
     assert build(compose_conf([*overrides, *streamed])).module.memory_N is None
     assert_same_run(tmp_path / "streamed", tmp_path / "memory")
+    with pytest.raises(ValueError, match=r"data.frame.online.memory_gib=0: give a size above 0"):
+        build(compose_conf([*overrides, "data.frame.online.memory_gib=0"]))
+    more = [o.replace("0.001", "0.002") for o in streamed]  # memory may change when a run goes on
+    train(compose_conf([*overrides, *more, f"run_dir={tmp_path / 'streamed'}"]))
     both = ["data/frame=[online,esc10]", f"data.frame.esc10.bank=[{bank}]", "data.frame.esc10.validation=null"]
     with pytest.raises(ValueError, match=r"data.frame: one bank is in memory and another is not.*memory_gib"):
         build(compose_conf([*overrides, *both, "data.frame.online.memory_gib=0.001", "data.frame.esc10.recipe=paper"]))

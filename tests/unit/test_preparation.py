@@ -17,8 +17,8 @@ import soundfile
 
 from flam_train.data.clips import cut
 from flam_train.data.corpus import Corpus
-from flam_train.data.items import events_of, windows
 from flam_train.data.merging import merge
+from flam_train.data.planned import events_of, windows
 from flam_train.data.preparation import Listing, Options, prepare, read_missing
 from flam_train.data.recordings import Recording, Unusable, as_key, read_part, seconds_of
 from flam_train.data.schema import Event
@@ -313,6 +313,16 @@ def test_changed_labelling_is_never_taken_for_the_same_corpus(tmp_path):
     ):
         with pytest.raises(ValueError, match="holds shards made in another way"):
             prepare(other, tmp_path / "out", QUIET)
+
+
+def test_a_kill_behind_the_manifest_leaves_nothing_behind(tmp_path):
+    listing = Listing("toy", recordings(tmp_path / "audio", [0.3] * 3, captions=("a tone",)), "captions")
+    folder = prepare(listing, tmp_path / "out", QUIET)
+    whole = bytes_of(folder)
+    for name in (".plan.jsonl", ".plan.npy", ".plan.done", ".shard-000000.dropped.json"):
+        (folder / name).write_text("[]")
+    prepare(listing, folder, QUIET)
+    assert bytes_of(folder) == whole
 
 
 def test_what_was_missing_is_looked_for_again(tmp_path):

@@ -332,7 +332,6 @@ def test_entries_of_a_shard_prepared_again_never_meet(local, server, tmp_path):
     cache = ShardCache(tmp_path / "cache")
     before = Corpus(server.url, cache=cache).waveform(0)
     corpus(local.folder, SIZES, audio="wav", name="other")
-    os.sync()
     after = Corpus(server.url, cache=cache)
     assert after.key(0) == "other-0-0"
     assert not np.array_equal(after.waveform(0), before)

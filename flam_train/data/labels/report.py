@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flam_train.data.clips import cut
-from flam_train.data.items import WINDOW, windows
+from flam_train.data.planned import WINDOW, windows
 from flam_train.data.recordings import Recording
 from flam_train.data.schema import END_TOLERANCE, Event
 from flam_train.frames import FrameGrid

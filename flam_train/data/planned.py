@@ -65,7 +65,7 @@ def events_of(events: Sequence[Event], parts: list[tuple[float, float]]) -> list
     return [cut(found, start, length) for found, (start, length) in zip(reached, parts, strict=True)]
 
 
-class Items:
+class PlannedSamples:
     """The samples to be written: sample n is line n of a file of JSON. Pickles small, however many there are."""
 
     def __init__(self, folder: Path) -> None:
