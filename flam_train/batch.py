@@ -186,3 +186,8 @@ class TextEmbeddings(Movable):
 def to_float(waveform_BS: Tensor) -> Tensor:
     """int16 to float32 in [-1, 1); a float waveform is returned as it is."""
     return waveform_BS.to(torch.float32) / INT16_SCALE if waveform_BS.dtype == torch.int16 else waveform_BS
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """float32, or float64 where it is that: for what bfloat16 would spoil."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -13,7 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 
 TESTS = Path(__file__).parent
-for folder in ("unit", "distributed"):
+for folder in ("unit", "distributed", "end_to_end"):
     sys.path.insert(0, str(TESTS / folder))
 
 

@@ -65,7 +65,7 @@ class Steps(Dataset):
     captions, events   the streams; None switches one off
     collate_captions   called as (clips, places, step) -> GlobalBatch, `data.collate` with its other arguments bound
     collate_events     the same -> FrameBatch
-    accumulation       micro-batches a step; then item i is micro-batch i % accumulation of step i // accumulation
+    accumulate         micro-batches a step; then item i is micro-batch i % accumulate of step i // accumulate
     ahead              of shards that lie elsewhere those of so many further items are fetched meanwhile
 
     With G clips a step over R ranks, rank r takes positions [sG + r G/R, sG + (r + 1) G/R): every rank has as many
@@ -82,7 +82,7 @@ class Steps(Dataset):
         collate_events: Callable[[list[Clip], list[Place], int], FrameBatch] | None = None,
         rank: int = 0,
         world: int = 1,
-        accumulation: int = 1,
+        accumulate: int = 1,
         ahead: int = 0,
     ) -> None:
         if captions is None and events is None:
@@ -90,27 +90,27 @@ class Steps(Dataset):
         assert 0 <= rank < world
         for stream, collate in ((captions, collate_captions), (events, collate_events)):
             assert stream is None or collate is not None
-            if stream is not None and (stream.batch < 1 or stream.batch % (world * accumulation)):
-                parts = f"{world} ranks x {accumulation} micro-batches"
+            if stream is not None and (stream.batch < 1 or stream.batch % (world * accumulate)):
+                parts = f"{world} ranks x {accumulate} micro-batches"
                 raise ValueError(
                     f"{stream.name}_batch={stream.batch} does not divide by {parts}: it is the total over all of them; "
-                    f"set {stream.name}_batch to a multiple of {world * accumulation}"
+                    f"set {stream.name}_batch to a multiple of {world * accumulate}"
                 )
         self.steps, self.captions, self.events = steps, captions, events
         self.collate_captions, self.collate_events = collate_captions, collate_events
-        self.rank, self.world, self.accumulation = rank, world, accumulation
+        self.rank, self.world, self.accumulate = rank, world, accumulate
         streams = [stream for stream in (captions, events) if stream is not None]
         remote = any(isinstance(s, ShardSource) and s.corpus.remote for stream in streams for s in stream.sources)
         self._ahead = Ahead(self._places, len(self), ahead, remote)
 
     def __len__(self) -> int:
-        return self.steps * self.accumulation
+        return self.steps * self.accumulate
 
     def __getitem__(self, item: int) -> StepBatch:
         if not 0 <= item < len(self):
             raise IndexError(f"item {item} of {len(self)}")
         self._ahead.move_to(item)
-        step, micro = divmod(item, self.accumulation)
+        step, micro = divmod(item, self.accumulate)
         captions, events = None, None
         if self.captions is not None and self.collate_captions is not None:
             captions = self.collate_captions(*self.captions.clips(*self._slice(self.captions, step, micro)), step)
@@ -119,14 +119,14 @@ class Steps(Dataset):
         return StepBatch(step, captions, events)
 
     def _places(self, item: int) -> Iterator[tuple[Source, Place]]:
-        step, micro = divmod(item, self.accumulation)
+        step, micro = divmod(item, self.accumulate)
         for stream in (self.captions, self.events):
             if stream is not None:
                 for place in stream.order.range(*self._slice(stream, step, micro)):
                     yield stream.sources[place.corpus], place
 
     def _slice(self, stream: Stream, step: int, micro: int) -> tuple[int, int]:
-        share = stream.batch // (self.world * self.accumulation)
+        share = stream.batch // (self.world * self.accumulate)
         start = step * stream.batch + (micro * self.world + self.rank) * share
         return start, start + share
 

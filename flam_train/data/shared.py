@@ -3,8 +3,8 @@
 Torch puts every batch of a worker into a fresh block of shared memory; touching its pages for the first time costs a
 sixth of what decoding the batch costs. Here a worker has a ring of blocks for each large tensor of a batch. A block is
 written anew only after as many batches as the ring has blocks. A worker is asked for a further batch when the trainer
-takes one of its batches: so `prefetch` of them are under way while one is in use, and the ring has a block to spare.
-Whoever keeps a batch for longer must copy it (moving it to a GPU or into pinned memory does).
+takes one of its batches: so `prefetch` of them are under way while `in_use` of them are, and the ring has a block to
+spare. Whoever keeps a batch for longer must copy it (moving it to a GPU or into pinned memory does).
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ import math
 
 import torch
 from torch import Tensor
-
-BEYOND = 2
-"""Blocks beyond those under way: one in use, one to spare."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of malloc.h."""
@@ -40,10 +37,11 @@ class Ring:
         return self.blocks[self.turn][:size]
 
 
-def start(prefetch: int) -> None:
-    """Called once in a loader worker that has up to `prefetch` batches under way (DataLoader's prefetch_factor)."""
+def start(prefetch: int, in_use: int = 1) -> None:
+    """Called once in a loader worker that has up to `prefetch` batches under way (DataLoader's prefetch_factor), and
+    of whose batches the trainer uses up to `in_use` at a time."""
     global _blocks
-    _blocks = prefetch + BEYOND
+    _blocks = prefetch + in_use + 1
     _rings.clear()
     keep_freed_memory()
 

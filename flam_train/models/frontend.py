@@ -11,7 +11,7 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-from flam_train.batch import SAMPLE_RATE, to_float
+from flam_train.batch import SAMPLE_RATE, full_precision, to_float
 from flam_train.distributed import sum_over_ranks
 from flam_train.models.seeded import uniform
 
@@ -60,7 +60,8 @@ class LogMel(nn.Module):
 
     def forward(self, waveform_BS: Tensor) -> Tensor:
         with torch.autocast(waveform_BS.device.type, enabled=False):  # power spectra span more than bf16 resolves
-            return 10.0 * torch.log10(self.mel(to_float(waveform_BS)).clamp(min=1e-10)).transpose(1, 2)
+            power_BFN = self.mel(to_float(waveform_BS).to(self.mel.spectrogram.window.dtype))
+            return 10.0 * torch.log10(power_BFN.clamp(min=1e-10)).transpose(1, 2)
 
 
 class MelNorm(nn.Module):
@@ -90,7 +91,7 @@ class MelNorm(nn.Module):
         weight_B = torch.ones(len(mel_BNF), device=mel_BNF.device) if valid_B is None else valid_B
         weight_B = weight_B.double() * mel_BNF.shape[1]
         # Each clip's moments in float32 are exact enough; the sums over clips and ranks are not.
-        var_BF, mean_BF = torch.var_mean(mel_BNF.float(), dim=1, correction=0)
+        var_BF, mean_BF = torch.var_mean(full_precision(mel_BNF), dim=1, correction=0)
         var_BF, mean_BF = var_BF.double(), mean_BF.double()
         sums = sum_over_ranks(
             torch.cat([weight_B.sum()[None], weight_B @ mean_BF, weight_B @ (var_BF + mean_BF.square())])
@@ -102,7 +103,7 @@ class MelNorm(nn.Module):
         if self.training:
             count, mean_F, var_F = self.statistics(mel_BNF, valid_B)
             self._update(count, mean_F, var_F)
-            mean_F, var_F = mean_F.float(), var_F.float()
+            mean_F, var_F = mean_F.to(self.running_mean), var_F.to(self.running_var)
         else:
             mean_F, var_F = self.running_mean, self.running_var
         scale_F = self.weight * torch.rsqrt(var_F + self.eps)
@@ -139,15 +140,20 @@ class Frontend(nn.Module):
         self.logmel = LogMel(config)
         self.bn0 = MelNorm(config.mel_bins)
 
-    def forward(self, waveform_BS: Tensor, seed_B: Tensor | None = None, valid_B: Tensor | None = None) -> Tensor:
+    def forward(
+        self, waveform_BS: Tensor, seed_B: Tensor | None = None, valid_B: Tensor | None = None, shares: int = 1
+    ) -> Tensor:
         """seed_B: int64, the clip's frequency masks are drawn from it in training; none are made without it.
-        valid_B: bool, clips that count in bn0's statistics. Raises ValueError for a clip of another length."""
+        valid_B: bool, clips that count in bn0's statistics. shares: parts whose spectra are in memory one at a time;
+        the mel spectrograms, a quarter of their clips in size, are there together, for bn0 needs them all.
+        Raises ValueError for a clip of another length."""
         if waveform_BS.ndim != 2 or waveform_BS.shape[1] != self.config.samples:
             raise ValueError(
                 f"the encoder takes clips of {self.config.seconds} s ({self.config.samples} samples at "
                 f"{self.config.sample_rate} Hz) as [B, S], got {tuple(waveform_BS.shape)}: pad with zeros or cut"
             )
-        mel_BNF = self.bn0(self.logmel(waveform_BS), valid_B)
+        mel_BNF = torch.cat([self.logmel(part_BS) for part_BS in waveform_BS.tensor_split(shares)])
+        mel_BNF = self.bn0(mel_BNF, valid_B)
         if self.training and seed_B is not None:
             mel_BNF = mask_frequencies(mel_BNF, seed_B, self.config.mask_stripes, self.config.mask_bins)
         return mel_BNF

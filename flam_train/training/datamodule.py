@@ -13,7 +13,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from flam_train.batch import Movable
+from flam_train.batch import Movable, StepBatch
 from flam_train.data import shared
 from flam_train.data.bank import Bank
 from flam_train.data.cache import GIB, ShardCache
@@ -28,6 +28,7 @@ from flam_train.data.shards import Corpus
 from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
 from flam_train.settings import number, one_of
+from flam_train.training.micro_batches import MicroBatches
 
 CORPUS_KEYS = ("path", "bank", "recipe", "size", "memory_gib", "weight", "validation")
 
@@ -39,7 +40,8 @@ class DataConfig:
     in memory: then its sounds are read as they are needed, and so much of them is kept by the workers of each rank
     together; `weight`; `validation` (a folder of shards).
 
-    global_batch, frame_batch: clips a step over all ranks; 0 switches a stream off. workers: loader processes of
+    global_batch, frame_batch: clips a step over all ranks; 0 switches a stream off. accumulate: micro-batches of each
+    rank's share of them. workers: loader processes of
     each rank; None: one for each core the rank has to itself, at most 8. verify: compare every shard's sha256 at
     the start. cache_folder, cache_gib: where shards that lie behind a URL are kept on this machine, and how much of
     them; cache_ahead: of how many coming steps they are fetched meanwhile. exclude: files of the
@@ -50,6 +52,7 @@ class DataConfig:
     frames: dict[str, dict[str, Any]]
     global_batch: int
     frame_batch: int
+    accumulate: int = 1
     phrases_per_clip: int = 5
     block_shards: int = 4
     workers: int | None = None
@@ -68,6 +71,8 @@ class DataConfig:
                     one_of(f"data.{kind}.{name}", key, CORPUS_KEYS)
         if self.global_batch < 0 or self.frame_batch < 0 or self.global_batch + self.frame_batch == 0:
             raise ValueError(f"global_batch={self.global_batch} and frame_batch={self.frame_batch}: one must be over 0")
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate={self.accumulate}: at least 1, which is the whole batch at once")
 
 
 class DataModule(LightningDataModule):
@@ -192,7 +197,7 @@ class DataModule(LightningDataModule):
             )
 
     def steps_of(self, rank: int, world: int) -> Steps:
-        """What one rank takes, step by step. Raises ValueError where a batch does not divide by the ranks."""
+        """What one rank takes, micro-batch by micro-batch. Raises ValueError where a batch does not divide."""
         captions, events = self.captions, self.events
         return Steps(
             self.steps,
@@ -211,15 +216,16 @@ class DataModule(LightningDataModule):
             else None,
             rank,
             world,
-            ahead=self.config.cache_ahead,
+            self.config.accumulate,
+            ahead=self.config.cache_ahead * self.config.accumulate,
         )
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> MicroBatches:
         trainer = self.trainer
         assert trainer is not None
-        steps = self.steps_of(trainer.global_rank, trainer.world_size)
-        sampler = StepSampler(lambda: trainer.global_step, self.steps)
-        return self._loader(steps, sampler)
+        steps, count = self.steps_of(trainer.global_rank, trainer.world_size), self.config.accumulate
+        sampler = StepSampler(lambda: trainer.global_step * count, len(steps))
+        return MicroBatches(self._loader(steps, sampler), count, self.steps)
 
     def val_dataloader(self) -> list[DataLoader]:
         trainer = self.trainer
@@ -233,7 +239,11 @@ class DataModule(LightningDataModule):
             out.append(DataLoader(clips, batch_size=None))
         return out
 
-    def transfer_batch_to_device(self, batch: Movable, device: torch.device, dataloader_idx: int) -> Movable:
+    def transfer_batch_to_device(
+        self, batch: Movable | list[StepBatch], device: torch.device, dataloader_idx: int
+    ) -> Movable | list[StepBatch]:
+        if isinstance(batch, list):
+            return [part.to(device, non_blocking=True) for part in batch]
         return batch.to(device, non_blocking=True)
 
     def _loader(self, dataset, sampler) -> DataLoader:
@@ -244,7 +254,9 @@ class DataModule(LightningDataModule):
             options = {
                 "multiprocessing_context": "forkserver",
                 "prefetch_factor": self.config.prefetch,
-                "worker_init_fn": partial(start_worker, prefetch=self.config.prefetch),
+                "worker_init_fn": partial(
+                    start_worker, prefetch=self.config.prefetch, in_use=-(-self.config.accumulate // workers)
+                ),
             }
         return DataLoader(
             dataset,
@@ -256,10 +268,10 @@ class DataModule(LightningDataModule):
         )
 
 
-def start_worker(worker: int, prefetch: int) -> None:
+def start_worker(worker: int, prefetch: int, in_use: int = 1) -> None:
     # Ctrl-C goes to the whole process group: a worker that dies of it first would look like a crash.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    shared.start(prefetch)
+    shared.start(prefetch, in_use)
 
 
 def own_cores() -> int:

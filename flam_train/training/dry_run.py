@@ -32,13 +32,15 @@ def dry_run(conf: dict[str, Any]) -> str:
     part = batch.events if batch.events is not None else batch.captions
     assert part is not None
     module.train()
-    waveform_BS = module.rendered(part)[:1].expand(PROBE, -1)
+    waveform_BS = module.rendered(part).waveform_BS[:1].expand(PROBE, -1)
     kept = saved_bytes(lambda: model.embed_audio(waveform_BS, torch.arange(PROBE)).frame_BTD.sum()) / PROBE
     lines = [f"run folder   {run.folder}", f"processes    {world} ({nodes} nodes x {devices})", describe(run)]
-    lines.append(f"steps        {module.total_steps:,} of {clips * world} clips ({clips} on each process)")
+    parts = f", in {module.accumulate} micro-batches of {clips}" if module.accumulate > 1 else ""
+    mine = clips * module.accumulate
+    lines.append(f"steps        {module.total_steps:,} of {mine * world} clips ({mine} on each process{parts})")
     for name, part in (("captions", batch.captions), ("events", batch.events)):
         if part is not None:
-            lines.append(f"batch        {name} of rank 0, step 0: {_shapes(part)}")
+            lines.append(f"batch        {name} of rank 0, step 0{', micro-batch 0' if parts else ''}: {_shapes(part)}")
             lines += [f"bad sample   {error}" for error in part.errors]
     lines.append(
         f"memory       weights {_size(parameters)}, gradients {_size(learned)}, AdamW {_size(2 * learned)}, audio "

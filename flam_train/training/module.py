@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
@@ -22,9 +22,12 @@ from flam_train.distributed import rank, sum_over_ranks
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
 from flam_train.models.flam import FLAM
 from flam_train.settings import one_of
+from flam_train.training.micro_batches import join_captions, join_events, stacked
 from flam_train.training.optim import PARTS, OptimConfig, build_optimizer, lr_factor
 
 LOSSES = ("global", "sed", "prior")
+
+Part = TypeVar("Part", bound=GlobalBatch | FrameBatch)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class FLAMModule(LightningModule):
     """Trains a FLAM.
 
     memory_N: int16, the audio that online mixtures are made from, or None. seed: of everything that is random in a
-    step. total_steps: where the schedule ends.
+    step. total_steps: where the schedule ends. accumulate: shares of a batch that the encoders take one at a time.
     """
 
     def __init__(
@@ -65,11 +68,12 @@ class FLAMModule(LightningModule):
         total_steps: int,
         seed: int,
         memory_N: Tensor | None = None,
+        accumulate: int = 1,
     ):
         super().__init__()
         self.model, self.loss, self.optim = model, loss, optim
         self.total_steps, self.seed = total_steps, seed
-        self.memory_N = memory_N
+        self.memory_N, self.accumulate = memory_N, accumulate
         self.bad, self.seen = 0, 0
         self._told, self._untold = float("-inf"), 0
         self.at, self.keys = 0, ""
@@ -79,44 +83,52 @@ class FLAMModule(LightningModule):
 
     # -- one step
 
-    def training_step(self, batch: StepBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Sequence[StepBatch], batch_idx: int) -> Tensor:
+        """batch: the micro-batches of one step."""
         # A rank's generators are in no checkpoint: every step starts them anew, so resuming is exact.
-        torch.manual_seed(step_seed(self.seed, batch.step, rank()))
-        captions, events = batch.captions, batch.events
+        torch.manual_seed(step_seed(self.seed, batch[0].step, rank()))
+        step = self.joined(batch)
+        captions, events = step.captions, step.events
         audio, text = self.embed(captions, events)
         losses = self.losses(captions, events, audio, text)
-        self.at, self.keys = batch.step, keys_of(batch)
-        self.check_health(losses, batch)
+        self.at, self.keys = step.step, keys_of(step)
+        self.check_health(losses, step)
         for name, value in losses.items():
             self.log(f"loss/{name}", value.detach())
         total = torch.stack([self.loss.weights[name] * value for name, value in losses.items()]).sum()
         self.log("loss/total", total.detach())
         return total
 
+    def joined(self, batch: Sequence[StepBatch]) -> StepBatch:
+        """The micro-batches as one batch, mixed where they were left to be."""
+        captions = [self.rendered(part.captions) for part in batch if part.captions is not None]
+        events = [self.rendered(part.events) for part in batch if part.events is not None]
+        return StepBatch(
+            batch[0].step, join_captions(captions) if captions else None, join_events(events) if events else None
+        )
+
     def embed(self, captions: GlobalBatch | None, events: FrameBatch | None) -> tuple[AudioEmbeddings, TextEmbeddings]:
         """Both batches through each encoder in one pass: the captions' rows first, then the events'."""
         parts = [p for p in (captions, events) if p is not None]
-        waveform_BS = torch.cat([self.rendered(p) for p in parts])
+        waveform_BS = torch.cat([p.waveform_BS for p in parts])
         valid_B = torch.cat([p.clip_valid_B if isinstance(p, GlobalBatch) else p.audio_valid_B for p in parts])
-        audio = self.model.embed_audio(waveform_BS, torch.cat([p.seed_B for p in parts]), valid_B)
-        longest = max(p.tokens_CL.shape[1] for p in parts)
-        tokens, attention = (
-            torch.cat([F.pad(getattr(p, name), (0, longest - getattr(p, name).shape[1])) for p in parts])
-            for name in ("tokens_CL", "attention_CL")
-        )
-        return audio, self.model.embed_tokens(tokens, attention)
+        seed_B = torch.cat([p.seed_B for p in parts])
+        audio = self.model.embed_audio(waveform_BS, seed_B, valid_B, self.accumulate)
+        tokens_CL, attention_CL = stacked([p.tokens_CL for p in parts]), stacked([p.attention_CL for p in parts])
+        return audio, self.model.embed_tokens(tokens_CL, attention_CL, self.accumulate)
 
-    def rendered(self, part: GlobalBatch | FrameBatch) -> Tensor:
-        """waveform_BS int16 with the rows that were left to be mixed on this device."""
+    def rendered(self, part: Part) -> Part:
+        """With the rows that were left to be mixed on this device."""
         if part.mixture is None:
-            return part.waveform_BS
-        if part.mixture.audio_N is not None:
-            return render(part.mixture, part.mixture.audio_N, part.waveform_BS)
-        if self.memory_N is None:
-            raise AssertionError("a batch has mixtures to render, but the module was given no bank")
-        if self.memory_N.device != part.waveform_BS.device:
-            self.memory_N = self.memory_N.to(part.waveform_BS.device)
-        return render(part.mixture, self.memory_N, part.waveform_BS)
+            return part
+        bank_N = part.mixture.audio_N
+        if bank_N is None:
+            if self.memory_N is None:
+                raise AssertionError("a batch has mixtures to render, but the module was given no bank")
+            if self.memory_N.device != part.waveform_BS.device:
+                self.memory_N = self.memory_N.to(part.waveform_BS.device)
+            bank_N = self.memory_N
+        return replace(part, waveform_BS=render(part.mixture, bank_N, part.waveform_BS), mixture=None)
 
     def losses(
         self, captions: GlobalBatch | None, events: FrameBatch | None, audio: AudioEmbeddings, text: TextEmbeddings

@@ -29,16 +29,17 @@ from flam_train.training.validation import CorpusValidation
 CONFIG = "config.yaml"
 
 SECTIONS = (
-    "name", "run_dir", "shards", "seed", "steps", "init", "overwrite", "global_batch", "frame_batch",
+    "name", "run_dir", "shards", "seed", "steps", "init", "overwrite", "global_batch", "frame_batch", "accumulate",
     "model", "text", "data", "loss", "optim", "trainer", "logger",
 )  # fmt: skip
 """The top level of the configuration."""
 
 FREE = (
-    "trainer.", "logger.", "overwrite", "data.workers", "data.prefetch", "data.verify", "data.validation_batch",
-    "data.cache_",
+    "trainer.", "logger.", "overwrite", "accumulate", "data.workers", "data.prefetch", "data.verify",
+    "data.validation_batch", "data.cache_",
 )  # fmt: skip
-"""Keys that may change when a run goes on: they change neither the samples nor the weights. So may `memory_gib`."""
+"""Keys that may change when a run goes on: they change neither the samples nor, but for rounding, the weights. So may
+`memory_gib`."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def build(conf: dict[str, Any]) -> Run:
             "frames": settings.get("frame") or {},
             "global_batch": conf["global_batch"],
             "frame_batch": conf["frame_batch"],
+            "accumulate": number("accumulate", conf["accumulate"], "int"),
         },
     )
     assert model.tokenizer is not None
@@ -84,7 +86,7 @@ def build(conf: dict[str, Any]) -> Run:
     unused = [] if data.events else ["scale_head", "bias_head"]
     unused += [] if data.captions else ["logit_scale"]
     freeze(model, optim, tuple(unused))
-    module = FLAMModule(model, loss, optim, steps, seed, data.load_memory())
+    module = FLAMModule(model, loss, optim, steps, seed, data.load_memory(), data_config.accumulate)
     for name, corpus in data.validation.items():
         module.validation_metrics[name] = CorpusValidation(corpus, model.grid, model.config.embedding)
     if trainer.monitor is not None:
@@ -136,6 +138,8 @@ def train(conf: dict[str, Any]) -> Path:
         return folder / "export"
     run = build(conf)
     quiet()
+    if run.trainer.precision == "64-true":
+        run.module.double()
     if run.trainer.compile:
         run.module.model.audio.compile()
     clips = run.data.config.global_batch + run.data.config.frame_batch

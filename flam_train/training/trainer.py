@@ -20,7 +20,7 @@ from flam_train.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from flam_train.training.interrupt import StopOnRequest
 from flam_train.training.progress import Progress
 
-PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def build_trainer(config: TrainerConfig, folder: Path, steps: int, clips: int, l
         num_nodes=nodes,
         # Buffers are equal on all ranks by construction (bn0 sums over them): nothing to broadcast each step.
         strategy=DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True) if distributed else "auto",
-        precision=("bf16-mixed" if gpu else "32-true") if config.precision == "auto" else config.precision,  # type: ignore[arg-type]
+        precision=precision(config, gpu),  # type: ignore[arg-type]
         max_epochs=1,
         max_steps=steps,
         limit_train_batches=steps,
@@ -96,6 +96,14 @@ def build_trainer(config: TrainerConfig, folder: Path, steps: int, clips: int, l
         use_distributed_sampler=False,
         default_root_dir=str(folder),
     )
+
+
+def precision(config: TrainerConfig, gpu: bool) -> str:
+    """For Lightning. 64-true it would make of the batch too, which is int16 and not its to change: `train` makes the
+    module float64, and all else follows from that."""
+    if config.precision == "auto":
+        return "bf16-mixed" if gpu else "32-true"
+    return "32-true" if config.precision == "64-true" else config.precision
 
 
 def launch_shape(config: TrainerConfig) -> tuple[int, int]:

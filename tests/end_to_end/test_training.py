@@ -8,47 +8,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from http_folder import serve
-from tiny_runs import ROOT, TINY, flam_train, metrics, on_shards, write_bank, write_corpus
+from tiny_runs import ROOT, TINY, conf, flam_train, metrics, on_shards, write_corpus
 
 from flam_train.cli.train import compose_conf, main
 from flam_train.inference import load_model
 from flam_train.models.text import minilm_from_package
-from flam_train.paths import conf_dir
+from flam_train.training import run
 from flam_train.training.checkpoint import AtomicCheckpointIO
 from flam_train.training.progress import Progress
 from flam_train.training.run import build, train
-
-EXPERIMENTS = sorted(p.stem for p in (conf_dir() / "experiment").glob("*.yaml"))
-
-
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("corpora")
-    return write_corpus(folder / "train", 12, 0), write_corpus(folder / "test", 5, 1)
-
-
-@pytest.fixture(scope="module")
-def bank(tmp_path_factory) -> Path:
-    return write_bank(tmp_path_factory.mktemp("bank") / "train")
-
-
-def conf(corpora, folder: Path, *overrides: str) -> dict:
-    return compose_conf(
-        [*TINY, *on_shards(*corpora), f"run_dir={folder}", "global_batch=4", "frame_batch=4", *overrides]
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(corpora, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "finished"
-    train(conf(corpora, folder))
-    return folder
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -65,6 +41,21 @@ def assert_same_run(folder: Path, finished: Path) -> None:
     assert {k: v for k, v in metrics(folder).items() if k[1] not in speeds} == {
         k: v for k, v in metrics(finished).items() if k[1] not in speeds
     }
+
+
+@contextmanager
+def stopped_after(steps: int, monkeypatch) -> Iterator[None]:
+    """Runs stop there; their schedule and plan are those of the whole run."""
+    build_trainer = run.build_trainer
+
+    def stopped(*arguments):
+        trainer = build_trainer(*arguments)
+        trainer.fit_loop.epoch_loop.max_steps = steps
+        return trainer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "build_trainer", stopped)
+        yield
 
 
 def test_what_a_run_leaves(finished):
@@ -91,20 +82,9 @@ def test_what_a_run_leaves(finished):
 def test_a_run_that_goes_on_is_the_run_that_never_stopped(corpora, finished, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     full = conf(corpora, folder)
-    # Stopped after 2 of its 4 steps: the schedule and the plan are those of the whole run.
-    from flam_train.training import run as module
-
-    build_trainer = module.build_trainer
-
-    def stopped(*arguments):
-        trainer = build_trainer(*arguments)
-        trainer.fit_loop.epoch_loop.max_steps = 2
-        return trainer
-
-    monkeypatch.setattr(module, "build_trainer", stopped)
-    train(full)
+    with stopped_after(2, monkeypatch):
+        train(full)
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 2
-    monkeypatch.setattr(module, "build_trainer", build_trainer)
     train(full)
     assert_same_run(folder, finished)
 
@@ -179,6 +159,27 @@ def test_two_processes_train_as_one(corpora, tmp_path):
     assert float(two[1, name]) == pytest.approx(float(one[1, name]), abs=0.05)
 
 
+def test_micro_batches_train_as_the_undivided_batch(corpora, tmp_path, monkeypatch):
+    """In float64, from the loader's workers on; a run may go on in other micro-batches."""
+    exact = ["trainer.precision=64-true"]
+    train(conf(corpora, tmp_path / "one", *exact))
+    train(conf(corpora, tmp_path / "four", *exact, "accumulate=4", "data.workers=1"))
+    with stopped_after(2, monkeypatch):
+        train(conf(corpora, tmp_path / "both", *exact, "accumulate=2"))
+    train(conf(corpora, tmp_path / "both", *exact, "accumulate=4"))
+    want = metrics(tmp_path / "one")
+    for name in ("four", "both"):
+        found = metrics(tmp_path / name)
+        assert found.keys() == want.keys()
+        for key in found:
+            if not key[1].startswith("speed/"):
+                assert float(found[key]) == pytest.approx(float(want[key]), rel=1e-9), key
+    with pytest.raises(ValueError, match="global_batch=4 does not divide by 1 ranks x 3 micro-batches"):
+        train(conf(corpora, tmp_path / "three", "accumulate=3"))
+    with pytest.raises(ValueError, match="accumulate=0: at least 1"):
+        train(conf(corpora, tmp_path / "none", "accumulate=0"))
+
+
 def test_shards_behind_a_url_train_as_those_on_disk(corpora, finished, tmp_path):
     common = [*TINY, "global_batch=4", "frame_batch=4", f"data.cache_folder={tmp_path / 'cache'}"]
     with serve(corpora[0].parent) as server:
@@ -244,7 +245,7 @@ def test_online_streams_never_mix_the_same_clips(bank, tmp_path):
     overrides += [f"data.{kind}.online.bank=[{bank}]" for kind in ("global", "frame")]
     run = build(compose_conf([*overrides, "global_batch=3", "frame_batch=3", "trainer.validate_every=4"]))
     batch = run.data.steps_of(0, 1)[0]
-    mixed = [run.module.rendered(part) for part in (batch.captions, batch.events)]
+    mixed = [run.module.rendered(part).waveform_BS for part in (batch.captions, batch.events)]
     assert all(wave_BS.abs().amax(1).min() > 100 for wave_BS in mixed)
     assert not any(torch.equal(a, b) for a in mixed[0] for b in mixed[1])
 
@@ -297,107 +298,6 @@ def test_bad_samples_are_masked_and_counted_until_there_are_too_many(tmp_path, c
     error = capsys.readouterr().err
     assert "bad sample" in error
     assert error.count("bad sample") == 1  # at a limited rate
-
-
-def overrides_for(experiment: str, corpora, bank, finished) -> list[str]:
-    out = [*TINY, "steps=1", "trainer.validate_every=1"]
-    loaded = compose_conf([f"experiment={experiment}", *_placeholders(experiment)])
-    for kind in ("global", "frame"):
-        for name, entry in (loaded["data"].get(kind) or {}).items():
-            if "bank" in entry:
-                out.append(f"data.{kind}.{name}.bank=[{bank}]")
-            else:
-                out.append(f"data.{kind}.{name}.path={corpora[0]}")
-            if entry.get("validation"):
-                out.append(f"data.{kind}.{name}.validation={corpora[1]}")
-        out.append(f"{kind}_batch={2 if loaded[f'{kind}_batch'] else 0}")
-    if loaded["init"]:
-        out.append(f"init={finished / 'export'}")
-    return out
-
-
-def _placeholders(experiment: str) -> list[str]:
-    text = (conf_dir() / "experiment" / f"{experiment}.yaml").read_text()
-    out = [f"data.{k}.custom.path=x" for k in ("global", "frame") if f"override /data/{k}: [custom]" in text]
-    return out + (["init=x"] if "init: ???" in text else [])
-
-
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_trains(experiment, corpora, bank, finished, tmp_path):
-    overrides = overrides_for(experiment, corpora, bank, finished)
-    folder = train(compose_conf([f"experiment={experiment}", *overrides, f"run_dir={tmp_path / 'run'}"]))
-    assert load_model(folder).provenance["steps"] == 1
-
-
-@pytest.mark.parametrize("group", ["model", "text", "loss", "optim", "trainer", "logger", "data/global", "data/frame"])
-def test_every_choice_composes_and_instantiates(group, corpora, bank, tmp_path):
-    for file in sorted((conf_dir() / group).glob("*.yaml")):
-        name = file.stem
-        overrides = [*TINY, *on_shards(*corpora), f"run_dir={tmp_path}"]
-        if group.startswith("data/"):
-            kind = group.split("/")[1]
-            overrides = [o for o in overrides if not o.startswith(f"data.{kind}.")]
-            where = "bank" if "bank:" in file.read_text() else "path"
-            overrides.append(f"{group}=[{name}]")
-            several = file.read_text().startswith(f"# @package data.{kind}\n")  # a file may select several corpora
-            for entry in yaml.safe_load(file.read_text()) if several else [name]:
-                overrides.append(f"data.{kind}.{entry}.{where}={bank if where == 'bank' else corpora[0]}")
-                overrides.append(f"++data.{kind}.{entry}.validation={corpora[1]}")
-        elif group == "model":
-            # At tiny size: the choice with its widths cut down, but its depths, patch and frames as they are.
-            overrides = [o for o in overrides if o != "model=test"] + [f"model={name}"]
-        elif group == "text" and name != "bytes":
-            assert compose_conf([*overrides, f"text={name}"])["text"]["tower"] == name
-            continue
-        else:
-            overrides.append(f"{group}={name}")
-        build(compose_conf(overrides))
-
-
-def test_dry_run_says_everything_and_writes_nothing(corpora, tmp_path, capsys):
-    overrides = [*TINY, *on_shards(*corpora), "global_batch=4", "frame_batch=4", f"run_dir={tmp_path / 'run'}"]
-    assert main([*overrides, "--dry-run"]) == 0
-    out = capsys.readouterr().out
-    for expected in ("4 of 8 clips", "parameters learn", "memory", "label_BCT [4,", "activations about"):
-        assert expected in out
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["experiment=dmeo"], "experiment=dmeo: no such choice: did you mean demo?"),
-        (["model=tinny"], "did you mean tiny?"),
-        (["data/frame=[synthetc]"], "did you mean synthetic?"),
-        (["optim.lrr=3"], "no key 'optim.lrr' in the configuration: did you mean optim.lr"),
-        (["dta/frame=[x]"], "did you mean data/frame?"),
-        (["experiment=finetune"], "has no value yet"),
-        (["optim.lr=fast"], "optim.lr: 'fast' is not a number"),
-        (["loss.unannotated=masq"], "loss.unannotated: 'masq' is not known: did you mean mask?"),
-        (["optim.freeze=[txt]"], "did you mean text?"),
-        (["optim.schedule=cosin"], "did you mean cosine?"),
-        (["global_batch=0", "frame_batch=0"], "one must be over 0"),
-        (["data.frame.synthetic.path=/nowhere"], "/nowhere"),
-        (["steps=0"], "at least one step"),
-        (["trainer.precision=f16"], "trainer.precision"),
-    ],
-)
-def test_mistakes_are_answered_in_a_line(overrides, message, corpora, tmp_path, capsys):
-    base = [o for o in [*TINY, *on_shards(*corpora)] if o.split("=")[0] not in {p.split("=")[0] for p in overrides}]
-    if overrides[0].startswith("data/frame") or overrides[0].startswith("experiment=finetune"):
-        base = TINY
-    assert main([*base, f"run_dir={tmp_path}", *overrides]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert "Traceback" not in error
-
-
-def test_ones_own_configuration_folder(corpora, tmp_path):
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nname: mine\noptim: {lr: 0.25}\n")
-    found = compose_conf(["experiment=mine"], tmp_path)
-    assert found["name"] == "mine"
-    assert found["optim"]["lr"] == 0.25
 
 
 def test_wandb_offline(corpora, tmp_path):

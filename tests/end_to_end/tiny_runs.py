@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
+from flam_train.cli.train import compose_conf
 from flam_train.data.bank import describe
 from flam_train.data.schema import Event, Record
 from flam_train.data.shards import write_manifest, write_shard
@@ -102,6 +103,13 @@ def on_shards(train: Path, test: Path | None = None) -> list[str]:
         out.append(f"data.{kind}.synthetic.path={train}")
         out.append(f"data.{kind}.synthetic.validation={test or 'null'}")
     return out
+
+
+def conf(corpora: tuple[Path, Path | None], folder: Path, *overrides: str) -> dict:
+    """Four clips of each kind a step."""
+    return compose_conf(
+        [*TINY, *on_shards(*corpora), f"run_dir={folder}", "global_batch=4", "frame_batch=4", *overrides]
+    )
 
 
 def flam_train(*arguments: object, torchrun: int = 0, check: bool = True, env: dict | None = None):

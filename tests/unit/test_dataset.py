@@ -43,7 +43,7 @@ def corpora(tmp_path_factory):
     return a, corpus(folder / "b", (7,), "wav", "b", make=sounds)
 
 
-def steps_of(corpora, rank=0, world=1, steps=8, batch=12, seed=0, accumulation=1) -> Steps:
+def steps_of(corpora, rank=0, world=1, steps=8, batch=12, seed=0, accumulate=1) -> Steps:
     sources = [ShardSource(c, SECONDS) for c in corpora]
     captions = Stream("global", sources, [1, 1], batch, seed)
     events = Stream("frame", sources, [2, 1], batch, seed)
@@ -55,7 +55,7 @@ def steps_of(corpora, rank=0, world=1, steps=8, batch=12, seed=0, accumulation=1
         partial(collate_events, tokenizer=tokenizer, grid=GRID, concepts=Concepts.of(sources), seed=events.seed),
         rank,
         world,
-        accumulation,
+        accumulate,
     )
 
 
@@ -137,17 +137,17 @@ def test_the_two_streams_draw_apart(corpora):
 
 def test_micro_batches_cut_a_step_further(corpora):
     whole = steps_of(corpora)[3].events
-    parts = [steps_of(corpora, rank, 2, accumulation=3)[3 * 3 + micro] for micro in range(3) for rank in range(2)]
+    parts = [steps_of(corpora, rank, 2, accumulate=3)[3 * 3 + micro] for micro in range(3) for rank in range(2)]
     assert {p.step for p in parts} == {3}
     assert [k for p in parts for k in p.events.keys] == whole.keys
-    assert len(steps_of(corpora, accumulation=3)) == 24
+    assert len(steps_of(corpora, accumulate=3)) == 24
 
 
 def test_batches_that_do_not_divide(corpora):
     with pytest.raises(ValueError, match=r"global_batch=12 does not divide by 5 ranks x 1 .*multiple of 5"):
         steps_of(corpora, 0, 5)
     with pytest.raises(ValueError, match="12 does not divide by 2 ranks x 5"):
-        steps_of(corpora, 0, 2, accumulation=5)
+        steps_of(corpora, 0, 2, accumulate=5)
     with pytest.raises(ValueError, match="switched off"):
         Steps(1, None, None)
     with pytest.raises(IndexError):

@@ -19,6 +19,7 @@ from flam_train.data.dataset import Steps, StepSampler, Stream
 from flam_train.data.shared import Ring
 from flam_train.frames import FrameGrid
 from flam_train.training.datamodule import start_worker
+from flam_train.training.micro_batches import MicroBatches
 
 
 def tokenizer(texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -56,8 +57,8 @@ def same(a: StepBatch, b: StepBatch) -> bool:
     )
 
 
-@pytest.mark.parametrize(("workers", "prefetch"), [(1, 1), (1, 2), (2, 2)])
-def test_what_is_in_use_is_never_written(workers, prefetch, steps):
+@pytest.mark.parametrize(("workers", "prefetch", "together"), [(1, 1, 1), (1, 2, 1), (2, 2, 1), (1, 2, 3), (2, 1, 3)])
+def test_what_is_in_use_is_never_written(workers, prefetch, together, steps):
     loader = DataLoader(
         steps,
         batch_size=None,
@@ -65,18 +66,17 @@ def test_what_is_in_use_is_never_written(workers, prefetch, steps):
         num_workers=workers,
         prefetch_factor=prefetch,
         multiprocessing_context="forkserver",
-        worker_init_fn=partial(start_worker, prefetch=prefetch),
+        worker_init_fn=partial(start_worker, prefetch=prefetch, in_use=-(-together // workers)),
     )
-    before, places = None, set()
-    for n, batch in enumerate(loader):
-        assert batch.events.waveform_BS.is_shared()
-        places.add(batch.events.waveform_BS.data_ptr())
+    before: list[StepBatch] = []
+    for n, batches in enumerate(MicroBatches(loader, together, len(steps) // together)):
+        assert all(batch.events.waveform_BS.is_shared() for batch in batches)
         time.sleep(0.02)  # the workers fill all that they may meanwhile
-        assert same(batch, steps[n])
-        # The one before is not used any more, but must not be torn either: there is a block to spare.
-        assert before is None or same(before, steps[n - 1])
-        before = batch
-    assert n == len(steps) - 1
+        assert all(map(same, batches, (steps[n * together + k] for k in range(together))))
+        # The last one before is not used any more, but must not be torn either: there is a block to spare.
+        assert all(same(batch, steps[n * together - 1]) for batch in before[-1:])
+        before = batches
+    assert (n + 1) * together == len(steps)
 
 
 def test_a_ring_turns_and_grows():

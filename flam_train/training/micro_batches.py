@@ -1,0 +1,105 @@
+"""What a loader brings in `accumulate` micro-batches becomes one step.
+
+Workers prepare micro-batches, so that what they hold does not grow with the batch. A step joins its own: losses and
+bn0's statistics are those of the whole batch, and only the encoders go through it share by share
+(`models.recompute`).
+
+Shape suffixes: B clips of the step, S samples, C phrases of the step, T frames, L tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from flam_train.batch import FrameBatch, GlobalBatch, StepBatch
+
+
+class MicroBatches:
+    """A loader whose items are the `count` consecutive items that `loader` brings for one step, as a list."""
+
+    def __init__(self, loader: Iterable[StepBatch], count: int, steps: int) -> None:
+        self.loader, self.count, self.steps = loader, count, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[StepBatch]]:
+        items = iter(self.loader)
+        while parts := list(islice(items, self.count)):
+            yield parts
+
+
+def stacked(tokens: Sequence[Tensor]) -> Tensor:
+    """Rows of tokens under one another, padded with zeros to the longest: int64 [rows of all, L]."""
+    longest = max(x.shape[1] for x in tokens)
+    return torch.cat([F.pad(x, (0, longest - x.shape[1])) for x in tokens])
+
+
+def join_captions(parts: Sequence[GlobalBatch]) -> GlobalBatch:
+    """The micro-batches' rows, one after another; their mixtures must have been rendered."""
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        tokens_CL=stacked([p.tokens_CL for p in parts]),
+        attention_CL=stacked([p.attention_CL for p in parts]),
+        caption_ids_C=torch.cat([p.caption_ids_C for p in parts]),
+        clip_valid_B=torch.cat([p.clip_valid_B for p in parts]),
+        **_rows(parts),
+    )
+
+
+def join_events(parts: Sequence[FrameBatch]) -> FrameBatch:
+    """The micro-batches' clips, one after another, over each distinct phrase of theirs once.
+
+    As the collation of all their clips gives it: a phrase is valid if one of the micro-batches drew it, and its
+    labels are those of all clips. Their mixtures must have been rendered.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    ids_C, column_G = torch.cat([p.phrase_ids_C for p in parts]).unique(return_inverse=True)
+    columns = column_G.split([len(p.phrase_ids_C) for p in parts])
+    C, device = len(ids_C), ids_C.device
+    tokens_GL, attention_GL = stacked([p.tokens_CL for p in parts]), stacked([p.attention_CL for p in parts])
+    tokens_CL, attention_CL = tokens_GL.new_zeros(C, tokens_GL.shape[1]), attention_GL.new_zeros(C, tokens_GL.shape[1])
+    # In one step a phrase's words are the same wherever it stands: whichever listing is written last will do.
+    tokens_CL[column_G], attention_CL[column_G] = tokens_GL, attention_GL
+    valid_C = torch.zeros(C, dtype=torch.bool, device=device)
+    annotated_C = torch.zeros(C, dtype=torch.int64, device=device)
+    labels = []
+    for part, column in zip(parts, columns, strict=True):
+        valid_C[column] |= part.phrase_valid_C
+        annotated_C[column] |= part.annotated_in_C
+        label_BCT = part.label_BCT.new_zeros(len(part.label_BCT), C, part.label_BCT.shape[2])
+        label_BCT[:, column] = part.label_BCT
+        labels.append(label_BCT)
+    return replace(
+        parts[0],
+        tokens_CL=tokens_CL,
+        attention_CL=attention_CL,
+        phrase_ids_C=ids_C,
+        phrase_valid_C=valid_C,
+        annotated_in_C=annotated_C,
+        label_BCT=torch.cat(labels),
+        audio_valid_B=torch.cat([p.audio_valid_B for p in parts]),
+        corpus_B=torch.cat([p.corpus_B for p in parts]),
+        **_rows(parts),
+    )
+
+
+def _rows(parts: Sequence[GlobalBatch] | Sequence[FrameBatch]) -> dict[str, Any]:
+    """What both kinds of batches have of each clip."""
+    assert all(p.mixture is None for p in parts)
+    return {
+        "waveform_BS": torch.cat([p.waveform_BS for p in parts]),
+        "seed_B": torch.cat([p.seed_B for p in parts]),
+        "keys": [key for p in parts for key in p.keys],
+        "errors": [error for p in parts for error in p.errors],
+    }

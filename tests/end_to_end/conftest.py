@@ -1,0 +1,28 @@
+"""A corpus, a bank and a finished run that the tests of this folder share and never write to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_runs import conf, write_bank, write_corpus
+
+from flam_train.training.run import train
+
+
+@pytest.fixture(scope="session")
+def corpora(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("corpora")
+    return write_corpus(folder / "train", 12, 0), write_corpus(folder / "test", 5, 1)
+
+
+@pytest.fixture(scope="session")
+def bank(tmp_path_factory) -> Path:
+    return write_bank(tmp_path_factory.mktemp("bank") / "train")
+
+
+@pytest.fixture(scope="session")
+def finished(corpora, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    train(conf(corpora, folder))
+    return folder
