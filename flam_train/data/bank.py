@@ -9,7 +9,6 @@ Shape suffixes: S samples, H hops of the level curve, N samples of all items one
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -215,13 +214,10 @@ class Bank:
         return torch.from_numpy(memory)
 
     def provenance(self) -> list[dict[str, Any]]:
-        """Which corpora these are: [{"name", "sha256" (of the shards' sha256, in order), "items"}]."""
-        out = []
-        for c, corpus in enumerate(self.corpora):
-            hashes = "".join(shard["sha256"] for shard in corpus.manifest["shards"])
-            digest = hashlib.sha256(hashes.encode()).hexdigest()
-            out.append({"name": corpus.name, "sha256": digest, "items": int((self.corpus_of == c).sum())})
-        return out
+        """Which corpora these are: as `Corpus.provenance`, with "items", the number of those taken."""
+        return [
+            corpus.provenance() | {"items": int((self.corpus_of == c).sum())} for c, corpus in enumerate(self.corpora)
+        ]
 
 
 class _Item:

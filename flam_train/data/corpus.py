@@ -7,6 +7,7 @@ Shape suffixes: S samples.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -91,6 +92,11 @@ class Corpus:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def provenance(self) -> dict[str, Any]:
+        """Which corpus this is: {"name", "sha256" (of the shards' sha256, in order)}."""
+        hashes = "".join(entry.sha256 for entry in self.entries)
+        return {"name": self.name, "sha256": hashlib.sha256(hashes.encode()).hexdigest()}
 
     def _shard(self, index: int) -> int:
         return int(np.searchsorted(self._starts, index, side="right")) - 1

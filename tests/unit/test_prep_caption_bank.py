@@ -1,0 +1,126 @@
+"""data_prep/caption_bank.py: captioned shards into a bank, and mixtures with the captions as phrases."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flam_train.batch import SAMPLE_RATE
+from flam_train.data.bank import Bank
+from flam_train.data.corpus import Corpus
+from flam_train.data.mixing import draw, record, render_one
+from flam_train.data.recipe import MixRecipe
+from flam_train.data.schema import Record
+from flam_train.data.shards import write_manifest, write_shard
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "data_prep"))
+
+import caption_bank  # noqa: E402
+
+CLIPS = {
+    "bark": (2.0, ["Barking.", "A dog barks twice."]),  # the first is too short
+    "rain": (3.0, ["rain on a roof"]),
+    "hush": (2.0, ["nothing is heard at all"]),  # and nothing is: digital silence
+    "talk": (2.0, ["one two three four five six seven eight nine ten eleven twelve thirteen fourteen"]),
+    "word": (2.0, ["thunder"]),
+    "bare": (2.0, []),
+    "park": (12.0, ["Forest ambience with wind.", "birds"]),
+    "song": (12.0, ["a long song"]),
+    "test": (2.0, ["a clip of a test set"]),
+}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("captioned") / "clips"
+    rng = np.random.default_rng(0)
+    samples = []
+    for key, (seconds, captions) in CLIPS.items():
+        waveform = (3000 * rng.normal(size=round(seconds * SAMPLE_RATE))).clip(-30000, 30000).astype(np.int16)
+        waveform[: SAMPLE_RATE // 2] = 0
+        if key == "hush":
+            waveform[:] = 0
+        details = {"ids": [f"freesound:{key}"]} if key != "rain" else {}
+        clip = Record(key, seconds, tuple(captions), (), f"source of {key}", "CC0", "train", details)
+        samples.append((clip, waveform))
+    entries = [write_shard(folder / f"shard-{k:06d}.tar", samples[4 * k : 4 * k + 4]) for k in range(3)]
+    write_manifest(folder, "clips", entries, vocabulary=None, annotates=[])
+    (folder.parent / "overlap.txt").write_text("clips\ttest\tfreesound:test\nother\train\tx\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bank(shards, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("bank") / "caption_bank"
+    exclude = ["--exclude", str(shards.parent / "overlap.txt"), "--per-shard", "3", "--quiet", "--processes", "1"]
+    caption_bank.main([str(shards), str(out), *exclude])
+    return out
+
+
+def test_what_becomes_an_event_a_background_or_nothing(bank):
+    corpus = Corpus(bank, verify=True)
+    found = {corpus.key(i): corpus.record(i) for i in range(len(corpus))}
+    assert sorted(found) == ["clips-bark", "clips-park", "clips-rain"]
+    bark, park = found["clips-bark"], found["clips-park"]
+    assert [e.label for e in bark.events] == ["A dog barks twice"]
+    assert (bark.events[0].onset, bark.events[0].offset) == (0.0, bark.duration)
+    assert bark.details["cut_from"] == pytest.approx([0.5, 2.0], abs=0.02)
+    assert (bark.details["ids"], bark.details["from"]) == (["freesound:bark"], ["clips", "bark"])
+    assert (bark.source, bark.licence, bark.split) == ("source of bark", "CC0", "train")
+    assert (park.duration, park.events, park.details["role"]) == (12.0, (), "background")
+    assert "ids" not in found["clips-rain"].details
+    details = corpus.manifest["details"]
+    assert (details["silent"], details["clips"], details["rule"]["words"]) == (1, 9, [2, 13])
+    assert details["corpora"][0]["name"] == "clips"
+
+
+def test_mixtures_have_the_captions_as_phrases(bank):
+    sounds, recipe = Bank(bank), MixRecipe.load("paper")
+    labels = set()
+    for n in range(6):
+        spec = draw(recipe, sounds, 0, n, "trained")
+        mixture, audio = record(spec, recipe, "train"), render_one(spec, sounds, recipe)
+        labels |= {e.label for e in mixture.events}
+        assert mixture.captions
+        assert np.abs(audio).max() > 0
+    assert labels == {"A dog barks twice", "rain on a roof"}
+    assert sounds.annotates == []
+
+
+def test_again_and_in_several_processes(shards, bank, tmp_path, capsys):
+    exclude = ["--exclude", str(shards.parent / "overlap.txt"), "--per-shard", "3", "--quiet"]
+    caption_bank.main([str(shards), str(tmp_path / "caption_bank"), *exclude, "--processes", "2"])
+    assert "3 clips in" in capsys.readouterr().out
+    for path in bank.glob("*.tar"):
+        assert (tmp_path / "caption_bank" / path.name).read_bytes() == path.read_bytes()
+    with pytest.raises(SystemExit):
+        caption_bank.main([str(shards), str(tmp_path / "caption_bank"), "--quiet", "--per-shard", "3"])
+    assert "holds shards made in another way" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--words", "30", "40", "--ambience", "^zzz"],
+            "shorter than 10.0 s with a caption of 30 to 40 words",
+        ),
+        (["--ambience", "("], "--ambience '(' is no regular expression: missing )"),
+        (["--exclude", "nowhere.txt"], "nowhere.txt: cannot be read"),
+    ],
+)
+def test_mistakes(arguments, message, shards, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        caption_bank.main([str(shards), str(tmp_path / "out"), "--quiet", *arguments])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_corpora_of_one_name(shards, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        caption_bank.main([str(shards), str(shards), str(tmp_path / "out"), "--quiet"])
+    assert "one name (clips, clips)" in capsys.readouterr().err
