@@ -115,7 +115,7 @@ class Bank:
     Arrays over items, in the order of the folders and of their shards: `label` (of the corpus' vocabulary, "" for a
     background), `samples` int64, `address` int64 (first sample in the memory that `load` fills), `peak_db` float32,
     `first_hop`, `last_hop` int64 (the hops in which the event lies), `corpus_of`, `row_of` int64.
-    `events` and `backgrounds` are item numbers; `by_label` the events' numbers of each label. `vocabulary` and
+    `events` and `backgrounds` are item numbers; `by_label` the events' numbers of each of `labels`. `vocabulary` and
     `annotates` are those of the corpora that have events.
 
     Raises ValueError that names the folder, the sample and the fix.
@@ -155,9 +155,12 @@ class Bank:
         role = np.array([item.role for item in items])
         self.events = np.flatnonzero(role == "event")
         self.backgrounds = np.flatnonzero(role == "background")
-        self.by_label: dict[str, np.ndarray] = {}
-        for label in sorted({self.label[i] for i in self.events}):
-            self.by_label[label] = np.array([i for i in self.events if self.label[i] == label])
+        by_label: dict[str, list[int]] = {}
+        for i in self.events.tolist():
+            by_label.setdefault(self.label[i], []).append(i)
+        self.labels = sorted(by_label)
+        self.by_label = {label: np.array(by_label[label]) for label in self.labels}
+        self._long: dict[int, np.ndarray] = {}
         # A corpus of backgrounds alone says nothing about classes.
         self.event_corpora = [self.corpora[c] for c in sorted(set(self.corpus_of[self.events].tolist()))]
         self.vocabulary = merge_vocabularies(self.event_corpora)
@@ -173,6 +176,12 @@ class Bank:
 
     def __len__(self) -> int:
         return len(self.key)
+
+    def backgrounds_of(self, samples: int) -> np.ndarray:
+        """The item numbers of the backgrounds that last at least so long."""
+        if samples not in self._long:
+            self._long[samples] = self.backgrounds[self.samples[self.backgrounds] >= samples]
+        return self._long[samples]
 
     def level(self, item: int) -> np.ndarray:
         """The item's level curve: int8 [H], dBFS of each 20 ms."""

@@ -34,7 +34,7 @@ class Clip:
     pieces      of a mixture that is still to be mixed: (start in the bank's memory, length, onset in the clip, linear
                 gain), the first three in samples
     fade        samples of fade at both ends of each piece
-    audio_N     int16: what `pieces` begin in, where the bank is not in memory
+    sounds      int16: the samples of each piece, where the bank is not in memory; then `start` counts for nothing
     """
 
     key: str
@@ -47,7 +47,7 @@ class Clip:
     error: str | None = None
     pieces: list[tuple[int, int, int, float]] | None = None
     fade: int = 0
-    audio_N: np.ndarray | None = None
+    sounds: list[np.ndarray] | None = None
 
     def failed(self, error: str) -> Clip:
         """The same row as a bad sample: zeros, nothing in it, and what is wrong."""

@@ -193,16 +193,17 @@ def _pieces(clips: Sequence[Clip], kind: str) -> Pieces | None:
     fades = sorted({clip.fade for _, clip in mixed})
     if len(fades) > 1:
         raise ValueError(f"the recipes mixed in one batch have fades of {fades} samples: give them the same fade")
-    if not any(clip.audio_N is not None for _, clip in mixed):
+    if not any(clip.sounds is not None for _, clip in mixed):
         return Pieces.of([(row, *piece) for row, clip in mixed for piece in clip.pieces or ()], fades[0])
-    rows: list[tuple[int, int, int, int, float]] = []
-    parts, base = [], 0
-    for row, clip in mixed:
-        if clip.audio_N is None:
-            raise ValueError("one batch mixes from a bank in memory and from one that is not: give both a memory_gib")
-        rows += [(row, base + start, length, onset, gain) for start, length, onset, gain in clip.pieces or ()]
-        parts.append(clip.audio_N)
-        base += len(clip.audio_N)
-    audio_N = shared.empty(f"{kind} pieces", (base,), torch.int16)
-    np.concatenate(parts, out=audio_N.numpy())
+    if any(clip.sounds is None for _, clip in mixed):
+        raise ValueError("one batch mixes from a bank in memory and from one that is not: give both a memory_gib")
+    sounds = [sound_S for _, clip in mixed for sound_S in clip.sounds or ()]
+    starts = np.cumsum([0, *map(len, sounds)]).tolist()
+    numbers = ((row, *piece) for row, clip in mixed for piece in clip.pieces or ())
+    rows = [
+        (row, start, length, onset, gain) for (row, _, length, onset, gain), start in zip(numbers, starts, strict=False)
+    ]
+    audio_N = shared.empty(f"{kind} pieces", (starts[-1],), torch.int16)
+    if sounds:
+        np.concatenate(sounds, out=audio_N.numpy())
     return Pieces.of(rows, fades[0], audio_N)

@@ -122,7 +122,7 @@ class _Take:
 def _background(recipe: MixRecipe, bank: Bank, rng: np.random.Generator) -> _Take:
     if not len(bank.events):
         raise ValueError("the bank has no events: add the folder of a bank that has some")
-    fitting = bank.backgrounds[bank.samples[bank.backgrounds] >= recipe.clip_samples]
+    fitting = bank.backgrounds_of(recipe.clip_samples)
     if not len(fitting):
         raise ValueError(
             f"the bank has no background of at least {recipe.clip_seconds} s: add a bank that has, "
@@ -139,8 +139,8 @@ def _background(recipe: MixRecipe, bank: Bank, rng: np.random.Generator) -> _Tak
 
 def _take(recipe: MixRecipe, bank: Bank, rng: np.random.Generator, background_db: float) -> _Take:
     """One event: which recording, how much of it, how loud, and whether it is split or repeated."""
-    labels = list(bank.by_label)
-    pool = bank.by_label[labels[rng.integers(len(labels))]] if recipe.choose == "class" else bank.events
+    by_class = recipe.choose == "class"
+    pool = bank.by_label[bank.labels[rng.integers(len(bank.labels))]] if by_class else bank.events
     item = int(rng.choice(pool))
     share = rng.random()
     parts, copies, kind = 1, 1, "once"

@@ -124,11 +124,11 @@ class MixtureSource:
 
     def clip(self, place: Place, seed: int) -> Clip:
         """The clip at a place: zeros, its labels and captions, and `pieces` [(start, length, onset, gain)] in the
-        samples of `bank.load()`, moved by `base`, or of the clip's own `audio_N`. A sound that cannot be read makes
-        a bad sample."""
+        samples of `bank.load()`, moved by `base`, or with their own `sounds`. A sound that cannot be read makes a bad
+        sample."""
         spec = self.spec(place.cursor)
         address = [self.base + int(self.bank.address[p.item]) + p.start for p in spec.pieces]
-        audio_N = None
+        sounds = None
         clip = Clip(
             key=f"{self.name}-{spec.number:08d}",
             waveform_S=np.zeros(self.recipe.clip_samples, dtype=np.int16),
@@ -144,7 +144,5 @@ class MixtureSource:
                 sounds = [self.items.read(p.item, p.start, p.length) for p in spec.pieces]
             except (ValueError, OSError) as error:
                 return clip.failed(f"{self.name}: {error}")
-            audio_N = np.concatenate([np.zeros(0, np.int16), *sounds])
-            address = np.cumsum([0, *map(len, sounds)])[:-1].tolist()
         pieces = [(a, p.length, p.onset, p.gain) for a, p in zip(address, spec.pieces, strict=True)]
-        return replace(clip, pieces=pieces, audio_N=audio_N)
+        return replace(clip, pieces=pieces, sounds=sounds)
