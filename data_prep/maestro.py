@@ -7,9 +7,9 @@ Layout of Real: zenodo.org/records/7244360, the development set. FOLDER holds de
 development_annotation/soft_labels_<scene>/<name>.txt (no header: onset TAB offset TAB class TAB value, seconds of 1 s).
 A class that is not listed for a second has value 0 there [inferred]; values above 1 are rounding and become 1. Events
 are the stretches of consecutive seconds in which a value is greater than --threshold (0.5: equal is not enough, as
-in DCASE). The values themselves stay for evaluation in details["soft"]: [onset, offset, class, value], in SECONDS OF
-THE WHOLE RECORDING and the same in every window of it, those that are listed only; a window's own place is
-details["cut_from"]. The layout of the evaluation set's labels is not known, and it is not read.
+in DCASE). The values themselves stay for evaluation in details["soft"]: [onset, offset, class, value] of those that are
+listed, in seconds from the window's start; its place in the recording is details["cut_from"]. The layout of the
+evaluation set's labels is not known, and it is not read.
 
 Layout of Synthetic: zenodo.org/records/5126478, audio.zip and meta.zip unpacked in FOLDER: audio/**/<name>.wav and
 estimated_strong_labels/**/mturk_<name>.csv, which is separated by tabs and has a header of three columns that begins
@@ -104,7 +104,8 @@ def read_real(folder: Path, vocabulary: Vocabulary, threshold: float = THRESHOLD
                 source=f"MAESTRO Real {scene}/{path.stem}",
                 licence="Tampere University, academic and non-commercial",
                 split="development",
-                details={"scene": scene, "soft": [list(row) for row in soft]},
+                details={"scene": scene},
+                timed={"soft": [list(row) for row in soft]},
             )
         )
     if not out:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from flam_train.batch import SAMPLE_RATE
 from flam_train.data.bank import describe, sounding_extent
 from flam_train.data.clips import cut
 from flam_train.data.corpus_writer import progress_bar
-from flam_train.data.recordings import Recording, Unusable, read_part, seconds_of
+from flam_train.data.recordings import Recording, Unusable, decoded_once, read_part, seconds_of
 from flam_train.data.schema import Event, Record
 from flam_train.data.tars import replace_with
 
@@ -65,11 +66,22 @@ def events_of(events: Sequence[Event], parts: list[tuple[float, float]]) -> list
     return [cut(found, start, length) for found, (start, length) in zip(reached, parts, strict=True)]
 
 
+def rows_of(rows: Sequence[Sequence[Any]], part: tuple[float, float]) -> list[list[Any]]:
+    """What of the rows (onset, offset, ...) lies in a window, in seconds from its start."""
+    start, length = part
+    return [
+        [max(onset - start, 0.0), min(offset - start, length), *rest]
+        for onset, offset, *rest in rows
+        if offset > start and onset < start + length
+    ]
+
+
 class PlannedSamples:
     """The samples to be written: sample n is line n of a file of JSON. Pickles small, however many there are."""
 
     def __init__(self, folder: Path) -> None:
         self.lines, self.offsets, self.done = (folder / name for name in (".plan.jsonl", ".plan.npy", ".plan.done"))
+        self.decoded = folder / ".decoded"
         self._file: Any = None
         self._starts: np.ndarray | None = None
 
@@ -101,10 +113,8 @@ class PlannedSamples:
                 for k, ((start, length), inside) in enumerate(zip(parts, events_of(r.events, parts), strict=True)):
                     events = [[e.onset, e.offset, e.label] for e in inside]
                     items.append(
-                        {
-                            name: getattr(r, name)
-                            for name in ("captions", "source", "licence", "split", "ids", "details")
-                        }
+                        {name: getattr(r, name) for name in ("captions", "source", "licence", "split", "ids")}
+                        | {"details": r.details | {name: rows_of(v, (start, length)) for name, v in r.timed.items()}}
                         | {"key": r.key if len(parts) == 1 else f"{r.key}-{k:04d}", "recording": r.key, "kind": kind}
                         | {"path": str(r.path), "events": events, "start": r.start + start, "seconds": length}
                     )
@@ -133,6 +143,7 @@ class PlannedSamples:
     def remove(self) -> None:
         for path in (self.done, self.offsets, self.lines):
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.decoded, ignore_errors=True)
 
     def __len__(self) -> int:
         return len(self._offsets()) - 1
@@ -157,10 +168,12 @@ class PlannedSamples:
         item = self[n]
         path = Path(item["path"])
         bank = item["kind"] == "bank"
-        waveform_S = read_part(path, item["start"], item["seconds"])
+        window = item["recording"] != item["key"]
+        file = decoded_once(path, self.decoded) if window else path
+        waveform_S = read_part(file, item["start"], item["seconds"])
         events = tuple(Event(*e) for e in item["events"])
         details = dict(item["details"]) | ({"ids": item["ids"]} if item["ids"] else {})
-        if item["start"] or item["recording"] != item["key"]:
+        if item["start"] or window:
             details["cut_from"] = [item["start"], item["start"] + len(waveform_S) / SAMPLE_RATE]
         if bank:
             extent = sounding_extent(waveform_S)

@@ -78,7 +78,7 @@ class Listing:
         for r in sorted(self.recordings, key=lambda r: r.key):
             events = [(e.onset, e.offset, e.label) for e in r.events]
             plain = (r.key, r.path.name, r.captions, events, r.start, r.seconds, r.source, r.licence, r.split, r.ids)
-            hasher.update(json.dumps([plain, r.details], sort_keys=True).encode())
+            hasher.update(json.dumps([plain, r.details, r.timed], sort_keys=True).encode())
         return hasher.hexdigest()
 
 

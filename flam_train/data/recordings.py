@@ -5,8 +5,10 @@ Shape suffixes: S samples.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -44,6 +46,8 @@ class Recording:
     split      the corpus' own split or fold
     ids        what it is called across corpora, for finding overlap: "youtube:r1nicOVtvkQ", "freesound:117790"
     details    plain data that is stored with the sample
+    timed      more of it: rows that begin with an onset and an offset, in seconds from `start`; a sample's details have
+               those that reach into it, cut to it, in seconds from its own start
     """
 
     key: str
@@ -58,6 +62,7 @@ class Recording:
     split: str = ""
     ids: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    timed: dict[str, list[list[Any]]] = field(default_factory=dict)
 
 
 def as_key(name: str) -> str:
@@ -157,8 +162,35 @@ def _probe(path: Path) -> float:
 def _decode(path: Path) -> bytes:
     """The first audio stream as WAV: the original rate and channels, 32 bit float."""
     command = [_tool("ffmpeg", path), "-v", "error", "-nostdin", "-i", str(path), "-map", "a:0"]
-    done = subprocess.run([*command, "-c:a", "pcm_f32le", "-f", "wav", "-"], capture_output=True)
-    if done.returncode or not done.stdout:
+    return _decoded(path, [*command, "-c:a", "pcm_f32le", "-f", "wav", "-"])
+
+
+def decoded_once(path: Path, folder: Path) -> Path:
+    """For a recording of which many parts are read: itself, or, where ffmpeg would decode all of it for each of them
+    (seeking in such files is not exact), a FLAC of 24 bit in `folder`, made by the first process that asks.
+
+    Raises Unusable that names the file and the fix.
+    """
+    if path.suffix.lower() not in THROUGH_FFMPEG:
+        return path
+    found = folder / f"{hashlib.blake2b(str(path).encode(), digest_size=16).hexdigest()}.flac"
+    if not found.is_file():
+        folder.mkdir(exist_ok=True)
+        draft = found.with_name(f".{found.name}.{os.getpid()}")
+        command = [_tool("ffmpeg", path), "-v", "error", "-nostdin", "-y", "-i", str(path), "-map", "a:0"]
+        command += ["-c:a", "flac", "-sample_fmt", "s32", "-bits_per_raw_sample", "24", "-f", "flac", str(draft)]
+        try:
+            _decoded(path, command, draft)
+            os.replace(draft, found)
+        finally:
+            draft.unlink(missing_ok=True)
+    return found
+
+
+def _decoded(path: Path, command: list[str], file: Path | None = None) -> bytes:
+    """What ffmpeg wrote to its output, or to `file`."""
+    done = subprocess.run(command, capture_output=True)
+    if done.returncode or not (done.stdout if file is None else file.stat().st_size):
         why = done.stderr.decode(errors="replace").strip().splitlines()
         raise Unusable(f"{path}: unreadable audio ({why[-1] if why else 'nothing was decoded'}): fetch it again")
     return done.stdout

@@ -20,7 +20,7 @@ from flam_train.data.corpus import Corpus
 from flam_train.data.merging import merge
 from flam_train.data.planned import events_of, windows
 from flam_train.data.preparation import Listing, Options, prepare, read_missing
-from flam_train.data.recordings import Recording, Unusable, as_key, read_part, seconds_of
+from flam_train.data.recordings import Recording, Unusable, as_key, decoded_once, read_part, seconds_of
 from flam_train.data.schema import Event
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -277,6 +277,36 @@ def test_ffmpeg_reads_the_rest(name, tmp_path):
     (tmp_path / name).write_bytes(b"no audio")
     with pytest.raises(Unusable, match=r"unreadable audio.*fetch it again"):
         seconds_of(tmp_path / name)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+@pytest.mark.parametrize(("name", "rate"), [("a.m4a", 44_100), ("a.webm", 48_000)])
+def test_windows_through_ffmpeg_are_those_of_the_whole_and_it_is_decoded_once(name, rate, tmp_path, monkeypatch):
+    noise = 0.2 * np.random.default_rng(0).normal(size=25 * rate)
+    soundfile.write(tmp_path / "a.wav", np.convolve(noise, np.ones(8) / 8, "same"), rate)
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.wav"), str(tmp_path / name)], check=True)
+    recording = Recording("a", tmp_path / name, "labels: row 1", events=(Event(1.0, 24.0, "noise"),))
+    decoded = []
+    run = subprocess.run
+
+    def counted(command, **options):
+        decoded.append("-c:a" in command)
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", counted)
+    out = prepare(Listing("noise", [recording], "events"), tmp_path / "out", Options(processes=1, show=False))
+    assert sum(decoded) == 1
+    monkeypatch.undo()
+    assert not [p.name for p in out.iterdir() if p.name.startswith(".")]
+    corpus, whole = Corpus(out), read_part(tmp_path / name).astype(int)
+    for n in range(3):
+        record, part = corpus.record(n), corpus.waveform(n).astype(int)
+        first = round(record.details["cut_from"][0] * 48_000)
+        assert np.abs(part - whole[first : first + len(part)]).max() <= 1
+    (tmp_path / name).write_bytes(b"no audio")
+    with pytest.raises(Unusable, match=r"unreadable audio|nothing was decoded"):
+        decoded_once(tmp_path / name, tmp_path / "decoded")
+    assert not list((tmp_path / "decoded").iterdir())
 
 
 def test_without_ffmpeg_a_sentence_says_so(tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from shard_samples import corpus
 
 from flam_train.data import cache as module
 from flam_train.data.ahead import Ahead
-from flam_train.data.cache import GIB, LOCKS, ShardCache
+from flam_train.data.cache import GIB, LOCKS, PAUSE, ShardCache
 from flam_train.data.clips import ShardSource
 from flam_train.data.corpus import Corpus
 from flam_train.data.dataset import Steps, Stream
@@ -128,15 +128,16 @@ def test_broken_connections_are_tried_again(local, server, tmp_path):
     assert server.asked["shard-000000.tar"] == module.TRIES
 
 
-def test_a_server_that_dies_for_a_while_costs_time_and_no_sample(local, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "PAUSE", 0.3)  # 0.3 + 0.6 + 1.2 s, as 2 + 4 + 8 s bridge the restart of a server
+@pytest.mark.parametrize(("pause", "seconds"), [(0.3, 0.7), pytest.param(PAUSE, 5.0, marks=pytest.mark.slow)])
+def test_a_server_that_dies_for_a_while_costs_time_and_no_sample(pause, seconds, local, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE", pause)  # 0.3 + 0.6 + 1.2 s, as 2 + 4 + 8 s bridge the restart of a server
     with serve(local.folder) as server:
         port, url = server.server_port, server.url
         remote = Corpus(url, cache=ShardCache(tmp_path / "cache"))
         remote.waveform(0)
 
     def restart() -> None:
-        time.sleep(0.7)
+        time.sleep(seconds)
         with serve(local.folder, port):
             back.wait(60)
 
