@@ -1,6 +1,6 @@
 """Clotho 2.1: recordings of 15 to 30 s with five captions each.
 
-    python data_prep/clotho.py FOLDER OUT
+    python data_prep/clotho.py FOLDER OUT [--download]
     python data_prep/clotho.py FOLDER OUT --split evaluation
 
 Layout: zenodo.org/records/4783391. FOLDER holds clotho_captions_<split>.csv and clotho_metadata_<split>.csv (there or
@@ -21,12 +21,28 @@ from pathlib import Path
 from flam_train.cli import prepare
 from flam_train.data.audio_folders import files_below
 from flam_train.data.caption_files import file_name, find_file, read_table, unique_keys
+from flam_train.data.download import Archive
 from flam_train.data.preparation import Listing
 from flam_train.data.recordings import Recording
 
 SPLITS = ("development", "validation", "evaluation")
 CAPTIONS = tuple(f"caption_{n}" for n in range(1, 6))
 CAPTION_LICENCE = "Tampere University, non-commercial with attribution"
+ARCHIVES = [
+    Archive(f"https://zenodo.org/records/4783391/files/{name}?download=1", name, md5, how)
+    for name, md5, how in (
+        ("clotho_captions_development.csv", "d4090b39ce9f2491908eebf4d5b09bae", None),
+        ("clotho_captions_validation.csv", "5879e023032b22a2c930aaa0528bead4", None),
+        ("clotho_captions_evaluation.csv", "1b16b9e57cf7bdb7f13a13802aeb57e2", None),
+        ("clotho_metadata_development.csv", "170d20935ecfdf161ce1bb154118cda5", None),
+        ("clotho_metadata_validation.csv", "2e010427c56b1ce6008b0f03f41048ce", None),
+        ("clotho_metadata_evaluation.csv", "13946f054d4e1bf48079813aac61bf77", None),
+        ("clotho_audio_development.7z", "c8b05bc7acdb13895bb3c6a29608667e", "7-zip"),
+        ("clotho_audio_validation.7z", "7dba730be08bada48bd15dc4e668df59", "7-zip"),
+        ("clotho_audio_evaluation.7z", "4569624ccadf96223f19cb59fe4f849f", "7-zip"),
+    )
+]
+"""The md5s are those that the loader of soundata states."""
 FOLDERS = ("{0}", "clotho_audio_{0}/{0}", "clotho_audio_{0}", "clotho_audio_files/{0}", "audio/{0}")
 
 
@@ -119,7 +135,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__)
+    parser = prepare.parser(__doc__, archives=ARCHIVES)
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS, help="[all]")
     prepare.run(parser, listings, argv)
 

@@ -1,6 +1,6 @@
 """FSD50K as banks of single sounds for simulation: OUT/train, OUT/val (both of the dev set) and OUT/eval.
 
-    python data_prep/fsd50k.py FOLDER OUT
+    python data_prep/fsd50k.py FOLDER OUT [--download]
     python data_prep/fsd50k.py FOLDER OUT --split train
 
 Layout (zenodo.org/records/4060432): FSD50K.ground_truth/{dev,eval}.csv, FSD50K.{dev,eval}_audio/<fname>.wav and
@@ -28,12 +28,31 @@ from pathlib import Path
 
 from flam_train.cli import prepare
 from flam_train.data.caption_files import LEFT_OUT, find_file, left_out_table, object_of, read_json, read_table, text_of
+from flam_train.data.download import Archive
 from flam_train.data.preparation import Listing
 from flam_train.data.recordings import Recording
 from flam_train.data.schema import Event
 from flam_train.vocabulary import Vocabulary
 
 SPLITS = ("train", "val", "eval")
+
+ARCHIVES = [
+    # The parts of a zip come before its last one, which is what 7-Zip unpacks.
+    Archive(f"https://zenodo.org/records/4060432/files/{name}?download=1", name, md5, how)
+    for name, md5, how in (
+        ("FSD50K.ground_truth.zip", "ca27382c195e37d2269c4c866dd73485", "python"),
+        ("FSD50K.metadata.zip", "b9ea0c829a411c1d42adb9da539ed237", "python"),
+        ("FSD50K.dev_audio.z01", "faa7cf4cc076fc34a44a479a5ed862a3", None),
+        ("FSD50K.dev_audio.z02", "8f9b66153e68571164fb1315d00bc7bc", None),
+        ("FSD50K.dev_audio.z03", "1196ef47d267a993d30fa98af54b7159", None),
+        ("FSD50K.dev_audio.z04", "d088ac4e11ba53daf9f7574c11cccac9", None),
+        ("FSD50K.dev_audio.z05", "81356521aa159accd3c35de22da28c7f", None),
+        ("FSD50K.dev_audio.zip", "c480d119b8f7a7e32fdb58f3ea4d6c5a", "7-zip"),
+        ("FSD50K.eval_audio.z01", "3090670eaeecc013ca1ff84fe4442aeb", None),
+        ("FSD50K.eval_audio.zip", "6fa47636c3a3ad5c7dfeba99f2637982", "7-zip"),
+    )
+]
+"""The md5s are those that the loader of soundata states."""
 
 FEWEST = 20
 """Clips of a label from which on "every clip that lists it" says something."""
@@ -188,7 +207,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__)
+    parser = prepare.parser(__doc__, archives=ARCHIVES)
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS, help="[all]")
     prepare.run(parser, listings, argv)
 

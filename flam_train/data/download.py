@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import shutil
+import subprocess
 import tarfile
 import time
 import urllib.error
@@ -24,18 +26,24 @@ TIMEOUT = 60.0
 
 BLOCK = 1 << 20
 
+SEVEN_ZIP = ("7zz", "7z", "7za")
+
 Progress = Callable[[str, int, int], None]
 """Called with (file name, bytes so far, bytes in all or 0)."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A published file: where it lies, its name, its md5 as published (hexadecimal), whether it is unpacked."""
+    """A published file: where it lies, its name, its md5 as published (hexadecimal), and how it is unpacked.
+
+    unpack  "python": a zip or a tar; "7-zip": a 7z, or the last part of a zip in several (.z01, ..., .zip), through the
+            program; None: not at all
+    """
 
     url: str
     name: str
     md5: str
-    unpack: bool = True
+    unpack: str | None = "python"
 
 
 def download(archives: Sequence[Archive], folder: Path, show: Progress = lambda name, done, total: None) -> None:
@@ -43,6 +51,8 @@ def download(archives: Sequence[Archive], folder: Path, show: Progress = lambda 
 
     A run that was stopped goes on at the byte it had reached. Raises ValueError that names the address and the fix.
     """
+    if any(archive.unpack == "7-zip" for archive in archives):
+        seven_zip()  # asked for before hours of downloading
     folder.mkdir(parents=True, exist_ok=True)
     for archive in archives:
         mark = folder / f".{archive.name}.done"
@@ -51,7 +61,9 @@ def download(archives: Sequence[Archive], folder: Path, show: Progress = lambda 
         path = folder / archive.name
         if not (path.is_file() and _md5(path) == archive.md5):
             _bring(archive, path, show)
-        if archive.unpack:
+        if archive.unpack == "7-zip":
+            _unpack_through_7_zip(path, folder)
+        elif archive.unpack is not None:
             _unpack(path, folder)
         replace_with(mark, lambda file, text=archive.md5: file.write(text.encode()))  # type: ignore[misc]
 
@@ -133,3 +145,22 @@ def _unpack(path: Path, folder: Path) -> None:
                 archive.extractall(folder, filter="data")
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise ValueError(f"{path}: cannot be unpacked ({error}): remove it and run again") from error
+
+
+def seven_zip() -> str:
+    """The program 7-Zip under one of its names. Raises ValueError that says how to get it."""
+    found = next(filter(None, map(shutil.which, SEVEN_ZIP)), None)
+    if found is None:
+        raise ValueError(
+            f"these archives are unpacked by 7-Zip, and none of {', '.join(SEVEN_ZIP)} is installed: install it (the "
+            "packages 7zip, p7zip-full or conda's p7zip), or download and unpack them by hand"
+        )
+    return found
+
+
+def _unpack_through_7_zip(path: Path, folder: Path) -> None:
+    """Beside the archive; 7-Zip itself writes nothing outside of it."""
+    done = subprocess.run([seven_zip(), "x", "-y", f"-o{folder}", "--", str(path)], capture_output=True, text=True)
+    if done.returncode:
+        why = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
+        raise ValueError(f"{path}: cannot be unpacked ({why[-1]}): remove it and run again")

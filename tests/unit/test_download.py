@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +19,7 @@ import numpy as np
 import pytest
 
 from flam_train.data import download as module
-from flam_train.data.download import Archive, download
+from flam_train.data.download import SEVEN_ZIP, Archive, download, seven_zip
 
 
 class Server(ThreadingHTTPServer):
@@ -89,6 +92,7 @@ def offer(server: Server, name: str, data: bytes) -> Archive:
     return Archive(f"http://127.0.0.1:{server.server_port}/{name}", name, hashlib.md5(data).hexdigest())
 
 
+needs_zip = pytest.mark.skipif(shutil.which("zip") is None, reason="needs Info-ZIP's zip")
 NOISE = np.random.default_rng(0).bytes(700_000)
 
 
@@ -155,6 +159,49 @@ def test_nothing_is_unpacked_elsewhere(kind, server, tmp_path):
         with pytest.raises(ValueError, match="cannot be unpacked"):
             download([archive], folder)
     assert not (tmp_path / "outside.txt").exists()
+
+
+def in_parts(folder: Path) -> list[tuple[str, bytes]]:
+    """A zip in parts, as FSD50K's, by Info-ZIP."""
+    (folder / "corpus").mkdir(parents=True)
+    (folder / "corpus" / "a.wav").write_bytes(NOISE)
+    subprocess.run(["zip", "-q", "-s", "256k", "-r", "corpus.zip", "corpus"], cwd=folder, check=True)
+    parts = sorted(folder.glob("corpus.z*"))
+    assert [p.name for p in parts] == ["corpus.z01", "corpus.z02", "corpus.zip"]
+    return [(p.name, p.read_bytes()) for p in parts]
+
+
+def in_7z(folder: Path) -> list[tuple[str, bytes]]:
+    (folder / "corpus").mkdir(parents=True)
+    (folder / "corpus" / "a.wav").write_bytes(NOISE)
+    subprocess.run([seven_zip(), "a", "corpus.7z", "corpus"], cwd=folder, check=True, capture_output=True)
+    return [("corpus.7z", (folder / "corpus.7z").read_bytes())]
+
+
+@pytest.mark.skipif(not any(map(shutil.which, SEVEN_ZIP)), reason="needs 7-Zip")
+@pytest.mark.parametrize("make", [in_7z, pytest.param(in_parts, marks=needs_zip)])
+def test_what_python_cannot_unpack(make, server, tmp_path):
+    files = make(tmp_path / "made")
+    archives = [replace(offer(server, *file), unpack=None) for file in files]
+    archives[-1] = replace(archives[-1], unpack="7-zip")
+    server.breaks = 2
+    download(archives, tmp_path / "corpora")
+    assert (tmp_path / "corpora" / "corpus" / "a.wav").read_bytes() == NOISE
+    server.asked.clear()
+    download(archives, tmp_path / "corpora")
+    assert server.asked == []
+    broken = replace(offer(server, "broken.7z", b"7z\xbc\xaf no archive"), unpack="7-zip")
+    with pytest.raises(ValueError, match=r"broken.7z: cannot be unpacked \(.+\): remove it"):
+        download([broken], tmp_path / "corpora")
+
+
+def test_without_7_zip_nothing_is_fetched(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    first, last = (offer(server, name, b"x") for name in ("corpus.z01", "corpus.zip"))
+    with pytest.raises(ValueError, match=r"unpacked by 7-Zip, and none of 7zz, 7z, 7za is installed: install it"):
+        download([replace(first, unpack=None), replace(last, unpack="7-zip")], tmp_path / "corpora")
+    assert server.asked == []
+    assert not (tmp_path / "corpora").exists()
 
 
 def test_only_files_of_the_archive_are_written(server, tmp_path):
