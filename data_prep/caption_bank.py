@@ -25,10 +25,10 @@ import numpy as np
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.prepare import report
 from flam_train.data.audio import AUDIO
-from flam_train.data.bank import describe, sounding_extent
 from flam_train.data.corpus import Corpus
 from flam_train.data.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
 from flam_train.data.exclusion import read_excluded
+from flam_train.data.levels import describe, sounding_extent
 from flam_train.data.recordings import Unusable
 from flam_train.data.schema import Event, Record
 

@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from flam_train.data.audio import AUDIO
-from flam_train.data.corpus_writer import CorpusPlan, cores, write_corpus
+from flam_train.data.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
 from flam_train.data.exclusion import read_excluded
 from flam_train.data.mixing import Bank, MixRecipe, draw, record, render_one
 from flam_train.data.schema import Record
@@ -82,7 +82,14 @@ def main() -> None:
     if args.count < 1 or args.seed < 0 or args.processes < 1 or (args.per_shard or 1) < 1:
         parser.error("--count, --processes and --per-shard must be at least 1, --seed at least 0")
     try:
-        recipe, bank = MixRecipe.load(args.recipe), Bank(args.bank, excluded=read_excluded(args.exclude))
+        recipe, excluded = MixRecipe.load(args.recipe), read_excluded(args.exclude)
+        with progress_bar(True, "sounds") as progress:
+            task = progress.add_task("reading the bank", total=None)
+            bank = Bank(
+                args.bank,
+                excluded=excluded,
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
         draw(recipe, bank, args.seed, 0, args.phrasings)  # a bank that does not fit is told before anything is written
         details = {
             "maker": "data_prep/simulate.py",

@@ -1,8 +1,8 @@
-"""A bank: single sounds, as shards, from which mixtures are made; and the level curve each sound carries.
+"""A bank: single sounds, as shards, from which mixtures are made.
 
 A bank's item is a `Record` with one event over the extent in which it sounds (none for a background) and
-details {"role", "level_db", "level_hop", "peak_db"}, written by `describe`. Knowing the levels without the
-audio, `mixing.draw` sets gains and labels from these numbers alone.
+details {"role", "level_db", "level_hop", "peak_db"}, written by `levels.describe`. Knowing the levels without the
+audio, `draw` sets gains and labels from these numbers alone.
 
 Shape suffixes: S samples, H hops of the level curve, N samples of all items one behind the other.
 """
@@ -14,99 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.fft
 import torch
 from torch import Tensor
 
-from flam_train.batch import INT16_SCALE, SAMPLE_RATE
+from flam_train.batch import SAMPLE_RATE
 from flam_train.data.cache import ShardCache
+from flam_train.data.levels import FLOOR_DB, HOP, LEVEL_HOP, ROLES
 from flam_train.data.schema import Record
 from flam_train.data.shards import Corpus
 from flam_train.vocabulary import Vocabulary
-
-LEVEL_HOP = 0.02
-"""Seconds of one value of a level curve."""
-
-HOP = round(LEVEL_HOP * SAMPLE_RATE)
-"""Samples of one value of a level curve."""
-
-FLOOR_DB = -120
-"""dBFS. Digital silence and all below it."""
-
-SOUNDING_DB = 35.0
-"""A hop counts into a sound's level if it is less than this below its loudest hop."""
-
-ROLES = ("event", "background")
-
-EXTENT_WINDOW = SAMPLE_RATE // 100
-"""Samples of one energy value of `sounding_extent`: 10 ms."""
-
-EXTENT_DB = -35.0
-"""There an energy value counts as the event if it is above this, relative to the loudest one."""
-
-
-def a_weighting_db(frequency) -> np.ndarray:
-    """The A-weighting at `frequency` (Hz, any shape) in dB, 0 at 1 kHz: IEC 61672-1:2013, annex E."""
-    f2 = np.square(np.asarray(frequency, dtype=np.float64))
-    low, first, second, high = (f * f for f in (20.598997, 107.65265, 737.86223, 12194.217))
-    gain = high * f2**2 / ((f2 + low) * np.sqrt((f2 + first) * (f2 + second)) * (f2 + high))
-    return 20.0 * np.log10(np.maximum(gain, 1e-12)) + 2.0
-
-
-def a_weighted(waveform_S) -> np.ndarray:
-    """The A-weighted waveform, float64 [S], by multiplication of the spectrum (exact at all frequencies, no delay)."""
-    waveform = np.asarray(waveform_S, dtype=np.float64)
-    # Zeros behind the sound, so that its end does not leak into its beginning.
-    size = scipy.fft.next_fast_len(len(waveform) + SAMPLE_RATE // 10, real=True)
-    gain = 10.0 ** (a_weighting_db(scipy.fft.rfftfreq(size, 1 / SAMPLE_RATE)) / 20.0)
-    return scipy.fft.irfft(scipy.fft.rfft(waveform, size) * gain, size)[: len(waveform)]
-
-
-def to_db(power) -> np.ndarray:
-    """Power (1 = that of a full-scale square wave) in dBFS, not below FLOOR_DB."""
-    return 10.0 * np.log10(np.maximum(power, 10.0 ** (FLOOR_DB / 10)))
-
-
-def level_curve(waveform_S: np.ndarray) -> np.ndarray:
-    """A-weighted RMS of each 20 ms of an int16 or float waveform (48 kHz): int64 [H], whole dBFS, floor -120.
-
-    The last hop may be shorter and is the RMS of what there is. A full-scale 1 kHz sine has -3.
-    """
-    waveform = np.asarray(waveform_S)
-    weighted = a_weighted(waveform / INT16_SCALE if waveform.dtype == np.int16 else waveform)
-    starts = np.arange(0, len(weighted), HOP)
-    count = np.minimum(starts + HOP, len(weighted)) - starts
-    return np.rint(to_db(np.add.reduceat(weighted**2, starts) / count)).astype(np.int64)
-
-
-def level_of(level_H: np.ndarray) -> float:
-    """The level of a sound in dBFS: A-weighted RMS over its sounding hops (within 35 dB of the loudest)."""
-    level = np.asarray(level_H, dtype=np.float64)
-    sounding = level > level.max() - SOUNDING_DB
-    return float(to_db(np.mean(10.0 ** (level[sounding] / 10.0))))
-
-
-def describe(waveform_S: np.ndarray, role: str) -> dict[str, Any]:
-    """The details of a bank's item, for its `Record`: int16 samples at 48 kHz; role "event" or "background"."""
-    if role not in ROLES:
-        raise ValueError(f"a bank's item is an event or a background, not {role!r}")
-    peak = np.abs(np.asarray(waveform_S, dtype=np.int64)).max() / INT16_SCALE
-    return {
-        "role": role,
-        "level_db": level_curve(waveform_S).tolist(),
-        "level_hop": LEVEL_HOP,
-        "peak_db": round(float(to_db(peak**2)), 2),
-    }
-
-
-def sounding_extent(waveform_S: np.ndarray) -> tuple[int, int] | None:
-    """First and last + 1 sample of the event: from the first to the last 10 ms whose RMS is within 35 dB of the
-    loudest (pauses between are bridged). None if all is digital silence."""
-    energy = np.add.reduceat((waveform_S / INT16_SCALE) ** 2, np.arange(0, len(waveform_S), EXTENT_WINDOW))
-    if not energy.max():
-        return None
-    active = np.flatnonzero(energy > energy.max() * 10.0 ** (EXTENT_DB / 10))
-    return int(active[0]) * EXTENT_WINDOW, min((int(active[-1]) + 1) * EXTENT_WINDOW, len(waveform_S))
 
 
 class Bank:
@@ -127,19 +43,25 @@ class Bank:
         verify: bool = False,
         cache: ShardCache | None = None,
         excluded: Mapping[str, Set[str]] | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """folders: each a folder or a URL, as for `Corpus`. excluded: corpus name -> keys of sounds that are not taken
-        (`data.exclusion.read_excluded`)."""
+        (`data.exclusion.read_excluded`). `progress(done, total)` is called now and then with numbers of records: a
+        bank of a million sounds takes minutes to read."""
         places = [folders] if isinstance(folders, (str, Path)) else list(folders)
         if not places:
             raise ValueError("a bank needs at least one folder of bank shards")
         self.corpora = [Corpus(place, verify, cache) for place in places]
-        rows = [
-            (_Item.read(corpus.record(row), f"{corpus.folder}: {corpus.key(row)}"), c, row)
-            for c, corpus in enumerate(self.corpora)
-            for row in range(len(corpus))
-            if corpus.key(row) not in (excluded or {}).get(corpus.name, ())
-        ]
+        rows: list[tuple[_Item, int, int]] = []
+        done, total = 0, sum(map(len, self.corpora))
+        for c, corpus in enumerate(self.corpora):
+            left_out = (excluded or {}).get(corpus.name, set())
+            for row in range(len(corpus)):
+                if corpus.key(row) not in left_out:
+                    rows.append((_Item.read(corpus.record(row), f"{corpus.folder}: {corpus.key(row)}"), c, row))
+                done += 1
+                if progress is not None and (done % 1000 == 0 or done == total):
+                    progress(done, total)
         items = [item for item, _, _ in rows]
         self.key = [item.key for item in items]
         self.label = [item.label for item in items]
@@ -248,7 +170,7 @@ class _Item:
         if missing:
             raise ValueError(
                 f"{where}: not an item of a bank: its details lack {missing[0]!r}; banks are made by "
-                "data_prep/synthetic.py or esc.py, or with `flam_train.data.bank.describe`"
+                "data_prep/synthetic.py or esc.py, or with `flam_train.data.levels.describe`"
             )
         hops = -(-round(record.duration * SAMPLE_RATE) // HOP)
         level = np.asarray(details["level_db"])

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.bank import FLOOR_DB, HOP, LEVEL_HOP, Bank, level_of
+from flam_train.data.bank import Bank
 from flam_train.data.captions import Mention, describe_scene
+from flam_train.data.levels import FLOOR_DB, HOP, LEVEL_HOP, level_of
 from flam_train.data.recipe import MixRecipe
 from flam_train.data.schema import Event
 

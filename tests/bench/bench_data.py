@@ -31,12 +31,13 @@ from torch.utils.data import DataLoader
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data import shared
-from flam_train.data.bank import Bank, describe
+from flam_train.data.bank import Bank
 from flam_train.data.cache import ShardCache
 from flam_train.data.clips import ShardSource, Source
 from flam_train.data.collate import Concepts, collate_events
 from flam_train.data.corpus import Corpus
 from flam_train.data.dataset import Steps, StepSampler, Stream
+from flam_train.data.levels import describe
 from flam_train.data.mixing import MixtureSource
 from flam_train.data.recipe import MixRecipe
 from flam_train.data.schema import Event, Record

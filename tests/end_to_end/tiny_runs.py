@@ -12,7 +12,7 @@ import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.train import compose_conf
-from flam_train.data.bank import describe
+from flam_train.data.levels import describe
 from flam_train.data.schema import Event, Record
 from flam_train.data.shards import write_manifest, write_shard
 

@@ -11,10 +11,11 @@ import torch
 from shard_samples import sample
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.bank import Bank, describe
+from flam_train.data.bank import Bank
 from flam_train.data.collate import Concepts, collate_events
 from flam_train.data.dataset import Stream
 from flam_train.data.item_cache import ItemCache
+from flam_train.data.levels import describe
 from flam_train.data.mixing import MixtureSource, render
 from flam_train.data.order import Place
 from flam_train.data.recipe import MixRecipe

@@ -14,8 +14,8 @@ from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from flam_train.batch import SAMPLE_RATE, Pieces
 from flam_train.data import render as rendering
-from flam_train.data.bank import HOP, a_weighted, describe
 from flam_train.data.captions import Mention, describe_scene
+from flam_train.data.levels import HOP, a_weighted, describe
 from flam_train.data.mixing import Bank, MixRecipe, MixSpec, MixtureSource, draw, pieces, record, render, render_one
 from flam_train.data.order import Place
 from flam_train.data.schema import Event, Record
