@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse_intermixed_args(argv)
     try:
         conf = compose_conf(arguments.overrides, arguments.conf)
         if arguments.show:

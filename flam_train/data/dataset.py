@@ -91,7 +91,7 @@ class Steps(Dataset):
         for stream, collate in ((captions, collate_captions), (events, collate_events)):
             assert stream is None or collate is not None
             if stream is not None and (stream.batch < 1 or stream.batch % (world * accumulate)):
-                parts = f"{world} ranks x {accumulate} micro-batches"
+                parts = f"{world} ranks x {accumulate} micro-batches (accumulate)"
                 raise ValueError(
                     f"{stream.name}_batch={stream.batch} does not divide by {parts}: it is the total over all of them; "
                     f"set {stream.name}_batch to a multiple of {world * accumulate}"

@@ -7,6 +7,7 @@ F mel bins.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -107,39 +108,40 @@ class FLAM(nn.Module):
         return self.logit_scale.device
 
     def embed_audio(
-        self, waveform_BS: Tensor, seed_B: Tensor | None = None, valid_B: Tensor | None = None, shares: int = 1
+        self,
+        waveform_BS: Tensor | Sequence[Tensor],
+        seed_B: Tensor | None = None,
+        valid_B: Tensor | None = None,
+        shares: int = 1,
     ) -> AudioEmbeddings:
         """Clips of `config.frontend.seconds` at 48 kHz, int16 or float in [-1, 1), into clip_BD and frame_BTD.
 
-        A clip is the mean of its frames before the projection they share. In training, seed_B (int64) decides the
-        clip's augmentation (none without it) and clips that are not valid_B (bool) do not count in bn0's statistics.
-        shares: go through the encoder in so many parts with the memory of one (`recompute.in_shares`).
-        Raises ValueError for clips of another length.
+        waveform_BS may come in parts, whose spectra are then in memory one at a time. A clip is the mean of its frames
+        before the projection they share. In training, seed_B (int64) decides the clip's augmentation (none without it)
+        and clips that are not valid_B (bool) do not count in bn0's statistics. shares: go through the encoder in so
+        many parts with the memory of one (`recompute.in_shares`). Raises ValueError for clips of another length.
         """
-        mel_BNF = self.frontend(waveform_BS, seed_B, valid_B, shares)
-        return AudioEmbeddings(*in_shares(self._encode_mel, shares, mel_BNF, self.audio.kept_paths(seed_B)))
-
-    def _encode_mel(self, mel_BNF: Tensor, kept_BL2: Tensor | None) -> tuple[Tensor, Tensor]:
-        frame_BTD = self.audio(mel_BNF, kept_BL2)
+        mel_BNF = self.frontend(waveform_BS, seed_B, valid_B)
+        frame_BTD = in_shares(self.audio, shares, mel_BNF, self.audio.kept_paths(seed_B))
         clip_BD = frame_BTD.mean(1)
         with torch.autocast(frame_BTD.device.type, enabled=False):
             both = self.audio_projection(full_precision(torch.cat([frame_BTD, clip_BD[:, None]], dim=1)))
             both = F.normalize(both, dim=-1)
-        return both[:, -1], both[:, :-1]
+        return AudioEmbeddings(clip_BD=both[:, -1], frame_BTD=both[:, :-1])
 
     def embed_tokens(self, input_ids_CL: Tensor, attention_mask_CL: Tensor, shares: int = 1) -> TextEmbeddings:
         """Token ids (int64) and mask (1 for a token) into text_CD, scale_C > 0 and bias_C; float32.
 
         shares: as in `embed_audio`."""
-        return TextEmbeddings(*in_shares(self._encode_tokens, shares, input_ids_CL, attention_mask_CL))
-
-    def _encode_tokens(self, tokens_CL: Tensor, attention_CL: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pooled_CH = self.text(tokens_CL, attention_CL)
+        pooled_CH = in_shares(self.text, shares, input_ids_CL, attention_mask_CL)
         # In bf16 a bias near -8 would move in steps of 1/32; the heads are small.
         with torch.autocast(pooled_CH.device.type, enabled=False):
             pooled_CH = full_precision(pooled_CH)
-            text_CD = F.normalize(self.text_projection(pooled_CH), dim=-1)
-            return text_CD, self.scale_head(pooled_CH).exp(), self.bias_head(pooled_CH)
+            return TextEmbeddings(
+                text_CD=F.normalize(self.text_projection(pooled_CH), dim=-1),
+                scale_C=self.scale_head(pooled_CH).exp(),
+                bias_C=self.bias_head(pooled_CH),
+            )
 
     def embed_text(self, phrases: list[str]) -> TextEmbeddings:
         """As `embed_tokens`, from phrases. Raises ValueError for an empty phrase or without a tokenizer."""

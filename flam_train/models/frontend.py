@@ -5,6 +5,7 @@ Shape suffixes: B clips, S samples, N mel frames (1001 for 10 s), F mel bins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -141,19 +142,20 @@ class Frontend(nn.Module):
         self.bn0 = MelNorm(config.mel_bins)
 
     def forward(
-        self, waveform_BS: Tensor, seed_B: Tensor | None = None, valid_B: Tensor | None = None, shares: int = 1
+        self, waveform_BS: Tensor | Sequence[Tensor], seed_B: Tensor | None = None, valid_B: Tensor | None = None
     ) -> Tensor:
-        """seed_B: int64, the clip's frequency masks are drawn from it in training; none are made without it.
-        valid_B: bool, clips that count in bn0's statistics. shares: parts whose spectra are in memory one at a time;
-        the mel spectrograms, a quarter of their clips in size, are there together, for bn0 needs them all.
+        """waveform_BS: all clips, or several tensors of them whose spectra are in memory one at a time (bn0 needs all
+        mel spectrograms, but they are small). seed_B: int64, the clip's frequency masks are drawn from it in training;
+        none are made without it. valid_B: bool, clips that count in bn0's statistics.
         Raises ValueError for a clip of another length."""
-        if waveform_BS.ndim != 2 or waveform_BS.shape[1] != self.config.samples:
-            raise ValueError(
-                f"the encoder takes clips of {self.config.seconds} s ({self.config.samples} samples at "
-                f"{self.config.sample_rate} Hz) as [B, S], got {tuple(waveform_BS.shape)}: pad with zeros or cut"
-            )
-        mel_BNF = torch.cat([self.logmel(part_BS) for part_BS in waveform_BS.tensor_split(shares)])
-        mel_BNF = self.bn0(mel_BNF, valid_B)
+        parts = [waveform_BS] if isinstance(waveform_BS, Tensor) else waveform_BS
+        for part in parts:
+            if part.ndim != 2 or part.shape[1] != self.config.samples:
+                raise ValueError(
+                    f"the encoder takes clips of {self.config.seconds} s ({self.config.samples} samples at "
+                    f"{self.config.sample_rate} Hz) as [B, S], got {tuple(part.shape)}: pad with zeros or cut"
+                )
+        mel_BNF = self.bn0(torch.cat([self.logmel(part) for part in parts]), valid_B)
         if self.training and seed_B is not None:
             mel_BNF = mask_frequencies(mel_BNF, seed_B, self.config.mask_stripes, self.config.mask_bins)
         return mel_BNF

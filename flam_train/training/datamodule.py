@@ -41,11 +41,10 @@ class DataConfig:
     together; `weight`; `validation` (a folder of shards).
 
     global_batch, frame_batch: clips a step over all ranks; 0 switches a stream off. accumulate: micro-batches of each
-    rank's share of them. workers: loader processes of
-    each rank; None: one for each core the rank has to itself, at most 8. verify: compare every shard's sha256 at
-    the start. cache_folder, cache_gib: where shards that lie behind a URL are kept on this machine, and how much of
-    them; cache_ahead: of how many coming steps they are fetched meanwhile. exclude: files of the
-    samples that are not trained on (`data.exclusion`); validation keeps them.
+    rank's share of them. workers: loader processes of each rank; None: one for each core the rank has to itself, at
+    most 8. verify: compare every shard's sha256 at the start. cache_folder, cache_gib: where shards that lie behind a
+    URL are kept on this machine, and how much of them; cache_ahead: of how many coming steps they are fetched
+    meanwhile. exclude: files of the samples that are not trained on (`data.exclusion`); validation keeps them.
     """
 
     captions: dict[str, dict[str, Any]]
@@ -249,21 +248,22 @@ class DataModule(LightningDataModule):
     def _loader(self, dataset, sampler) -> DataLoader:
         workers = self._workers()
         options: dict[str, Any] = {}
+        pinned = torch.cuda.is_available()
         if workers:
+            # Pinned copies are made as batches arrive; without them a step uses its micro-batches where they lie.
+            in_use = 1 if pinned else -(-self.config.accumulate // workers)
             # Forked workers inherit the locks of OpenMP and torchaudio threads and can hang on them.
             options = {
                 "multiprocessing_context": "forkserver",
                 "prefetch_factor": self.config.prefetch,
-                "worker_init_fn": partial(
-                    start_worker, prefetch=self.config.prefetch, in_use=-(-self.config.accumulate // workers)
-                ),
+                "worker_init_fn": partial(start_worker, prefetch=self.config.prefetch, in_use=in_use),
             }
         return DataLoader(
             dataset,
             batch_size=None,
             sampler=sampler,
             num_workers=workers,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=pinned,
             **options,
         )
 

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flam_train.batch import FrameBatch, GlobalBatch
+from flam_train.batch import FrameBatch, GlobalBatch, StepBatch
+from flam_train.training.micro_batches import joined, stacked
+from flam_train.training.module import FLAMModule
 from flam_train.training.optim import build_optimizer
 from flam_train.training.run import build, describe
 from flam_train.training.trainer import launch_shape
@@ -23,42 +25,64 @@ def dry_run(conf: dict[str, Any]) -> str:
     run = build(conf)
     devices, nodes = launch_shape(run.trainer)
     world = devices * nodes
-    batch = run.data.steps_of(0, world)[0]
-    model, module = run.module.model, run.module
-    clips = sum(len(part.keys) for part in (batch.captions, batch.events) if part is not None)
+    steps, module = run.data.steps_of(0, world), run.module
+    micro_batches = [steps[n] for n in range(module.accumulate)]
+    batch = joined(micro_batches)
+    parts = [part for part in (batch.captions, batch.events) if part is not None]
+    model, clips = module.model, sum(len(part.keys) for part in parts)
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     learned = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     build_optimizer(model, module.optim)  # its errors belong to a dry run
-    part = batch.events if batch.events is not None else batch.captions
-    assert part is not None
-    module.train()
-    waveform_BS = module.rendered(part).waveform_BS[:1].expand(PROBE, -1)
-    kept = saved_bytes(lambda: model.embed_audio(waveform_BS, torch.arange(PROBE)).frame_BTD.sum()) / PROBE
     lines = [f"run folder   {run.folder}", f"processes    {world} ({nodes} nodes x {devices})", describe(run)]
-    parts = f", in {module.accumulate} micro-batches of {clips}" if module.accumulate > 1 else ""
-    mine = clips * module.accumulate
-    lines.append(f"steps        {module.total_steps:,} of {mine * world} clips ({mine} on each process{parts})")
+    count = module.accumulate
+    divided = f", in {count} micro-batches of {clips // count}" if count > 1 else ""
+    lines.append(f"steps        {module.total_steps:,} of {clips * world} clips ({clips} on each process{divided})")
     for name, part in (("captions", batch.captions), ("events", batch.events)):
         if part is not None:
-            lines.append(f"batch        {name} of rank 0, step 0{', micro-batch 0' if parts else ''}: {_shapes(part)}")
+            lines.append(f"batch        {name} of rank 0, step 0: {_shapes(part)}")
             lines += [f"bad sample   {error}" for error in part.errors]
+    audio = _audio_activations(module.train(), micro_batches[0], clips)
+    text = _text_activations(module, stacked([p.tokens_CL for p in parts]), stacked([p.attention_CL for p in parts]))
+    memory = {"weights": parameters, "gradients": learned, "AdamW": 2 * learned}
+    memory |= {"bank": module.memory_N.nbytes} if module.memory_N is not None else {}
+    lines.append("memory       " + ", ".join(f"{name} {_size(size)}" for name, size in memory.items()))
     lines.append(
-        f"memory       weights {_size(parameters)}, gradients {_size(learned)}, AdamW {_size(2 * learned)}, audio "
-        f"activations about {_size(kept * clips)} ({_size(kept)} a clip in float32, about half of it in bf16)"
-        + (f", bank {_size(module.memory_N.nbytes)}" if module.memory_N is not None else "")
+        f"             activations about {_size(audio)} (audio) and {_size(text)} (text) in "
+        f"{str(model.logit_scale.dtype).removeprefix('torch.')}, about half of it in bf16"
     )
     lines.append("nothing was trained and nothing was written (--dry-run)")
     return "\n".join(lines)
 
 
-def saved_bytes(forward: Callable[[], Tensor]) -> int:
-    """Bytes of distinct storage that autograd keeps between a forward and its backward pass."""
+def _audio_activations(module: FLAMModule, micro_batch: StepBatch, clips: int) -> float:
+    """Bytes that are kept of so many clips: their waveforms and spectrograms, and one share in the encoder."""
+    part = micro_batch.captions if micro_batch.captions is not None else micro_batch.events
+    assert part is not None
+    model, waveform_BS = module.model, module.rendered(part)[:1].expand(PROBE, -1)
+    seed_B = torch.arange(PROBE)
+    front = saved_bytes(model, lambda: model.frontend(waveform_BS, seed_B).sum()) / PROBE
+    encoder = saved_bytes(model, lambda: model.embed_audio(waveform_BS, seed_B).frame_BTD.sum()) / PROBE - front
+    waveform = waveform_BS[0].numel() * waveform_BS.element_size()
+    return (waveform + front) * clips + encoder * -(-clips // module.accumulate)
+
+
+def _text_activations(module: FLAMModule, tokens_CL: Tensor, attention_CL: Tensor) -> float:
+    """Bytes that are kept of one share of the phrases."""
+    tokens, attention = tokens_CL[:PROBE], attention_CL[:PROBE]
+    kept = saved_bytes(module.model, lambda: module.model.embed_tokens(tokens, attention).text_CD.sum())
+    return kept / len(tokens) * -(-len(tokens_CL) // module.accumulate)
+
+
+def saved_bytes(model: torch.nn.Module, forward: Callable[[], Tensor]) -> int:
+    """Bytes of distinct storage, but for the model's own, that autograd keeps between a forward and its backward."""
+    own = {x.untyped_storage().data_ptr() for x in (*model.parameters(), *model.buffers())}
     seen: dict[int, int] = {}
 
     def keep(x: Tensor) -> Tensor:
         storage = x.untyped_storage()
-        seen[storage.data_ptr()] = storage.nbytes()
-        alive.append(x)  # freed memory would be used, and counted, again
+        if storage.data_ptr() not in own:
+            seen[storage.data_ptr()] = storage.nbytes()
+            alive.append(x)  # freed memory would be used, and counted, again
         return x
 
     alive: list[Tensor] = []
@@ -69,7 +93,7 @@ def saved_bytes(forward: Callable[[], Tensor]) -> int:
 
 def _shapes(part: GlobalBatch | FrameBatch) -> str:
     values = ((f.name, getattr(part, f.name)) for f in fields(part))
-    return ", ".join(f"{name} {list(x.shape)}" for name, x in values if isinstance(x, Tensor))
+    return ", ".join(f"{name} {list(x.shape)}" for name, x in values if isinstance(x, Tensor) and len(x))
 
 
 def _size(count: float) -> str:

@@ -1,8 +1,8 @@
 """What a loader brings in `accumulate` micro-batches becomes one step.
 
-Workers prepare micro-batches, so that what they hold does not grow with the batch. A step joins its own: losses and
-bn0's statistics are those of the whole batch, and only the encoders go through it share by share
-(`models.recompute`).
+Workers prepare micro-batches, so that each of them need not hold several whole batches. A step joins its own: losses
+and bn0's statistics are those of the whole batch, and only the towers go through it share by share
+(`models.recompute`). The waveforms stay where they are, for the front end takes them one after another.
 
 Shape suffixes: B clips of the step, S samples, C phrases of the step, T frames, L tokens.
 """
@@ -36,6 +36,15 @@ class MicroBatches:
             yield parts
 
 
+def joined(batch: Sequence[StepBatch]) -> StepBatch:
+    """The micro-batches of a step as one batch, all but their waveforms; one alone is returned as it is."""
+    captions = [part.captions for part in batch if part.captions is not None]
+    events = [part.events for part in batch if part.events is not None]
+    return StepBatch(
+        batch[0].step, join_captions(captions) if captions else None, join_events(events) if events else None
+    )
+
+
 def stacked(tokens: Sequence[Tensor]) -> Tensor:
     """Rows of tokens under one another, padded with zeros to the longest: int64 [rows of all, L]."""
     longest = max(x.shape[1] for x in tokens)
@@ -43,7 +52,7 @@ def stacked(tokens: Sequence[Tensor]) -> Tensor:
 
 
 def join_captions(parts: Sequence[GlobalBatch]) -> GlobalBatch:
-    """The micro-batches' rows, one after another; their mixtures must have been rendered."""
+    """The micro-batches' rows, one after another, without their waveforms."""
     if len(parts) == 1:
         return parts[0]
     return replace(
@@ -60,7 +69,7 @@ def join_events(parts: Sequence[FrameBatch]) -> FrameBatch:
     """The micro-batches' clips, one after another, over each distinct phrase of theirs once.
 
     As the collation of all their clips gives it: a phrase is valid if one of the micro-batches drew it, and its
-    labels are those of all clips. Their mixtures must have been rendered.
+    labels are those of all clips. The waveforms are left with the micro-batches.
     """
     if len(parts) == 1:
         return parts[0]
@@ -96,9 +105,9 @@ def join_events(parts: Sequence[FrameBatch]) -> FrameBatch:
 
 def _rows(parts: Sequence[GlobalBatch] | Sequence[FrameBatch]) -> dict[str, Any]:
     """What both kinds of batches have of each clip."""
-    assert all(p.mixture is None for p in parts)
     return {
-        "waveform_BS": torch.cat([p.waveform_BS for p in parts]),
+        "waveform_BS": parts[0].waveform_BS[:0],
+        "mixture": None,
         "seed_B": torch.cat([p.seed_B for p in parts]),
         "keys": [key for p in parts for key in p.keys],
         "errors": [error for p in parts for error in p.errors],

@@ -9,8 +9,8 @@ import hashlib
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -22,12 +22,10 @@ from flam_train.distributed import rank, sum_over_ranks
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
 from flam_train.models.flam import FLAM
 from flam_train.settings import one_of
-from flam_train.training.micro_batches import join_captions, join_events, stacked
+from flam_train.training.micro_batches import joined, stacked
 from flam_train.training.optim import PARTS, OptimConfig, build_optimizer, lr_factor
 
 LOSSES = ("global", "sed", "prior")
-
-Part = TypeVar("Part", bound=GlobalBatch | FrameBatch)
 
 
 @dataclass(frozen=True)
@@ -87,9 +85,9 @@ class FLAMModule(LightningModule):
         """batch: the micro-batches of one step."""
         # A rank's generators are in no checkpoint: every step starts them anew, so resuming is exact.
         torch.manual_seed(step_seed(self.seed, batch[0].step, rank()))
-        step = self.joined(batch)
+        step = joined(batch)
         captions, events = step.captions, step.events
-        audio, text = self.embed(captions, events)
+        audio, text = self.embed(batch, step)
         losses = self.losses(captions, events, audio, text)
         self.at, self.keys = step.step, keys_of(step)
         self.check_health(losses, step)
@@ -99,36 +97,29 @@ class FLAMModule(LightningModule):
         self.log("loss/total", total.detach())
         return total
 
-    def joined(self, batch: Sequence[StepBatch]) -> StepBatch:
-        """The micro-batches as one batch, mixed where they were left to be."""
-        captions = [self.rendered(part.captions) for part in batch if part.captions is not None]
-        events = [self.rendered(part.events) for part in batch if part.events is not None]
-        return StepBatch(
-            batch[0].step, join_captions(captions) if captions else None, join_events(events) if events else None
-        )
-
-    def embed(self, captions: GlobalBatch | None, events: FrameBatch | None) -> tuple[AudioEmbeddings, TextEmbeddings]:
-        """Both batches through each encoder in one pass: the captions' rows first, then the events'."""
-        parts = [p for p in (captions, events) if p is not None]
-        waveform_BS = torch.cat([p.waveform_BS for p in parts])
+    def embed(self, batch: Sequence[StepBatch], step: StepBatch) -> tuple[AudioEmbeddings, TextEmbeddings]:
+        """Both kinds of clips of all micro-batches through each tower in one pass: the captions' rows first, then the
+        events'. step: the micro-batches joined."""
+        ordered: list[GlobalBatch | FrameBatch | None] = [part.captions for part in batch]
+        ordered += [part.events for part in batch]
+        waveforms = [self.rendered(part) for part in ordered if part is not None]
+        parts = [p for p in (step.captions, step.events) if p is not None]
         valid_B = torch.cat([p.clip_valid_B if isinstance(p, GlobalBatch) else p.audio_valid_B for p in parts])
-        seed_B = torch.cat([p.seed_B for p in parts])
-        audio = self.model.embed_audio(waveform_BS, seed_B, valid_B, self.accumulate)
+        audio = self.model.embed_audio(waveforms, torch.cat([p.seed_B for p in parts]), valid_B, self.accumulate)
         tokens_CL, attention_CL = stacked([p.tokens_CL for p in parts]), stacked([p.attention_CL for p in parts])
         return audio, self.model.embed_tokens(tokens_CL, attention_CL, self.accumulate)
 
-    def rendered(self, part: Part) -> Part:
-        """With the rows that were left to be mixed on this device."""
+    def rendered(self, part: GlobalBatch | FrameBatch) -> Tensor:
+        """waveform_BS int16 with the rows that were left to be mixed on this device."""
         if part.mixture is None:
-            return part
-        bank_N = part.mixture.audio_N
-        if bank_N is None:
-            if self.memory_N is None:
-                raise AssertionError("a batch has mixtures to render, but the module was given no bank")
-            if self.memory_N.device != part.waveform_BS.device:
-                self.memory_N = self.memory_N.to(part.waveform_BS.device)
-            bank_N = self.memory_N
-        return replace(part, waveform_BS=render(part.mixture, bank_N, part.waveform_BS), mixture=None)
+            return part.waveform_BS
+        if part.mixture.audio_N is not None:
+            return render(part.mixture, part.mixture.audio_N, part.waveform_BS)
+        if self.memory_N is None:
+            raise AssertionError("a batch has mixtures to render, but the module was given no bank")
+        if self.memory_N.device != part.waveform_BS.device:
+            self.memory_N = self.memory_N.to(part.waveform_BS.device)
+        return render(part.mixture, self.memory_N, part.waveform_BS)
 
     def losses(
         self, captions: GlobalBatch | None, events: FrameBatch | None, audio: AudioEmbeddings, text: TextEmbeddings

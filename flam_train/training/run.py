@@ -38,8 +38,8 @@ FREE = (
     "trainer.", "logger.", "overwrite", "accumulate", "data.workers", "data.prefetch", "data.verify",
     "data.validation_batch", "data.cache_",
 )  # fmt: skip
-"""Keys that may change when a run goes on: they change neither the samples nor, but for rounding, the weights. So may
-`memory_gib`."""
+"""Keys that may change when a run goes on, as the number of GPUs may: they change neither the samples nor the weights,
+but for rounding and the draws of dropout. So may `memory_gib`."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ def build(conf: dict[str, Any]) -> Run:
     unused += [] if data.captions else ["logit_scale"]
     freeze(model, optim, tuple(unused))
     module = FLAMModule(model, loss, optim, steps, seed, data.load_memory(), data_config.accumulate)
+    if trainer.precision == "64-true":
+        module.double()
     for name, corpus in data.validation.items():
         module.validation_metrics[name] = CorpusValidation(corpus, model.grid, model.config.embedding)
     if trainer.monitor is not None:
@@ -138,8 +140,6 @@ def train(conf: dict[str, Any]) -> Path:
         return folder / "export"
     run = build(conf)
     quiet()
-    if run.trainer.precision == "64-true":
-        run.module.double()
     if run.trainer.compile:
         run.module.model.audio.compile()
     clips = run.data.config.global_batch + run.data.config.frame_batch

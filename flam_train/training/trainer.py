@@ -99,7 +99,7 @@ def build_trainer(config: TrainerConfig, folder: Path, steps: int, clips: int, l
 
 
 def precision(config: TrainerConfig, gpu: bool) -> str:
-    """For Lightning. 64-true it would make of the batch too, which is int16 and not its to change: `train` makes the
+    """For Lightning. 64-true it would make of the batch too, which is int16 and not its to change: `build` makes the
     module float64, and all else follows from that."""
     if config.precision == "auto":
         return "bf16-mixed" if gpu else "32-true"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 import yaml
-from tiny_runs import TINY, on_shards
+from tiny_runs import TINY, damage, on_shards, write_corpus
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
 
 from flam_train.cli.train import compose_conf, main
 from flam_train.inference import load_model
+from flam_train.models.text import minilm_from_package
 from flam_train.paths import conf_dir
 from flam_train.training.run import build, train
 
@@ -44,6 +51,19 @@ def test_every_experiment_trains(experiment, corpora, bank, finished, tmp_path):
     assert load_model(folder).provenance["steps"] == 1
 
 
+def tiny_roberta(folder: Path) -> Path:
+    """The files of a RoBERTa-like model of one small layer, as a hub gives them."""
+    tiny = RobertaConfig(
+        vocab_size=261, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    RobertaModel(tiny, add_pooling_layer=True).save_pretrained(folder)
+    symbols = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *ByteLevel.alphabet()]
+    (folder / "vocab.json").write_text(json.dumps({symbol: n for n, symbol in enumerate(symbols)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    RobertaTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
+    return folder
+
+
 @pytest.mark.parametrize("group", ["model", "text", "loss", "optim", "trainer", "logger", "data/global", "data/frame"])
 def test_every_choice_composes_and_instantiates(group, corpora, bank, tmp_path):
     for file in sorted((conf_dir() / group).glob("*.yaml")):
@@ -59,10 +79,10 @@ def test_every_choice_composes_and_instantiates(group, corpora, bank, tmp_path):
                 overrides.append(f"data.{kind}.{entry}.{where}={bank if where == 'bank' else corpora[0]}")
                 overrides.append(f"++data.{kind}.{entry}.validation={corpora[1]}")
         elif group == "model":
-            # At tiny size: the choice with its widths cut down, but its depths, patch and frames as they are.
             overrides = [o for o in overrides if o != "model=test"] + [f"model={name}"]
-        elif group == "text" and name != "bytes":
-            assert compose_conf([*overrides, f"text={name}"])["text"]["tower"] == name
+        elif name == "roberta":
+            overrides += ["text=roberta", f"text.name={tiny_roberta(tmp_path / 'roberta')}"]
+        elif name == "minilm" and minilm_from_package() is None:
             continue
         else:
             overrides.append(f"{group}={name}")
@@ -71,11 +91,29 @@ def test_every_choice_composes_and_instantiates(group, corpora, bank, tmp_path):
 
 def test_dry_run_says_everything_and_writes_nothing(corpora, tmp_path, capsys):
     overrides = [*TINY, *on_shards(*corpora), "global_batch=4", "frame_batch=4", f"run_dir={tmp_path / 'run'}"]
-    assert main([*overrides, "--dry-run"]) == 0
+    assert main(["--dry-run", *overrides]) == 0
     out = capsys.readouterr().out
-    for expected in ("4 of 8 clips", "parameters learn", "memory", "label_BCT [4,", "activations about"):
+    for expected in ("4 of 8 clips", "parameters learn", "memory", "label_BCT [4,", "(text) in float32"):
         assert expected in out
     assert not (tmp_path / "run").exists()
+
+
+def test_dry_run_of_micro_batches(corpora, tmp_path, capsys):
+    folder = write_corpus(tmp_path / "train", 12, 0)
+    damage(folder, 0.34)
+    overrides = [*TINY, *on_shards(folder, None), "global_batch=4", "frame_batch=4", f"run_dir={tmp_path / 'run'}"]
+    found = []
+    for more in (["accumulate=1"], ["accumulate=4"], ["accumulate=4", "trainer.precision=64-true"]):
+        assert main([*overrides, "--dry-run", *more]) == 0
+        out = capsys.readouterr().out
+        assert "4 of 8 clips (8 on each process" in out
+        assert "label_BCT [4," in out
+        audio = re.search(r"activations about ([\d.]+) MB \(audio\) and [\d.]+ [kM]?B \(text\) in float(32|64)", out)
+        found.append((float(audio[1]), audio[2], out.count("bad sample"), "4 micro-batches of 2" in out))
+    (whole, *_), (share, *_), (double, *_) = found
+    assert [rest for _, *rest in found] == [["32", 2, False], ["32", 2, True], ["64", 2, True]]
+    assert share < 0.7 * whole
+    assert 1.5 * share < double < 2.1 * share
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,9 @@ def test_a_step_stays_on_its_device(tmp_path):
         for name, buffer in child.named_buffers(recurse=False):
             child._buffers[name] = cuda(buffer)
     captions, events = moved(step.captions), moved(step.events)
+    on_device = replace(step, captions=captions, events=events)
     with mode:
-        audio, text = module.embed(captions, events)
+        audio, text = module.embed([on_device], on_device)
         loss = module.losses(captions, None, audio, text)["global"]
         assert {x.device.type for x in (*vars(audio).values(), *vars(text).values(), loss)} == {"cuda"}
         with pytest.raises(RuntimeError, match="same device"):

@@ -89,6 +89,17 @@ def write_bank(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def damage(folder: Path, fraction: float) -> None:
+    """Flips a byte of the audio of the first samples of each shard."""
+    for index_file in folder.glob("*.index.npy"):
+        index = np.load(index_file)
+        tar = index_file.with_name(index_file.name.replace(".index.npy", ".tar"))
+        data = bytearray(tar.read_bytes())
+        for row in index[: round(fraction * len(index))]:
+            data[int(row["audio"]) + int(row["audio_size"]) // 2] ^= 0xFF
+        tar.write_bytes(data)
+
+
 TINY = [
     "model=test", "text=bytes", "optim.freeze=[]", "steps=4", "data.workers=0", "optim.warmup_steps=1",
     "trainer.validate_every=2", "trainer.checkpoint_every=2", "trainer.log_every=1", "trainer.monitor=null",
