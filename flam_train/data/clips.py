@@ -69,8 +69,8 @@ class Source(Protocol):
         """Concept ids."""
         ...
 
-    def clip(self, place: Place, seed: int) -> Clip:
-        """The clip at a place. All that is random about it is drawn from (seed, pass, key or cursor)."""
+    def clips(self, places: Sequence[Place], seed: int) -> list[Clip]:
+        """The clip at each place. All that is random about one is drawn from (seed, pass, key or cursor)."""
         ...
 
     def remote_shard(self, place: Place) -> tuple[RemoteShards, ShardEntry] | None:
@@ -95,6 +95,9 @@ class ShardSource:
     def remote_shard(self, place: Place) -> tuple[RemoteShards, ShardEntry] | None:
         found = self.corpus.place
         return (found, self.corpus.entry(self._row(place))) if isinstance(found, RemoteShards) else None
+
+    def clips(self, places: Sequence[Place], seed: int) -> list[Clip]:
+        return [self.clip(place, seed) for place in places]
 
     def clip(self, place: Place, seed: int) -> Clip:
         """A sample that cannot be read keeps its row: zeros and `error`. It raises for faults of the program only."""

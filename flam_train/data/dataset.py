@@ -50,11 +50,15 @@ class Stream:
     def clips(self, start: int, stop: int) -> tuple[list[Clip], list[Place]]:
         """The clips at the positions from `start` to before `stop`."""
         places = self.order.range(start, stop)
-        clips = []
-        for place in places:
-            clip = self.sources[place.corpus].clip(place, self.seed)
-            # Whatever the source is, a clip's augmentation depends on nothing but (seed, stream, pass, key).
-            clips.append(replace(clip, corpus=place.corpus, seed=stable_seed(self.seed, place.pass_, clip.key)))
+        found: dict[int, Clip] = {}
+        for k in sorted({place.corpus for place in places}):
+            mine = [n for n, place in enumerate(places) if place.corpus == k]
+            found |= zip(mine, self.sources[k].clips([places[n] for n in mine], self.seed), strict=True)
+        # Whatever the source is, a clip's augmentation depends on nothing but (seed, stream, pass, key).
+        clips = [
+            replace(found[n], corpus=place.corpus, seed=stable_seed(self.seed, place.pass_, found[n].key))
+            for n, place in enumerate(places)
+        ]
         return clips, places
 
 

@@ -8,6 +8,7 @@ Shape suffixes: B clips, R rows that are mixed, S samples, P pieces, N samples o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -74,6 +75,12 @@ def record(spec: MixSpec, recipe: MixRecipe, split: str = "") -> Record:
     )
 
 
+@functools.cache
+def silence(samples: int) -> np.ndarray:
+    """int16 [S], one for all clips that are still to be mixed: not to be written to."""
+    return np.zeros(samples, dtype=np.int16)
+
+
 class MixtureSource:
     """Mixtures made while training: a `data.dataset.Source` whose clips are pieces still to be rendered.
 
@@ -81,6 +88,7 @@ class MixtureSource:
     base   where this bank's audio begins in the memory that the pieces are taken from, if several banks share it
     cache  bytes: the bank is not in memory; each clip brings the samples that its pieces need, read from the shards
            through a cache of this size. None: `bank.load()` is in the memory of whoever renders
+    phrasings  of the captions, as in `draw`
     seed   of the stream of mixtures: number n is the mixture n that simulate.py writes with this seed
     """
 
@@ -91,7 +99,7 @@ class MixtureSource:
         recipe: MixRecipe,
         size: int,
         seed: int,
-        phrasings: str = "trained",
+        phrasings: str | None = "trained",
         base: int = 0,
         cache: int | None = None,
     ) -> None:
@@ -123,15 +131,22 @@ class MixtureSource:
         return draw(self.recipe, self.bank, self.seed, number, self.phrasings)
 
     def clip(self, place: Place, seed: int) -> Clip:
-        """The clip at a place: zeros, its labels and captions, and `pieces` [(start, length, onset, gain)] in the
+        return self.clips([place], seed)[0]
+
+    def clips(self, places: Sequence[Place], seed: int) -> list[Clip]:
+        """The clip at each place: zeros, its labels and captions, and `pieces` [(start, length, onset, gain)] in the
         samples of `bank.load()`, moved by `base`, or with their own `sounds`. A sound that cannot be read makes a bad
         sample."""
-        spec = self.spec(place.cursor)
+        # All are drawn before the first sound is decoded: between decodings drawing would take twice its time.
+        specs = [self.spec(place.cursor) for place in places]
+        return [self._clip(spec, place, seed) for spec, place in zip(specs, places, strict=True)]
+
+    def _clip(self, spec: MixSpec, place: Place, seed: int) -> Clip:
         address = [self.base + int(self.bank.address[p.item]) + p.start for p in spec.pieces]
         sounds = None
         clip = Clip(
             key=f"{self.name}-{spec.number:08d}",
-            waveform_S=np.zeros(self.recipe.clip_samples, dtype=np.int16),
+            waveform_S=silence(self.recipe.clip_samples),
             duration=self.recipe.clip_seconds,
             captions=spec.captions,
             events=spec.events,

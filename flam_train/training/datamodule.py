@@ -128,7 +128,8 @@ class DataModule(LightningDataModule):
                         f"data.{kind}.{name}.memory_gib={gib:g}: give a size above 0, or null for all of it"
                     )
                 cache = int(gib * GIB / max(1, self._workers()))
-            return MixtureSource(name, bank, recipe, size, seed, base=base, cache=cache)
+            phrasings = "trained" if kind == "global" else None
+            return MixtureSource(name, bank, recipe, size, seed, phrasings, base, cache)
         if not entry.get("path"):
             raise ValueError(
                 f"data.{kind}.{name} has neither `path` (a folder of shards) nor `bank` (folders to mix from)"

@@ -279,7 +279,7 @@ def measure_bank(folder: Path, args: argparse.Namespace) -> None:
     bank = make_bank(folder / "bank")
     recipe = MixRecipe.load("demo")
     cache = 40 << 20  # bytes a worker: less than the bank
-    source = MixtureSource("bench", bank, recipe, 100_000, 0, cache=cache)
+    source = MixtureSource("bench", bank, recipe, 100_000, 0, None, cache=cache)
     found = turns(
         {
             "pieces alone": lambda: together(args.clips, args.workers, read_pieces, folder / "bank", cache),
