@@ -242,10 +242,9 @@ class Mixtures:
     annotates: tuple = ()
     shard_sizes: tuple = (5,)
 
-    def clip(self, place: Place, seed: int) -> Clip:
-        return Clip(
-            f"mix-{place.cursor}", np.zeros(2400, np.int16), SECONDS, ("x",), pieces=[(place.cursor, 9, 0, 0.5)]
-        )
+    def clips(self, places: list[Place], seed: int) -> list[Clip]:
+        silence, caption = np.zeros(2400, np.int16), ("x",)
+        return [Clip(f"mix-{p.cursor}", silence, SECONDS, caption, pieces=[(p.cursor, 9, 0, 0.5)]) for p in places]
 
 
 def test_an_online_source_counts_on_over_its_passes():
