@@ -7,7 +7,8 @@ A clip becomes an event if it is shorter than --longest (10 s) and one of its ca
 paper (arXiv 2505.05335): it is cut to where it sounds, and that caption, the first of such, without a full stop, is its
 phrase. A clip of at least 10 s becomes a background, uncut, if a caption of it matches --ambience: "ambience" is the
 paper's word, what it was decided by is not published, so the words are our choice. All other clips are left out, and so
-are silent ones. Ids, source and licence stay with each sound.
+are silent ones, which missing.tsv lists. Ids, source and licence stay with each sound, and --exclude (like data.exclude
+later) takes the names that the clips have in their own corpora.
 """
 
 from __future__ import annotations
@@ -29,10 +30,15 @@ from flam_train.data.corpus import Corpus
 from flam_train.data.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
 from flam_train.data.exclusion import read_excluded
 from flam_train.data.levels import describe, sounding_extent
-from flam_train.data.recordings import Unusable
+from flam_train.data.preparation import write_missing
+from flam_train.data.recordings import Unusable, as_key
 from flam_train.data.schema import Event, Record
 
-AMBIENCE = r"\b(ambien(ce|t|ces)|atmos(phere|pheric)?|background|field[ -]recording|soundscape|room ?tone)\b"
+AMBIENCE = (
+    r"\b(ambiences?|ambient (sounds?|noises?|recordings?)|atmos(pheres?)?|background (noise|sounds)|"
+    r"field[ -]recordings?|soundscapes?|room ?tone)\b"
+)
+"""Not "background" alone: captions say it of speech and dogs that are heard there."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,11 @@ class Sounds:
     corpus_of: np.ndarray
     row_of: np.ndarray
 
+    def where(self, n: int) -> tuple[str, str]:
+        """The key of the clip that it is made of, and the folder of its corpus."""
+        corpus = self.corpora[self.corpus_of[n]]
+        return corpus.key(int(self.row_of[n])), str(corpus.folder)
+
     def __call__(self, n: int) -> tuple[Record, np.ndarray]:
         corpus, row = self.corpora[self.corpus_of[n]], int(self.row_of[n])
         clip = corpus.record(row)
@@ -83,7 +94,7 @@ class Sounds:
             details["cut_from"] = [x / SAMPLE_RATE for x in extent]
         duration = len(waveform_S) / SAMPLE_RATE
         record = Record(
-            key=f"{corpus.name}-{clip.key}",
+            key=key_of(corpus, clip.key),
             duration=duration,
             events=(Event(0.0, duration, phrase),) if phrase is not None else (),
             source=clip.source,
@@ -94,14 +105,19 @@ class Sounds:
         return record, waveform_S
 
 
+def key_of(corpus: Corpus, key: str) -> str:
+    return as_key(f"{corpus.name}-{key}")
+
+
 def choose(folders: Sequence[str], rule: Rule, exclude: Sequence[str], show: bool) -> Sounds:
-    """Reads the records of all corpora. Raises ValueError for none that fits, and for corpora of one name."""
+    """Reads the records of all corpora. Raises ValueError where none fits, or where two sounds would have one key."""
     corpora = [Corpus(folder) for folder in folders]
     names = [corpus.name for corpus in corpora]
     if len(set(names)) < len(names):
         raise ValueError(f"two of the corpora have one name ({', '.join(names)}): keys could not be told apart")
     excluded = read_excluded(exclude)
     found: list[tuple[int, int]] = []
+    keys: dict[str, str] = {}
     with progress_bar(show, "clips") as progress:
         for c, corpus in enumerate(corpora):
             task = progress.add_task(f"reading {corpus.name}", total=len(corpus))
@@ -110,6 +126,10 @@ def choose(folders: Sequence[str], rule: Rule, exclude: Sequence[str], show: boo
                 record = corpus.record(row)
                 if record.key not in left_out and rule.takes(record):
                     found.append((c, row))
+                    key, where = key_of(corpus, record.key), f"{corpus.folder}: {record.key}"
+                    if key in keys:
+                        raise ValueError(f"{where} and {keys[key]} would both be called {key!r}: leave one out")
+                    keys[key] = where
                 progress.advance(task)
     if not found:
         raise ValueError(
@@ -164,7 +184,13 @@ def main(argv: list[str] | None = None) -> None:
             annotates=[],
             details=details,
         )
-        write_corpus(args.out, plan, sounds, args.processes, not args.quiet, lambda dropped: {"silent": len(dropped)})
+
+        def conclude(dropped: list[tuple[int, str]]) -> dict[str, Any]:
+            rows = [sounds.where(n) for n, _ in dropped]
+            write_missing(args.out, [(key, folder, "silent throughout") for key, folder in rows])
+            return {"recordings": count, "missing": len(dropped)}
+
+        write_corpus(args.out, plan, sounds, args.processes, not args.quiet, conclude)
     except ValueError as error:
         parser.exit(2, f"error: {error}\n")
     except KeyboardInterrupt:

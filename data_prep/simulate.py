@@ -38,7 +38,7 @@ class Maker:
 
     def __call__(self, n: int) -> tuple[Record, np.ndarray]:
         spec = draw(self.recipe, self.bank, self.seed, n, self.phrasings)
-        return record(spec, self.recipe, self.split), render_one(spec, self.bank, self.recipe)
+        return record(spec, self.recipe, self.bank, self.split), render_one(spec, self.bank, self.recipe)
 
 
 def vocabulary_of(bank: Bank) -> tuple[str | None, dict[str, str]]:
@@ -62,7 +62,7 @@ def as_plain(vocabulary: Vocabulary) -> dict[str, Any]:
     return {"corpus": vocabulary.corpus, "classes": classes}
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for the shards")
     parser.add_argument(
@@ -78,7 +78,7 @@ def main() -> None:
     parser.add_argument("--per-shard", type=int, help="mixtures a shard (default: an eighth of all, at most 500)")
     parser.add_argument("--split", default="", help="written into every record")
     parser.add_argument("--corpus", help="the corpus' name (default: OUT's)")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.count < 1 or args.seed < 0 or args.processes < 1 or (args.per_shard or 1) < 1:
         parser.error("--count, --processes and --per-shard must be at least 1, --seed at least 0")
     try:

@@ -9,6 +9,8 @@ Shape suffixes: S samples, H hops of the level curve, N samples of all items one
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -28,11 +30,12 @@ from flam_train.vocabulary import Vocabulary
 class Bank:
     """The items of several bank corpora: numbers only (about 0.6 kB an item); the audio comes with `load`.
 
-    Arrays over items, in the order of the folders and of their shards: `label` (of the corpus' vocabulary, "" for a
-    background), `samples` int64, `address` int64 (first sample in the memory that `load` fills), `peak_db` float32,
-    `first_hop`, `last_hop` int64 (the hops in which the event lies), `corpus_of`, `row_of` int64.
-    `events` and `backgrounds` are item numbers; `by_label` the events' numbers of each of `labels`. `vocabulary` and
-    `annotates` are those of the corpora that have events.
+    Over items, in the order of the folders and of their shards: `ids` and `licence` of the recording, `label` (of the
+    corpus' vocabulary, "" for a background), `samples` int64, `address` int64 (first sample in the memory that `load`
+    fills), `peak_db` float32, `first_hop`, `last_hop` int64 (the hops in which the event lies), `corpus_of`, `row_of`
+    int64. `events` and `backgrounds` are item numbers; `by_label` the events' numbers of each of `labels`. `left_out`
+    are the rows of each corpus that were excluded. `vocabulary` and `annotates` are those of the corpora that have
+    events.
 
     Raises ValueError that names the folder, the sample and the fix.
     """
@@ -53,18 +56,27 @@ class Bank:
             raise ValueError("a bank needs at least one folder of bank shards")
         self.corpora = [Corpus(place, verify, cache) for place in places]
         rows: list[tuple[_Item, int, int]] = []
+        self.left_out: list[list[int]] = [[] for _ in self.corpora]
         done, total = 0, sum(map(len, self.corpora))
         for c, corpus in enumerate(self.corpora):
-            left_out = (excluded or {}).get(corpus.name, set())
             for row in range(len(corpus)):
-                if corpus.key(row) not in left_out:
-                    rows.append((_Item.read(corpus.record(row), f"{corpus.folder}: {corpus.key(row)}"), c, row))
+                record = corpus.record(row)
+                # A sound may have been made of a clip of another corpus (data_prep/caption_bank.py).
+                names = [(corpus.name, record.key), tuple(record.details.get("from", ("", "")))]
+                if any(key in (excluded or {}).get(name, ()) for name, key in names):
+                    self.left_out[c].append(row)
+                else:
+                    rows.append((_Item.read(record, f"{corpus.folder}: {record.key}"), c, row))
                 done += 1
                 if progress is not None and (done % 1000 == 0 or done == total):
                     progress(done, total)
+        if not rows:
+            raise ValueError(f"{', '.join(map(str, places))}: no sounds are there, or all of them are to be left out")
         items = [item for item, _, _ in rows]
         self.key = [item.key for item in items]
         self.label = [item.label for item in items]
+        self.ids = [item.ids for item in items]
+        self.licence = [item.licence for item in items]
         self.samples = np.array([item.samples for item in items], dtype=np.int64)
         self.address = np.concatenate([[0], np.cumsum(self.samples)[:-1]]).astype(np.int64)
         self.peak_db = np.array([item.peak_db for item in items], dtype=np.float32)
@@ -77,16 +89,11 @@ class Bank:
         role = np.array([item.role for item in items])
         self.events = np.flatnonzero(role == "event")
         self.backgrounds = np.flatnonzero(role == "background")
-        by_label: dict[str, list[int]] = {}
-        for i in self.events.tolist():
-            by_label.setdefault(self.label[i], []).append(i)
-        self.labels = sorted(by_label)
-        self.by_label = {label: np.array(by_label[label]) for label in self.labels}
         self._long: dict[int, np.ndarray] = {}
         # A corpus of backgrounds alone says nothing about classes.
         self.event_corpora = [self.corpora[c] for c in sorted(set(self.corpus_of[self.events].tolist()))]
         self.vocabulary = merge_vocabularies(self.event_corpora)
-        for label in self.by_label:
+        for label in {self.label[i] for i in self.events}:
             self.vocabulary.concept(label)
         self.annotates = sorted(
             {
@@ -98,6 +105,21 @@ class Bank:
 
     def __len__(self) -> int:
         return len(self.key)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is found again when it is asked for: a bank of captions has almost as many labels as sounds."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("by_label", "labels")}
+
+    @functools.cached_property
+    def by_label(self) -> dict[str, np.ndarray]:
+        found: dict[str, list[int]] = {}
+        for i in self.events.tolist():
+            found.setdefault(self.label[i], []).append(i)
+        return {label: np.array(found[label]) for label in sorted(found)}
+
+    @functools.cached_property
+    def labels(self) -> list[str]:
+        return list(self.by_label)
 
     def backgrounds_of(self, samples: int) -> np.ndarray:
         """The item numbers of the backgrounds that last at least so long."""
@@ -158,6 +180,8 @@ class _Item:
         self.key = record.key
         self.role: str = record.details["role"]
         self.label = record.events[0].label if record.events else ""
+        self.ids = tuple(record.details.get("ids", ()))
+        self.licence = sys.intern(record.licence)  # a handful of them in a million sounds
         self.samples = round(record.duration * SAMPLE_RATE)
         self.peak_db = float(record.details["peak_db"])
         self.level = level

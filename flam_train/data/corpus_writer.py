@@ -24,7 +24,7 @@ import flam_train
 from flam_train.data.recordings import Unusable
 from flam_train.data.schema import Record
 from flam_train.data.shards import write_manifest, write_shard
-from flam_train.data.tars import ShardEntry, index_path, replace_with, sha256_of
+from flam_train.data.tars import MANIFEST, ShardEntry, index_path, replace_with, sha256_of
 
 PLAN = "plan.json"
 
@@ -100,6 +100,10 @@ def write_corpus(
         raise ValueError(f"{folder}: nothing to write: the number of samples is {plan.samples}")
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, plan)
+    if (folder / MANIFEST).is_file():
+        entries = [ShardEntry(**e) for e in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["shards"]]
+        if all(_is_whole(folder / entry.name, entry) for entry in entries):
+            return entries
     done = {k: entry for k in range(plan.shards) if (entry := _finished(folder, plan, k)) is not None}
     with progress_bar(show, "samples") as progress:
         kept = sum(len(plan.shard(k)) for k in done)
@@ -166,6 +170,10 @@ def _dropped(folder: Path, k: int) -> list[tuple[int, str]]:
     """(number, reason) of the samples that a finished shard lacks."""
     path = _dropped_path(folder, k)
     return [(n, why) for n, why in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+
+
+def _is_whole(path: Path, entry: ShardEntry) -> bool:
+    return path.is_file() and path.stat().st_size == entry.bytes and index_path(path).is_file()
 
 
 def _finished(folder: Path, plan: CorpusPlan, k: int) -> ShardEntry | None:

@@ -139,6 +139,11 @@ class LeftOut:
         self._found[where] = corpus, kept, unknown
         return kept
 
+    def from_bank(self, where: str, corpus: Corpus, rows: list[int]) -> None:
+        """What a bank left out of a corpus, if any of it bears the name of another one."""
+        if rows and where not in self._found:
+            self._found[where] = corpus, Kept(corpus.shard_sizes, np.array(rows, dtype=np.int64)), set()
+
     def report(self) -> list[str]:
         """A line for each corpus, and one where the files name samples that are in none."""
         lines = [

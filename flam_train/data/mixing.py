@@ -62,16 +62,20 @@ def render_one(spec: MixSpec, bank: Bank, recipe: MixRecipe) -> np.ndarray:
     return render(Pieces.of(flat, recipe.fade_samples), bank_N, silence_BS)[0].numpy()
 
 
-def record(spec: MixSpec, recipe: MixRecipe, split: str = "") -> Record:
-    """The description of a mixture as a sample of a shard; its whole spec stands in the details."""
+def record(spec: MixSpec, recipe: MixRecipe, bank: Bank, split: str = "") -> Record:
+    """The description of a mixture as a sample of a shard: its whole spec stands in the details, and the ids of all
+    that sounds in it, by which verify.py finds it in other corpora."""
+    items = dict.fromkeys(p.item for p in spec.pieces)
+    ids = sorted({name for item in items for name in bank.ids[item]})
     return Record(
         key=f"mix-{spec.seed}-{spec.number:08d}",
         duration=recipe.clip_seconds,
         captions=spec.captions,
         events=spec.events,
         source="simulated: " + ", ".join(dict.fromkeys(p.key for p in spec.pieces)),
+        licence="; ".join(sorted({licence for item in items if (licence := bank.licence[item])})),
         split=split,
-        details={"spec": spec.to_dict()},
+        details={"spec": spec.to_dict()} | ({"ids": ids} if ids else {}),
     )
 
 

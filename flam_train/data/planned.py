@@ -66,14 +66,15 @@ def events_of(events: Sequence[Event], parts: list[tuple[float, float]]) -> list
     return [cut(found, start, length) for found, (start, length) in zip(reached, parts, strict=True)]
 
 
-def rows_of(rows: Sequence[Sequence[Any]], part: tuple[float, float]) -> list[list[Any]]:
-    """What of the rows (onset, offset, ...) lies in a window, in seconds from its start."""
-    start, length = part
-    return [
-        [max(onset - start, 0.0), min(offset - start, length), *rest]
-        for onset, offset, *rest in rows
-        if offset > start and onset < start + length
-    ]
+def rows_of(rows: Sequence[Sequence[Any]], parts: list[tuple[float, float]]) -> list[list[list[Any]]]:
+    """What of the rows (onset, offset, ...) lies in each of the windows, in seconds from its start."""
+    out: list[list[list[Any]]] = [[] for _ in parts]
+    for onset, offset, *rest in rows:
+        for k in range(max(0, int(onset // WINDOW)), min(len(parts), int(offset // WINDOW) + 1)):
+            start, length = parts[k]
+            if offset > start and onset < start + length:
+                out[k].append([max(onset - start, 0.0), min(offset - start, length), *rest])
+    return out
 
 
 class PlannedSamples:
@@ -110,11 +111,12 @@ class PlannedSamples:
                     continue
                 parts = windows(kind, found)
                 left_out += found - sum(length for _, length in parts)
+                timed = {name: rows_of(rows, parts) for name, rows in r.timed.items()}
                 for k, ((start, length), inside) in enumerate(zip(parts, events_of(r.events, parts), strict=True)):
                     events = [[e.onset, e.offset, e.label] for e in inside]
                     items.append(
                         {name: getattr(r, name) for name in ("captions", "source", "licence", "split", "ids")}
-                        | {"details": r.details | {name: rows_of(v, (start, length)) for name, v in r.timed.items()}}
+                        | {"details": r.details | {name: rows[k] for name, rows in timed.items()}}
                         | {"key": r.key if len(parts) == 1 else f"{r.key}-{k:04d}", "recording": r.key, "kind": kind}
                         | {"path": str(r.path), "events": events, "start": r.start + start, "seconds": length}
                     )
@@ -170,7 +172,10 @@ class PlannedSamples:
         bank = item["kind"] == "bank"
         window = item["recording"] != item["key"]
         file = decoded_once(path, self.decoded) if window else path
-        waveform_S = read_part(file, item["start"], item["seconds"])
+        try:
+            waveform_S = read_part(file, item["start"], item["seconds"])
+        except Unusable as error:
+            raise Unusable(str(error).replace(str(file), str(path))) from error
         events = tuple(Event(*e) for e in item["events"])
         details = dict(item["details"]) | ({"ids": item["ids"]} if item["ids"] else {})
         if item["start"] or window:

@@ -173,7 +173,9 @@ def decoded_once(path: Path, folder: Path) -> Path:
     """
     if path.suffix.lower() not in THROUGH_FFMPEG:
         return path
-    found = folder / f"{hashlib.blake2b(str(path).encode(), digest_size=16).hexdigest()}.flac"
+    about = path.stat()  # a file that is fetched again is decoded again
+    name = hashlib.blake2b(f"{path}/{about.st_size}/{about.st_mtime_ns}".encode(), digest_size=16).hexdigest()
+    found = folder / f"{name}.flac"
     if not found.is_file():
         folder.mkdir(exist_ok=True)
         draft = found.with_name(f".{found.name}.{os.getpid()}")

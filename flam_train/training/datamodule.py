@@ -155,8 +155,9 @@ class DataModule(LightningDataModule):
 
     def _open_bank(self, folders: tuple[str, ...]) -> Bank:
         bank = Bank(folders, self.config.verify, self.cache, self.left_out.keys)
-        for corpus in bank.corpora:
+        for corpus, rows in zip(bank.corpora, bank.left_out, strict=True):
             self.left_out.kept(f"bank {corpus.folder}", corpus)
+            self.left_out.from_bank(f"bank {corpus.folder}", corpus, rows)
         return bank
 
     def _workers(self) -> int:

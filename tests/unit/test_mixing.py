@@ -139,7 +139,7 @@ def test_a_draw_is_pure_plain_data(bank, specs):
     assert draw(recipe(), bank, 5, 7) == specs[7]
     assert draw(recipe(), bank, 5, 8) != specs[7]
     assert draw(recipe(), bank, 6, 7) != specs[7]
-    stored = json.loads(record(specs[7], recipe()).check("here").to_json())
+    stored = json.loads(record(specs[7], recipe(), bank).check("here").to_json())
     events = [Event(**e) for e in stored["events"]]
     assert MixSpec.from_dict(stored["details"]["spec"], events, stored["captions"]) == specs[7]
 
@@ -247,7 +247,7 @@ def test_online_equals_the_file(bank):
         spec = draw(rules, bank, 5, cursor)
         assert clip.corpus == 2
         assert clip.fade == 480
-        assert clip.events == record(spec, rules).events
+        assert clip.events == record(spec, rules, bank).events
         assert clip.captions == spec.captions
         assert clip.pieces is not None
         flat = torch.tensor([p[:3] for p in clip.pieces])

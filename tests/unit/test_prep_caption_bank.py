@@ -7,19 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_runs import TINY
 
 from flam_train.batch import SAMPLE_RATE
+from flam_train.cli.train import compose_conf
 from flam_train.data.bank import Bank
 from flam_train.data.corpus import Corpus
 from flam_train.data.mixing import draw, record, render_one
+from flam_train.data.preparation import read_missing
 from flam_train.data.recipe import MixRecipe
 from flam_train.data.schema import Record
 from flam_train.data.shards import write_manifest, write_shard
+from flam_train.training.run import train
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "data_prep"))
 
 import caption_bank  # noqa: E402
+import simulate  # noqa: E402
 
 CLIPS = {
     "bark": (2.0, ["Barking.", "A dog barks twice."]),  # the first is too short
@@ -74,7 +79,8 @@ def test_what_becomes_an_event_a_background_or_nothing(bank):
     assert (park.duration, park.events, park.details["role"]) == (12.0, (), "background")
     assert "ids" not in found["clips-rain"].details
     details = corpus.manifest["details"]
-    assert (details["silent"], details["clips"], details["rule"]["words"]) == (1, 9, [2, 13])
+    assert (details["missing"], details["clips"], details["rule"]["words"]) == (1, 9, [2, 13])
+    assert [(key, why) for key, _, why in read_missing(bank)] == [("hush", "silent throughout")]
     assert details["corpora"][0]["name"] == "clips"
 
 
@@ -83,8 +89,11 @@ def test_mixtures_have_the_captions_as_phrases(bank):
     labels = set()
     for n in range(6):
         spec = draw(recipe, sounds, 0, n, "trained")
-        mixture, audio = record(spec, recipe, "train"), render_one(spec, sounds, recipe)
+        mixture, audio = record(spec, recipe, sounds, "train"), render_one(spec, sounds, recipe)
         labels |= {e.label for e in mixture.events}
+        ids = {"A dog barks twice": "freesound:bark", "rain on a roof": None}
+        assert set(mixture.details["ids"]) == {ids[e.label] for e in mixture.events} - {None} | {"freesound:park"}
+        assert mixture.licence == "CC0"
         assert mixture.captions
         assert np.abs(audio).max() > 0
     assert labels == {"A dog barks twice", "rain on a roof"}
@@ -97,6 +106,10 @@ def test_again_and_in_several_processes(shards, bank, tmp_path, capsys):
     assert "3 clips in" in capsys.readouterr().out
     for path in bank.glob("*.tar"):
         assert (tmp_path / "caption_bank" / path.name).read_bytes() == path.read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "caption_bank").iterdir()}
+    caption_bank.main([str(shards), str(tmp_path / "caption_bank"), *exclude, "--processes", "2"])
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "caption_bank").iterdir()} == before
+    capsys.readouterr()
     with pytest.raises(SystemExit):
         caption_bank.main([str(shards), str(tmp_path / "caption_bank"), "--quiet", "--per-shard", "3"])
     assert "holds shards made in another way" in capsys.readouterr().err
@@ -124,3 +137,51 @@ def test_corpora_of_one_name(shards, tmp_path, capsys):
     with pytest.raises(SystemExit):
         caption_bank.main([str(shards), str(shards), str(tmp_path / "out"), "--quiet"])
     assert "one name (clips, clips)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("caption", "is_one"),
+    [
+        ("Forest ambience with wind", True),
+        ("A field-recording of a market", True),
+        ("ambient noise of an office", True),
+        ("A man laughs while a dog barks in the background", False),
+        ("an ambient synth pad", False),
+    ],
+)
+def test_what_is_ambience(caption, is_one):
+    assert caption_bank.Rule().is_background(Record("a", 10.0, (caption,))) == is_one
+
+
+def test_sounds_of_one_key_are_told(tmp_path, capsys):
+    for corpus, key in (("a", "b-c"), ("a-b", "c")):
+        waveform = (3000 * np.random.default_rng(0).normal(size=48_000)).astype(np.int16)
+        entry = write_shard(tmp_path / corpus / "shard-000000.tar", [(Record(key, 1.0, ("a dog barks",)), waveform)])
+        write_manifest(tmp_path / corpus, corpus, [entry], vocabulary=None, annotates=[])
+    with pytest.raises(SystemExit):
+        caption_bank.main([str(tmp_path / "a"), str(tmp_path / "a-b"), str(tmp_path / "out"), "--quiet"])
+    assert "would both be called 'a-b-c': leave one out" in capsys.readouterr().err
+
+
+def test_from_captions_to_a_training_step(bank, tmp_path):
+    """The README's line, then a step on the mixtures; a clip that is left out by its first name is in none."""
+    (tmp_path / "overlap.txt").write_text("clips\train\tin a test set\n")
+    out = tmp_path / "simulated" / "train"
+    options = ["--recipe", "paper", "--count", "8", "--processes", "1", "--corpus", "simulated"]
+    simulate.main([str(out), "--bank", str(bank), "--exclude", str(tmp_path / "overlap.txt"), *options])
+    mixtures = Corpus(out)
+    assert mixtures.name == "simulated"
+    assert {e.label for n in range(8) for e in mixtures.record(n).events} == {"A dog barks twice"}
+    assert Bank(bank, excluded={"clips": {"rain"}}).left_out != [[]]
+    with pytest.raises(ValueError, match="all of them are to be left out"):
+        Bank(bank, excluded={"clips": {"rain", "bark", "park"}})
+    off = [
+        "global_batch=0",
+        "data/global=[]",
+        "data/frame=[simulated]",
+        f"shards={tmp_path}",
+        "frame_batch=4",
+        "steps=1",
+    ]
+    train(compose_conf([*(x for x in TINY if not x.startswith("steps")), *off, f"run_dir={tmp_path / 'run'}"]))
+    assert (tmp_path / "run" / "export" / "config.json").is_file()

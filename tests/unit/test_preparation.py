@@ -303,6 +303,10 @@ def test_windows_through_ffmpeg_are_those_of_the_whole_and_it_is_decoded_once(na
         record, part = corpus.record(n), corpus.waveform(n).astype(int)
         first = round(record.details["cut_from"][0] * 48_000)
         assert np.abs(part - whole[first : first + len(part)]).max() <= 1
+    before = decoded_once(tmp_path / name, tmp_path / "decoded")
+    os.utime(tmp_path / name, (1, 1))  # fetched again
+    assert decoded_once(tmp_path / name, tmp_path / "decoded") != before
+    shutil.rmtree(tmp_path / "decoded")
     (tmp_path / name).write_bytes(b"no audio")
     with pytest.raises(Unusable, match=r"unreadable audio|nothing was decoded"):
         decoded_once(tmp_path / name, tmp_path / "decoded")
