@@ -26,6 +26,7 @@ import numpy as np
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.prepare import report
 from flam_train.data.audio import AUDIO
+from flam_train.data.bank import MADE_OF
 from flam_train.data.corpus import Corpus
 from flam_train.data.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
 from flam_train.data.exclusion import read_excluded
@@ -87,7 +88,7 @@ class Sounds:
         extent = sounding_extent(waveform_S)
         if extent is None:
             raise Unusable(f"{corpus.folder}: {clip.key}: silent throughout")
-        details: dict[str, Any] = {"from": [corpus.name, clip.key]}
+        details: dict[str, Any] = {MADE_OF: [corpus.name, clip.key]}
         details |= {"ids": clip.details["ids"]} if clip.details.get("ids") else {}
         if phrase is not None:
             waveform_S = waveform_S[extent[0] : extent[1]]

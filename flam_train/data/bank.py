@@ -26,6 +26,9 @@ from flam_train.data.schema import Record
 from flam_train.data.shards import Corpus
 from flam_train.vocabulary import Vocabulary
 
+MADE_OF = "made_of_clip"
+"""In an item's details, where it has it: [corpus, key] of the clip that it was cut from."""
+
 
 class Bank:
     """The items of several bank corpora: numbers only (about 0.6 kB an item); the audio comes with `load`.
@@ -62,7 +65,7 @@ class Bank:
             for row in range(len(corpus)):
                 record = corpus.record(row)
                 # A sound may have been made of a clip of another corpus (data_prep/caption_bank.py).
-                names = [(corpus.name, record.key), tuple(record.details.get("from", ("", "")))]
+                names = [(corpus.name, record.key), tuple(record.details.get(MADE_OF, ("", "")))]
                 if any(key in (excluded or {}).get(name, ()) for name, key in names):
                     self.left_out[c].append(row)
                 else:

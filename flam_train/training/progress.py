@@ -24,7 +24,7 @@ class Progress(Callback):
 
     def __init__(self, clips_per_step: int, total_steps: int, seconds: float = 10.0):
         self.clips_per_step, self.total_steps, self.seconds = clips_per_step, total_steps, seconds
-        self._since = self._batch_ended = self._fit_started = 0.0
+        self._since = self._batch_ended = self._fit_started = self._validation_began = 0.0
         self._steps, self._waited = 0, 0.0
         self._first_step = 0
 
@@ -36,14 +36,18 @@ class Progress(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch, batch_idx) -> None:
         self._waited += time.monotonic() - self._batch_ended
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._validation_began = time.monotonic()
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         found = {k: float(v) for k, v in sorted(trainer.callback_metrics.items()) if k.startswith("val/")}
         if trainer.is_global_zero and found:
             start = "\r\x1b[K" if sys.stderr.isatty() else ""
             values = "  ".join(f"{k.removeprefix('val/')} {v:.4f}" for k, v in found.items())
             print(f"{start}validation at step {trainer.global_step}: {values}", file=sys.stderr, flush=True)
-        # Validation runs between two batches: it is no waiting for data.
+        # Validation runs between two batches: it is no waiting for data, and no time in which clips are trained on.
         self._batch_ended = time.monotonic()
+        self._since += self._batch_ended - self._validation_began
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
         self._steps += 1

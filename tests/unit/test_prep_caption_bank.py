@@ -11,14 +11,14 @@ from tiny_runs import TINY
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.train import compose_conf
-from flam_train.data.bank import Bank
+from flam_train.data.bank import MADE_OF, Bank
 from flam_train.data.corpus import Corpus
 from flam_train.data.mixing import draw, record, render_one
 from flam_train.data.preparation import read_missing
 from flam_train.data.recipe import MixRecipe
 from flam_train.data.schema import Record
 from flam_train.data.shards import write_manifest, write_shard
-from flam_train.training.run import train
+from flam_train.training.run import build, train
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "data_prep"))
@@ -74,7 +74,7 @@ def test_what_becomes_an_event_a_background_or_nothing(bank):
     assert [e.label for e in bark.events] == ["A dog barks twice"]
     assert (bark.events[0].onset, bark.events[0].offset) == (0.0, bark.duration)
     assert bark.details["cut_from"] == pytest.approx([0.5, 2.0], abs=0.02)
-    assert (bark.details["ids"], bark.details["from"]) == (["freesound:bark"], ["clips", "bark"])
+    assert (bark.details["ids"], bark.details[MADE_OF]) == (["freesound:bark"], ["clips", "bark"])
     assert (bark.source, bark.licence, bark.split) == ("source of bark", "CC0", "train")
     assert (park.duration, park.events, park.details["role"]) == (12.0, (), "background")
     assert "ids" not in found["clips-rain"].details
@@ -185,3 +185,12 @@ def test_from_captions_to_a_training_step(bank, tmp_path):
     ]
     train(compose_conf([*(x for x in TINY if not x.startswith("steps")), *off, f"run_dir={tmp_path / 'run'}"]))
     assert (tmp_path / "run" / "export" / "config.json").is_file()
+
+
+def test_data_exclude_reaches_an_online_bank_by_the_names_of_the_clips(bank, tmp_path):
+    (tmp_path / "overlap.txt").write_text("clips\tbark\tin a test set\n")
+    run = ["global_batch=0", "data/global=[]", "data/frame=[online]", f"data.frame.online.bank=[{bank}]"]
+    data = build(compose_conf([*TINY, *run, "frame_batch=4", f"data.exclude=[{tmp_path / 'overlap.txt'}]"])).data
+    assert any("1 of 3 clips are left out" in line for line in data.left_out.report())
+    assert set(data.left_out.fingerprints()) == {f"bank {bank}"}
+    assert data.events.sources[0].bank.labels == ["rain on a roof"]
