@@ -22,6 +22,7 @@ from flam_train.cli import prepare
 from flam_train.data.audio_folders import YOUTUBE_ID, YouTubeFiles, by_stem, files_below
 from flam_train.data.caption_files import find_file, read_table
 from flam_train.data.preparation import Listing
+from flam_train.data.published import Archive, github
 from flam_train.data.recordings import Recording
 
 VERSIONS = {"1.0": "dataset", "2.0": "dataset2.0"}
@@ -29,6 +30,16 @@ SPLITS = ("train", "val", "test")
 COLUMNS = ("audiocap_id", "youtube_id", "start_time", "caption")
 REFERENCES = 5
 """Captions of each clip of val and test."""
+
+COMMIT = "d004db3ea1b01cf4fd0347dd8d27db90cadc8809"
+BLOBS = {  # of github.com/cdjkim/audiocaps at that commit
+    "dataset/train.csv": "93db5bd4d37bbf958eae519ede406a5dbc6a7972",
+    "dataset/val.csv": "f0bcd1ede16fea308c9249ed77e819cdb6b0f462",
+    "dataset/test.csv": "aa65f39a8205413bba7a5295a2aa92f97420fe8a",
+    "dataset2.0/train.csv": "be6e5492dda2de6a784bf227febf3b09a7a8a367",
+    "dataset2.0/val.csv": "deca888ca318387b3ff016f07cf1605815955e4c",
+    "dataset2.0/test.csv": "8589c127c26c2cc9609b6ba148f557ca1196502b",
+}
 
 CLIP_SECONDS = 10.0
 LICENCE = "captions MIT, for academic purposes; audio: the video's own"
@@ -90,6 +101,11 @@ def read_audiocaps(
     return out
 
 
+def archives(args: argparse.Namespace) -> list[Archive]:
+    files = [f"{VERSIONS[args.version]}/{split}.csv" for split in args.split]
+    return github("cdjkim/audiocaps", COMMIT, {name: BLOBS[name] for name in files})
+
+
 def listings(args: argparse.Namespace) -> dict[str, Listing]:
     corpus = "audiocaps" if args.version == "1.0" else "audiocaps2"
     return {
@@ -104,7 +120,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__)
+    parser = prepare.parser(__doc__, archives=archives, download="the captions")
     parser.add_argument("--version", choices=VERSIONS, default="1.0", help="[%(default)s]; their captions differ")
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS, help="[all]")
     parser.add_argument("--recordings", type=Path, metavar="DIR", help="where the audio is [FOLDER]")

@@ -32,6 +32,7 @@ from pathlib import Path
 from flam_train.cli import prepare
 from flam_train.data.labels.rows import fault
 from flam_train.data.preparation import Listing
+from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording
 from flam_train.data.schema import Event
 from flam_train.data.strong_files import concepts, known, read_event, read_rows, sounds
@@ -42,6 +43,8 @@ LABELS = {"train": 447, "eval": 416}
 IN_BOTH, IN_ALL = 407, 456
 CLIP = 10.0
 LICENCE = "labels: CC BY 4.0; audio: of the video"
+PUBLISHED = "https://storage.googleapis.com/us_audioset/youtube_corpus/strong"
+NAMES, FRAMED = "mid_to_display_name.tsv", "audioset_eval_strong_framed_posneg.tsv"
 _SEGMENT = re.compile(r"([A-Za-z0-9_-]{11})_([0-9]{1,9})")
 
 
@@ -144,9 +147,15 @@ def check_labels(names: dict[str, str], found: dict[str, set[str]], folder: Path
             )
 
 
+def archives(args: argparse.Namespace) -> list[Archive]:
+    """The label files; their server states the md5s."""
+    files = [NAMES, *(f"audioset_{split}_strong.tsv" for split in args.split), *[FRAMED] * args.framed]
+    return [Archive(f"{PUBLISHED}/{name}", name, unpack=None) for name in files]
+
+
 def listings(args: argparse.Namespace) -> dict[str, Listing]:
     vocabulary = Vocabulary.load("audioset_strong")
-    names = read_names(args.folder / "mid_to_display_name.tsv", vocabulary)
+    names = read_names(args.folder / NAMES, vocabulary)
     clips = args.clips or next((p for p in [args.folder / "audio"] if p.is_dir()), args.folder)
     files = sounds(clips)
     out, found = {}, {}
@@ -155,7 +164,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
         recordings, found[split] = read_audioset_strong(path, names, vocabulary, clips, files, split)
         details = {"maker": "data_prep/audioset_strong.py", "split": split, "subset": args.subset}
         if args.framed and split == "eval":
-            framed = read_framed(args.folder / "audioset_eval_strong_framed_posneg.tsv", names, vocabulary)
+            framed = read_framed(args.folder / FRAMED, names, vocabulary)
             recordings = [replace(r, details={"framed": framed[r.key]}) if r.key in framed else r for r in recordings]
             details["framed"] = sum(bool(r.details) for r in recordings)
         annotates = concepts(vocabulary, found[split])
@@ -169,7 +178,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__, "the three label files")
+    parser = prepare.parser(__doc__, "the three label files", archives, download="the label files")
     parser.add_argument("--split", nargs="+", choices=tuple(LABELS), default=list(LABELS), help="[both]")
     parser.add_argument("--clips", type=Path, metavar="CLIPS", help="the audio [FOLDER/audio, else FOLDER]")
     parser.add_argument("--subset", action="store_true", help="the label files are a part of the published ones")

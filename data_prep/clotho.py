@@ -21,15 +21,15 @@ from pathlib import Path
 from flam_train.cli import prepare
 from flam_train.data.audio_folders import files_below
 from flam_train.data.caption_files import file_name, find_file, read_table, unique_keys
-from flam_train.data.download import Archive
 from flam_train.data.preparation import Listing
+from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording
 
 SPLITS = ("development", "validation", "evaluation")
 CAPTIONS = tuple(f"caption_{n}" for n in range(1, 6))
 CAPTION_LICENCE = "Tampere University, non-commercial with attribution"
 ARCHIVES = [
-    Archive(f"https://zenodo.org/records/4783391/files/{name}?download=1", name, md5, how)
+    Archive(f"https://zenodo.org/records/4783391/files/{name}?download=1", name, f"md5:{md5}", how)
     for name, md5, how in (
         ("clotho_captions_development.csv", "d4090b39ce9f2491908eebf4d5b09bae", None),
         ("clotho_captions_validation.csv", "5879e023032b22a2c930aaa0528bead4", None),
@@ -135,7 +135,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__, archives=ARCHIVES)
+    parser = prepare.parser(__doc__, archives=lambda args: ARCHIVES, download="captions, metadata and audio")
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS, help="[all]")
     prepare.run(parser, listings, argv)
 

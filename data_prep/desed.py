@@ -29,6 +29,7 @@ from flam_train.cli import prepare
 from flam_train.data.caption_files import file_name
 from flam_train.data.labels.rows import fault
 from flam_train.data.preparation import Listing
+from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording, as_key
 from flam_train.data.schema import Event
 from flam_train.data.strong_files import concepts, known, read_event, read_rows, sounds
@@ -45,6 +46,15 @@ SPLITS = {  # label file below metadata/, folder below audio/
     "validation": ("validation/validation.tsv", "validation/validation"),
     "public": ("eval/public.tsv", "eval/public"),
 }
+DOWNLOADS = {  # of Zenodo, whose records state the md5s
+    "weak": Archive("https://zenodo.org/records/4639776/files/audioset_metadata.tar.gz", "audioset_metadata.tar.gz"),
+    "real": Archive(
+        "https://zenodo.org/records/6444477/files/audioset_strong.tsv", f"metadata/{SPLITS['real'][0]}", unpack=None
+    ),
+    "synthetic": Archive("https://zenodo.org/records/6026841/files/dcase_synth.zip", "dcase_synth.zip"),
+    "public": Archive("https://zenodo.org/records/4560759/files/DESED_public_eval.tar.gz", "DESED_public_eval.tar.gz"),
+}
+DOWNLOADS |= {"validation": DOWNLOADS["weak"], "synthetic-validation": DOWNLOADS["synthetic"]}
 ROOTS = (".", "dcase_synth", "DESED_public_eval")
 LICENCE = "by file: the attribution in the archive"
 _NAME = re.compile(r"Y?([A-Za-z0-9_-]{11})_[0-9.]+_[0-9.]+")
@@ -119,6 +129,11 @@ def _recording(name: str, path: Path, row: int, audio: Path, files: dict[str, Pa
     )
 
 
+def archives(args: argparse.Namespace) -> list[Archive]:
+    """Of all splits those that come with their audio; of one that is asked for, at least its labels."""
+    return list(dict.fromkeys(DOWNLOADS[split] for split in args.split or ("synthetic", "public")))
+
+
 def listings(args: argparse.Namespace) -> dict[str, Listing]:
     vocabulary = Vocabulary.load("desed")
     found = {split: find_split(args.folder, split) for split in args.split or SPLITS}
@@ -141,7 +156,11 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__)
+    parser = prepare.parser(
+        __doc__,
+        archives=archives,
+        download="the synthetic soundscapes and the public evaluation set (of other --split, the labels)",
+    )
     parser.add_argument("--split", nargs="+", choices=tuple(SPLITS), help="[all that are there]")
     prepare.run(parser, listings, argv)
 

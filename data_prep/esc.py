@@ -19,8 +19,8 @@ from pathlib import Path
 
 from flam_train.cli import prepare
 from flam_train.data.caption_files import file_name, find_file, read_table
-from flam_train.data.download import Archive
 from flam_train.data.preparation import Listing
+from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording, as_key
 from flam_train.data.schema import Event
 from flam_train.data.tars import sha256_of
@@ -30,7 +30,7 @@ ARCHIVE = Archive(
     # Made by GitHub on demand; the md5 is the one that the loader of soundata states.
     "https://github.com/karolpiczak/ESC-50/archive/master.zip",
     "ESC-50-master.zip",
-    "7771e4b9d86d0945acce719c7a59305a",
+    "md5:7771e4b9d86d0945acce719c7a59305a",
 )
 
 LAYOUTS = {  # the label file, its columns, and its vocabulary
@@ -125,7 +125,9 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 def main(argv: list[str] | None = None) -> None:
     folder = "ESC-50 as published, or an esc10 folder"
-    parser = prepare.parser(__doc__, folder=folder, archives=[ARCHIVE], unpacked="ESC-50-master")
+    parser = prepare.parser(
+        __doc__, folder=folder, archives=lambda args: [ARCHIVE], unpacked="ESC-50-master", download=ARCHIVE.name
+    )
     parser.add_argument("--test-fold", type=int, choices=range(1, 6), default=5, help="[%(default)s]")
     parser.add_argument("--esc10-only", action="store_true", help="of ESC-50, the classes of ESC-10 only")
     parser.add_argument("--zero-shot", action="store_true", help="all clips whole, instead of the banks")

@@ -40,12 +40,16 @@ from flam_train.data.caption_files import (
     unique_keys,
 )
 from flam_train.data.preparation import Listing
+from flam_train.data.published import Archive, hub
 from flam_train.data.recordings import Recording
 from flam_train.data.tars import index_tar
 
 UNPACKED = ".unpacked"
 SIZES = "sizes.json"
 META = "freesound_meta.csv"
+TREES = ("freesound_no_overlap", "freesound")
+"""Without the recordings of ESC-50, FSD50K, UrbanSound8K and Clotho, and with them."""
+
 SPLITS = ("train", "test")
 
 
@@ -198,6 +202,11 @@ def _unpack_tar(tar: Path, target: Path) -> None:
                     (target / f"{stem}.{suffix}").write_bytes(file.read(row[f"{kind}_size"]))
 
 
+def archives(args: argparse.Namespace) -> list[Archive]:
+    """LAION's tars, and the table of licences."""
+    return hub("Meranti/CLAP_freesound", [META, f"{args.tree}/"])
+
+
 def listings(args: argparse.Namespace) -> dict[str, Listing]:
     if args.folder.resolve() in (args.out.resolve(), *args.out.resolve().parents):
         raise ValueError(f"{args.out}: lies inside {args.folder}, which is searched for tars and JSON: write elsewhere")
@@ -223,7 +232,10 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__, "LAION's tars, or audio with JSON beside it")
+    parser = prepare.parser(
+        __doc__, "LAION's tars, or audio with JSON beside it", archives, download="LAION's tars (hundreds of GB)"
+    )
+    parser.add_argument("--tree", choices=TREES, default=TREES[0], help="which of LAION's to fetch [%(default)s]")
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS, help="[what is there]")
     parser.add_argument("--tags", action="store_true", help="tags as the caption of a sound that has no other")
     prepare.run(parser, listings, argv)

@@ -28,8 +28,8 @@ from pathlib import Path
 
 from flam_train.cli import prepare
 from flam_train.data.caption_files import LEFT_OUT, find_file, left_out_table, object_of, read_json, read_table, text_of
-from flam_train.data.download import Archive
 from flam_train.data.preparation import Listing
+from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording
 from flam_train.data.schema import Event
 from flam_train.vocabulary import Vocabulary
@@ -38,7 +38,7 @@ SPLITS = ("train", "val", "eval")
 
 ARCHIVES = [
     # The parts of a zip come before its last one, which is what 7-Zip unpacks.
-    Archive(f"https://zenodo.org/records/4060432/files/{name}?download=1", name, md5, how)
+    Archive(f"https://zenodo.org/records/4060432/files/{name}?download=1", name, f"md5:{md5}", how)
     for name, md5, how in (
         ("FSD50K.ground_truth.zip", "ca27382c195e37d2269c4c866dd73485", "python"),
         ("FSD50K.metadata.zip", "b9ea0c829a411c1d42adb9da539ed237", "python"),
@@ -207,7 +207,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__, archives=ARCHIVES)
+    parser = prepare.parser(__doc__, archives=lambda args: ARCHIVES, download="labels, metadata and audio")
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS, help="[all]")
     prepare.run(parser, listings, argv)
 

@@ -22,9 +22,9 @@ import argparse
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.download import Archive
 from flam_train.data.labels.rows import fault, seconds
 from flam_train.data.preparation import Listing
+from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording, as_key
 from flam_train.data.schema import Event
 from flam_train.data.strong_files import concepts, read_event, read_rows, sounds
@@ -38,13 +38,18 @@ REAL = (
 """The labels verbatim."""
 
 EVALUATED = REAL[:11]
-ARCHIVES = [
-    Archive(f"https://zenodo.org/records/7244360/files/{name}?download=1", name, md5)
-    for name, md5 in (
-        ("development_audio.zip", "3de7cb4f92a115a6f5cc077a41ca07b3"),
-        ("development_annotation.zip", "e6a3f84f8020725d559b38ccb494ef3d"),
-    )
-]
+DOWNLOADS = {
+    "real": [  # the md5s are those that the loader of soundata states
+        Archive("https://zenodo.org/records/7244360/files/development_audio.zip", "development_audio.zip",
+                "md5:3de7cb4f92a115a6f5cc077a41ca07b3"),
+        Archive("https://zenodo.org/records/7244360/files/development_annotation.zip", "development_annotation.zip",
+                "md5:e6a3f84f8020725d559b38ccb494ef3d"),
+    ],
+    "synthetic": [  # Zenodo's record states the md5s
+        Archive("https://zenodo.org/records/5126478/files/audio.zip", "audio.zip"),
+        Archive("https://zenodo.org/records/5126478/files/meta.zip", "meta.zip"),
+    ],
+}  # fmt: skip
 SYNTHETIC = ("car_horn", "children_voices", "dog_bark", "engine_idling", "siren", "street_music")
 THRESHOLD = 0.5
 MOST = 1.1
@@ -145,6 +150,10 @@ def read_synthetic(folder: Path, vocabulary: Vocabulary) -> list[Recording]:
     return out
 
 
+def archives(args: argparse.Namespace) -> list[Archive]:
+    return [archive for split in args.split or ("real",) for archive in DOWNLOADS[split]]
+
+
 def listings(args: argparse.Namespace) -> dict[str, Listing]:
     vocabulary = Vocabulary.load("maestro")
     if not 0 <= args.threshold < 1:
@@ -167,7 +176,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__, archives=ARCHIVES)
+    parser = prepare.parser(__doc__, archives=archives, download="audio and labels")
     parser.add_argument("--split", nargs="+", choices=("real", "synthetic"), help="[those that are there]")
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help="of soft labels, exclusive [%(default)s]")
     prepare.run(parser, listings, argv)

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from flam_train.cli import prepare
 from flam_train.data.caption_files import file_name, object_of, read_json
-from flam_train.data.download import Archive
 from flam_train.data.labels.rows import fault, seconds
 from flam_train.data.preparation import Listing
+from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording, as_key
 from flam_train.data.schema import Event
 from flam_train.data.strong_files import concepts, read_event, read_rows, sounds
@@ -33,7 +33,7 @@ from flam_train.vocabulary import Vocabulary
 ARCHIVE = Archive(
     "https://zenodo.org/records/1324404/files/URBAN-SED_v2.0.0.tar.gz?download=1",
     "URBAN-SED_v2.0.0.tar.gz",
-    "a2d24a2148ece7c021fcc079ee87c2dc",
+    "md5:a2d24a2148ece7c021fcc079ee87c2dc",
 )
 
 SPLITS = ("train", "validate", "test")
@@ -115,7 +115,9 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__, archives=[ARCHIVE], unpacked="URBAN-SED_v2.0.0")
+    parser = prepare.parser(
+        __doc__, archives=lambda args: [ARCHIVE], unpacked="URBAN-SED_v2.0.0", download=ARCHIVE.name
+    )
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=list(SPLITS), help="[all]")
     parser.add_argument("--labels", choices=("txt", "jams"), default="txt", help="[%(default)s]")
     prepare.run(parser, listings, argv)

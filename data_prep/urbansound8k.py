@@ -18,8 +18,8 @@ from pathlib import Path
 
 from flam_train.cli import prepare
 from flam_train.data.caption_files import file_name, find_file, read_table
-from flam_train.data.download import Archive
 from flam_train.data.preparation import Listing
+from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording, as_key
 from flam_train.vocabulary import Vocabulary
 
@@ -34,7 +34,7 @@ LICENCE = "CC-BY-NC-3.0"
 ARCHIVE = Archive(
     "https://zenodo.org/records/1203745/files/UrbanSound8K.tar.gz?download=1",
     "UrbanSound8K.tar.gz",
-    "9aa69802bbf37fb986f71ec1483a196e",
+    "md5:9aa69802bbf37fb986f71ec1483a196e",
 )
 
 
@@ -81,7 +81,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__, archives=[ARCHIVE], unpacked="UrbanSound8K")
+    parser = prepare.parser(__doc__, archives=lambda args: [ARCHIVE], unpacked="UrbanSound8K", download=ARCHIVE.name)
     parser.add_argument("--folds", type=int, nargs="+", choices=FOLDS, default=FOLDS, help="[all]")
     prepare.run(parser, listings, argv)
 

@@ -24,12 +24,17 @@ from flam_train.cli import prepare
 from flam_train.data.audio_folders import by_stem, files_below
 from flam_train.data.caption_files import find_file
 from flam_train.data.preparation import Listing
+from flam_train.data.published import github
 from flam_train.data.recordings import Recording, as_key
 from flam_train.vocabulary import Vocabulary
 
 LICENCE = "CC-BY-4.0 (labels; the audio is its uploader's)"
 
 SPLITS = ("train", "test")
+
+COMMIT = "9bbc7491c054a203e53584c0065df336e1322bb7"
+BLOBS = {"data/vggsound.csv": "53da0dc492b8a3fadf770f0f175cef1e652c0447"}
+"""Of github.com/hche11/VGGSound at that commit."""
 
 LABELS = ("vggsound.csv", "data/vggsound.csv", "test.csv", "data/test.csv")
 
@@ -133,7 +138,12 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__, folder="the clips, and one of the two lists")
+    parser = prepare.parser(
+        __doc__,
+        "the clips, and one of the two lists",
+        archives=lambda args: github("hche11/VGGSound", COMMIT, BLOBS),
+        download="vggsound.csv",
+    )
     parser.add_argument("--labels", type=Path, help="vggsound.csv or test.csv [found in FOLDER]")
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=("test",), help="[test]")
     prepare.run(parser, listings, argv)

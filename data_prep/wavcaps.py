@@ -34,6 +34,7 @@ from flam_train.data.caption_files import (
     unique_keys,
 )
 from flam_train.data.preparation import Listing
+from flam_train.data.published import Archive, github, hub
 from flam_train.data.recordings import Recording
 from flam_train.data.tars import sha256_of
 
@@ -45,6 +46,13 @@ SOURCES = {
 }
 LISTED_AS = {"AudioSet_SL": "AudioSet", "FreeSound": "FreeSound"}
 """What a blacklist calls those sources that it knows."""
+
+COMMIT = "a5a9649ce305d7fe82cfcf5d6a4a12f03df9ef1e"
+BLOBS = {  # of github.com/XinhaoMei/WavCaps at that commit
+    "data/json_files/blacklist/blacklist_exclude_all_ac.json": "9b3fa44199480137ed745816c12ed353827537ef",
+    "data/json_files/blacklist/blacklist_exclude_test_ac.json": "77fabb900d7248852564b3df6d5d1385407fb6ee",
+    "data/json_files/blacklist/blacklist_exclude_ub8k_esc50_vggsound.json": "a1da706eeada805bce34d845b63b0b1c2e10e2fc",
+}
 
 LICENCE = "WavCaps, academic use only"
 
@@ -150,6 +158,12 @@ def read_blacklist(paths: Sequence[Path]) -> dict[str, frozenset[str]]:
     return {name: frozenset(map(youtube_free, ids)) for name, ids in found.items()}
 
 
+def archives(args: argparse.Namespace) -> list[Archive]:
+    """The lists of what to leave out, and of each source its JSON and its audio, in zips of up to hundreds of parts."""
+    wanted = [f"{folder}/{source}/" for source in args.source for folder in ("json_files", "Zip_files")]
+    return [*github("XinhaoMei/WavCaps", COMMIT, BLOBS), *hub("cvssp/WavCaps", wanted, unpack="7-zip")]
+
+
 def listings(args: argparse.Namespace) -> dict[str, Listing]:
     blacklist = read_blacklist(args.blacklist)
     if not args.blacklist and set(args.source) & set(LISTED_AS):
@@ -167,7 +181,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = prepare.parser(__doc__)
+    parser = prepare.parser(__doc__, archives=archives, download="captions, blacklists and audio (hundreds of GB)")
     parser.add_argument("--source", nargs="+", choices=SOURCES, default=tuple(SOURCES), help="[all]")
     parser.add_argument("--blacklist", nargs="+", type=Path, default=[], metavar="FILE", help="ids to leave out [none]")
     prepare.run(parser, listings, argv)

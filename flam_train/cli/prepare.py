@@ -7,11 +7,16 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rich.progress import TaskID
+
 from flam_train.data.audio import AUDIO
 from flam_train.data.corpus import Corpus
 from flam_train.data.corpus_writer import cores, progress_bar
-from flam_train.data.download import Archive, download
+from flam_train.data.download import download
 from flam_train.data.preparation import MISSING, Listing, Options, prepare
+from flam_train.data.published import Archive
+
+Archives = Callable[[argparse.Namespace], Sequence[Archive]]
 
 Read = Callable[[argparse.Namespace], dict[str, Listing]]
 """The corpora that the arguments ask for, each with the folder below OUT that it goes to ("": OUT itself)."""
@@ -20,12 +25,14 @@ Read = Callable[[argparse.Namespace], dict[str, Listing]]
 def parser(
     description: str | None,
     folder: str = "the corpus as published, unpacked",
-    archives: Sequence[Archive] = (),
+    archives: Archives | None = None,
     unpacked: str = "",
+    download: str = "the published files",
 ) -> argparse.ArgumentParser:
     """With FOLDER, OUT and the common options; a script adds its own.
 
-    archives  what --download brings into FOLDER, where the corpus then is FOLDER/`unpacked`
+    archives  what --download brings into FOLDER for the given arguments; the corpus then is FOLDER/`unpacked`
+    download  what that is, in words for --help
     """
     out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("folder", type=Path, help=folder)
@@ -42,9 +49,8 @@ def parser(
         "--max-missing", type=float, default=0.05, metavar="SHARE", help="fail above this share [%(default)s]"
     )
     common.add_argument("--quiet", action="store_true", help="no progress bars")
-    if archives:
-        names = ", ".join(archive.name for archive in archives)
-        common.add_argument("--download", action="store_true", help=f"fetch {names} into FOLDER first")
+    if archives is not None:
+        common.add_argument("--download", action="store_true", help=f"fetch {download} into FOLDER first")
         out.set_defaults(archives=archives, unpacked=unpacked)
     return out
 
@@ -57,13 +63,7 @@ def run(parser: argparse.ArgumentParser, read: Read, argv: list[str] | None = No
             args.part, args.processes, args.audio, args.per_shard, args.seed, args.max_missing, not args.quiet
         )
         if getattr(args, "download", False):
-            with progress_bar(options.show, "bytes") as progress:
-                tasks = {a.name: progress.add_task(a.name, total=None) for a in args.archives}
-                download(
-                    args.archives,
-                    args.folder,
-                    lambda n, done, total: progress.update(tasks[n], completed=done, total=total or None),
-                )
+            fetch(args.archives(args), args.folder, options.show)
             args.folder = args.folder / args.unpacked
         for name, listing in read(args).items():
             print(report(prepare(listing, args.out / name, options)))
@@ -71,6 +71,19 @@ def run(parser: argparse.ArgumentParser, read: Read, argv: list[str] | None = No
         parser.exit(2, f"error: {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped; the same command goes on\n")
+
+
+def fetch(archives: Sequence[Archive], folder: Path, show: bool = True) -> None:
+    """Downloads with one bar a file. Raises ValueError that names the address and the fix."""
+    with progress_bar(show, "bytes") as progress:
+        bars: dict[str, TaskID] = {}
+
+        def update(name: str, done: int, total: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name)
+            progress.update(bars[name], completed=done, total=total or None)
+
+        download(archives, folder, update)
 
 
 def report(folder: Path) -> str:

@@ -1,8 +1,7 @@
-"""Fetching the published archives of a corpus: resumable, checked against their md5, unpacked once."""
+"""Fetching the published files of a corpus: resumable, checked against the published checksums, unpacked once."""
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import shutil
@@ -13,37 +12,17 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
+from flam_train.data import published
+from flam_train.data.published import Archive, checksum_of, is_final, stated
 from flam_train.data.tars import replace_with
-
-TRIES, PAUSE = 8, 2.0
-"""Attempts without any progress before giving up, and seconds between them."""
-
-TIMEOUT = 60.0
-"""Seconds without a byte after which a connection counts as broken."""
-
-BLOCK = 1 << 20
 
 SEVEN_ZIP = ("7zz", "7z", "7za")
 
 Progress = Callable[[str, int, int], None]
 """Called with (file name, bytes so far, bytes in all or 0)."""
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A published file: where it lies, its name, its md5 as published (hexadecimal), and how it is unpacked.
-
-    unpack  "python": a zip or a tar; "7-zip": a 7z, or the last part of a zip in several (.z01, ..., .zip), through the
-            program; None: not at all
-    """
-
-    url: str
-    name: str
-    md5: str
-    unpack: str | None = "python"
 
 
 def download(archives: Sequence[Archive], folder: Path, show: Progress = lambda name, done, total: None) -> None:
@@ -53,19 +32,20 @@ def download(archives: Sequence[Archive], folder: Path, show: Progress = lambda 
     """
     if any(archive.unpack == "7-zip" for archive in archives):
         seven_zip()  # asked for before hours of downloading
-    folder.mkdir(parents=True, exist_ok=True)
     for archive in archives:
-        mark = folder / f".{archive.name}.done"
-        if mark.is_file() and mark.read_text() == archive.md5:
+        path = folder / PurePosixPath(archive.name)
+        mark = path.with_name(f".{path.name}.done")
+        if mark.is_file() and archive.checksum in (None, mark.read_text()):
             continue
-        path = folder / archive.name
-        if not (path.is_file() and _md5(path) == archive.md5):
-            _bring(archive, path, show)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        checksum = archive.checksum or stated(archive.url)
+        if not (path.is_file() and checksum_of(path, checksum) == checksum):
+            _bring(replace(archive, checksum=checksum), path, show)
         if archive.unpack == "7-zip":
-            _unpack_through_7_zip(path, folder)
+            _unpack_through_7_zip(path, path.parent)
         elif archive.unpack is not None:
-            _unpack(path, folder)
-        replace_with(mark, lambda file, text=archive.md5: file.write(text.encode()))  # type: ignore[misc]
+            _unpack(path, path.parent)
+        replace_with(mark, lambda file, text=checksum: file.write(text.encode()))  # type: ignore[misc]
 
 
 def _bring(archive: Archive, path: Path, show: Progress) -> None:
@@ -75,32 +55,30 @@ def _bring(archive: Archive, path: Path, show: Progress) -> None:
         have = draft.stat().st_size if draft.is_file() else 0
         try:
             complete = _continue(archive, draft, have, show)
-        except urllib.error.HTTPError as error:
-            if error.code not in (408, 429) and error.code < 500:
+        except (OSError, http.client.HTTPException) as error:
+            if is_final(error):
                 raise ValueError(
-                    f"{archive.url}: answered {error.code} {error.reason}: download {archive.name} by hand into "
+                    f"{archive.url}: answered {error.code} {error.reason}: download {archive.name} by hand into "  # type: ignore[union-attr]
                     f"{path.parent}"
                 ) from error
-            complete, why = False, str(error)
-        except (OSError, http.client.HTTPException) as error:
-            complete, why = False, repr(error)
+            complete, why = False, str(error) or repr(error)
         else:
             why = "the connection ended early"
         if complete:
             break
         stuck = 0 if draft.is_file() and draft.stat().st_size > have else stuck + 1
-        if stuck == TRIES:
+        if stuck == published.TRIES:
             raise ValueError(
-                f"{archive.url}: {TRIES} attempts brought nothing ({why}): run it again later, it goes on at "
+                f"{archive.url}: {published.TRIES} attempts brought nothing ({why}): run it again later, it goes on at "
                 f"{have:,} bytes, or download {archive.name} by hand into {path.parent}"
             )
-        time.sleep(PAUSE)
-    found = _md5(draft)
-    if found != archive.md5:
+        time.sleep(published.PAUSE)
+    found = checksum_of(draft, archive.checksum or "")
+    if found != archive.checksum:
         draft.unlink()
         raise ValueError(
-            f"{archive.url}: its md5 is {found}, published is {archive.md5}: damaged on the way or changed there; run "
-            f"it again, or download {archive.name} by hand into {path.parent}"
+            f"{archive.url}: its checksum is {found}, published is {archive.checksum}: damaged on the way or changed "
+            f"there; run it again, or download {archive.name} by hand into {path.parent}"
         )
     os.replace(draft, path)
 
@@ -109,7 +87,7 @@ def _continue(archive: Archive, draft: Path, have: int, show: Progress) -> bool:
     """Fetches from byte `have` on; whether the file is complete."""
     request = urllib.request.Request(archive.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
+        answer = urllib.request.urlopen(request, timeout=published.TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:  # nothing is left behind byte `have`
             return True
@@ -120,18 +98,13 @@ def _continue(archive: Archive, draft: Path, have: int, show: Progress) -> bool:
         done = have if resumed else 0  # a server that knows no ranges begins anew
         total = done + length if length else 0
         with draft.open("ab" if resumed else "wb") as file:
-            while block := answer.read(BLOCK):
+            while block := answer.read(published.BLOCK):
                 file.write(block)
                 done += len(block)
                 show(archive.name, done, total)
             file.flush()
             os.fsync(file.fileno())
     return not total or done == total
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def _unpack(path: Path, folder: Path) -> None:

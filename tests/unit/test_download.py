@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import shutil
 import subprocess
@@ -10,66 +9,23 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
+from download_server import Server, git_id, offer, offer_dataset, offer_record, serving
 
-from flam_train.data import download as module
-from flam_train.data.download import SEVEN_ZIP, Archive, download, seven_zip
-
-
-class Server(ThreadingHTTPServer):
-    """files: name -> bytes; breaks: how many answers end after `piece` bytes; ranges: whether it knows them."""
-
-    files: dict[str, bytes]
-    breaks = 0
-    piece = 100_000
-    ranges = True
-    asked: list[str | None]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        data = self.server.files.get(self.path.strip("/"))
-        wanted = self.headers.get("Range")
-        self.server.asked.append(wanted)
-        if data is None:
-            self.send_error(404)
-            return
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.server.ranges else 0
-        if start >= len(data):
-            self.send_error(416)
-            return
-        self.send_response(206 if wanted and self.server.ranges else 200)
-        self.send_header("Content-Length", str(len(data) - start))
-        self.end_headers()
-        if self.server.breaks > 0:
-            self.server.breaks -= 1
-            self.wfile.write(data[start : start + self.server.piece])
-            return
-        self.wfile.write(data[start:])
+from flam_train.data import published
+from flam_train.data.download import SEVEN_ZIP, download, seven_zip
+from flam_train.data.published import Archive, checksum_of, github, hub, stated
 
 
 @pytest.fixture
 def server(monkeypatch) -> Iterator[Server]:
-    monkeypatch.setattr(module, "PAUSE", 0.0)
-    monkeypatch.setattr(module, "BLOCK", 30_000)
-    with Server(("127.0.0.1", 0), Handler) as server:
-        server.files, server.asked = {}, []
-        thread = Thread(target=partial(server.serve_forever, poll_interval=0.02), daemon=True)
-        thread.start()
+    monkeypatch.setattr(published, "PAUSE", 0.0)
+    monkeypatch.setattr(published, "BLOCK", 30_000)
+    with serving() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def archive_of(members: dict[str, bytes], kind: str) -> bytes:
@@ -85,11 +41,6 @@ def archive_of(members: dict[str, bytes], kind: str) -> bytes:
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
     return out.getvalue()
-
-
-def offer(server: Server, name: str, data: bytes) -> Archive:
-    server.files[name] = data
-    return Archive(f"http://127.0.0.1:{server.server_port}/{name}", name, hashlib.md5(data).hexdigest())
 
 
 needs_zip = pytest.mark.skipif(shutil.which("zip") is None, reason="needs Info-ZIP's zip")
@@ -135,11 +86,11 @@ def test_what_came_whole_but_was_not_checked_yet(server, tmp_path):
 
 def test_mistakes_name_the_address_and_the_fix(server, tmp_path):
     good = offer(server, "corpus.zip", archive_of({"a.wav": NOISE}, "zip"))
-    with pytest.raises(ValueError, match=r"corpus.zip: its md5 is \w+, published is 0000: .*by hand"):
-        download([Archive(good.url, good.name, "0000")], tmp_path)
+    with pytest.raises(ValueError, match=r"corpus.zip: its checksum is md5:\w+, published is md5:00: .*by hand"):
+        download([Archive(good.url, good.name, "md5:00")], tmp_path)
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match=r"gone.zip: answered 404.*by hand into"):
-        download([Archive(good.url.replace("corpus", "gone"), "gone.zip", "0000")], tmp_path)
+        download([Archive(good.url.replace("corpus", "gone"), "gone.zip", "md5:00")], tmp_path)
     server.breaks, server.piece = 1000, 0
     with pytest.raises(ValueError, match=r"attempts brought nothing.*goes on at 0 bytes"):
         download([good], tmp_path)
@@ -209,3 +160,107 @@ def test_only_files_of_the_archive_are_written(server, tmp_path):
     download([archive], tmp_path)
     names = {p.name for p in Path(tmp_path).iterdir()}
     assert names == {"corpus.zip", "b.txt", ".corpus.zip.done"}
+
+
+def test_checksums_that_zenodo_states(server, tmp_path):
+    data = archive_of({"audio/a.wav": NOISE}, "zip")
+    offer_record(server, 77, {"other.txt": b"o", "corpus.zip": data})
+    server.busy, server.breaks = 3, 2
+    archive = Archive(f"{server.url}/records/77/files/corpus.zip?download=1", "corpus.zip")
+    server.files["records/77/files/corpus.zip?download=1"] = data
+    download([archive], tmp_path)
+    assert (tmp_path / "audio/a.wav").read_bytes() == NOISE
+    server.hits.clear()
+    download([archive], tmp_path)
+    assert server.hits == []  # what was checked once is not asked for again
+    server.files["records/77/files/other.txt"] = b"x"
+    with pytest.raises(ValueError, match=r"other.txt: its checksum is md5:\w+, published is md5:\w+: damaged"):
+        download([Archive(f"{server.url}/records/77/files/other.txt", "other.txt", unpack=None)], tmp_path)
+    assert not (tmp_path / "other.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (
+            b'{"files": [{"key": "b.zip", "checksum": "md5:" }]}',
+            "states no md5 of a.zip",
+        ),
+        (b'{"files": [{"key": "a.zip", "checksum": "sha1:00"}]}', "states no md5 of a.zip"),
+        (b'{"files": {"a.zip": 1}}', "not the list of files that was expected: download by hand"),
+        (b'{"message": "gone"}', "not the list of files that was expected"),
+        (b"<html>", "not the list of files that was expected"),
+        (b"\xff\xfe", "not the list of files that was expected"),
+    ],
+)
+def test_records_that_state_nothing(server, record, message):
+    server.files["api/records/7"] = record
+    with pytest.raises(ValueError, match=f"{server.url}/api/records/7: {message}"):
+        stated(f"{server.url}/records/7/files/a.zip")
+
+
+def test_a_server_that_cannot_be_asked(server, monkeypatch):
+    with pytest.raises(
+        ValueError, match=r"api/records/8: cannot be asked \(.*404.*\): run it again later, or download"
+    ):
+        stated(f"{server.url}/records/8/files/a.zip")
+    assert len(server.hits) == 1  # asking again does not help
+    server.busy = 1000
+    with pytest.raises(ValueError, match=r"api/records/8: cannot be asked \(.*503"):
+        stated(f"{server.url}/records/8/files/a.zip")
+    assert len(server.hits) == 1 + published.TRIES
+
+
+def test_checksums_in_the_header_of_googles_storage(server, tmp_path):
+    server.files["strong/labels.tsv"] = b"hello\n"
+    archive = Archive(f"{server.url}/strong/labels.tsv", "labels.tsv", unpack=None)
+    with pytest.raises(ValueError, match=r"labels.tsv: the server states no md5: download by hand"):
+        download([archive], tmp_path)
+    md5 = "sZRqySSS0jR8YjW00mERhA=="  # of "hello\n"
+    for headers in ([("x-goog-hash", "crc32c=ms1hgw=="), ("x-goog-hash", f"md5={md5}")],
+                    [("X-Goog-Hash", f"crc32c=ms1hgw==,md5={md5}")]):  # fmt: skip
+        server.headers["strong/labels.tsv"] = headers
+        assert stated(archive.url) == "md5:b1946ac92492d2347c6235b4d2611184"
+    download([archive], tmp_path)
+    assert (tmp_path / "labels.tsv").read_bytes() == b"hello\n"
+
+
+def test_files_of_a_commit(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "GITHUB", server.url)
+    server.files["someone/corpus/c0ffee/data/train.csv"] = b"hello\n"
+    files = {"data/train.csv": "ce013625030ba8dba906f756967f9e9ca394464a"}  # as `git hash-object` prints it
+    download(github("someone/corpus", "c0ffee", files), tmp_path)
+    path = tmp_path / "data/train.csv"
+    assert path.read_bytes() == b"hello\n"
+    assert checksum_of(path, "git:") == f"git:{git_id(path.read_bytes())}" == f"git:{files['data/train.csv']}"
+    assert (path.parent / ".train.csv.done").is_file()
+
+
+def test_files_of_the_hub(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "HUB", server.url)
+    zipped = archive_of({"deep/a b.txt": b"x"}, "zip")
+    files = {f"Zip_files/A/A.{part}": NOISE for part in ("z02", "z01", "zip")}
+    files |= {"json_files/A/a.json": b"{}", "json_files/AB/a.json": b"{}", "Zip_files/B/B C.zip": zipped}
+    offer_dataset(server, "someone/corpus", files)
+    server.files["datasets/someone/corpus/resolve/main/Zip_files/B/B%20C.zip"] = zipped
+    archives = hub("someone/corpus", ["json_files/A/", "Zip_files/A/"], unpack="7-zip")
+    # A zip in parts is unpacked through its last one, which must come when the others are there.
+    assert [(a.name, a.unpack) for a in archives] == [
+        ("json_files/A/a.json", None), ("Zip_files/A/A.z01", None), ("Zip_files/A/A.z02", None),
+        ("Zip_files/A/A.zip", "7-zip"),
+    ]  # fmt: skip
+    assert [a.checksum.partition(":")[0] for a in archives] == ["git", "sha256", "sha256", "sha256"]
+    server.breaks = 3
+    download([replace(a, unpack=None) for a in archives], tmp_path)
+    assert (tmp_path / "Zip_files/A/A.z02").read_bytes() == NOISE
+    download(hub("someone/corpus", ["Zip_files/B/"], unpack="python"), tmp_path)
+    assert (tmp_path / "Zip_files/B/deep/a b.txt").read_bytes() == b"x"  # beside its archive
+    with pytest.raises(
+        ValueError, match=r"someone/corpus/tree/main.*: no file there begins with 'Zip_files/C/': download"
+    ):
+        hub("someone/corpus", ["Zip_files/C/"])
+    with pytest.raises(ValueError, match=r"someone/else/tree/main.*cannot be asked \(.*404"):
+        hub("someone/else", [""])
+    server.files["api/datasets/someone/else/tree/main?recursive=true"] = b'[{"type": "file"}]'
+    with pytest.raises(ValueError, match=r"not the list of files that was expected"):
+        hub("someone/else", [""])
