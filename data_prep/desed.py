@@ -4,7 +4,8 @@
     python data_prep/desed.py FOLDER OUT --split validation public
 
 Layout: github.com/turpaultn/DESED and the archives of zenodo.org/records/6026841 (synthetic), 6444477 (strong labels of
-real train clips), 4560759 (public evaluation). Label files, the audio in the folder of the same name below audio/:
+real train clips), 4639776 (the other labels of real clips), 4560759 (public evaluation). Label files, the audio in the
+folder of the same name below audio/:
 
     weak                  metadata/train/weak.tsv                                        audio/train/weak
     real                  metadata/train/audioset_strong.tsv                             audio/train/strong_label_real

@@ -204,18 +204,31 @@ def _unpack_tar(tar: Path, target: Path) -> None:
 
 def archives(args: argparse.Namespace) -> list[Archive]:
     """LAION's tars, and the table of licences."""
-    return hub("Meranti/CLAP_freesound", [META, f"{args.tree}/"])
+    return hub("Meranti/CLAP_freesound", [META, f"{args.tree or TREES[0]}/"])
+
+
+def check(args: argparse.Namespace) -> None:
+    if args.folder.resolve() in (args.out.resolve(), *args.out.resolve().parents):
+        raise ValueError(f"{args.out}: lies inside {args.folder}, which is searched for tars and JSON: write elsewhere")
+
+
+def tree_of(folder: Path, tree: str | None) -> Path:
+    """Where the recordings are looked for: one tree of LAION's, or a folder that is none of them."""
+    there = [name for name in TREES if (folder / name).is_dir()]
+    if tree is None and len(there) > 1:
+        raise ValueError(f"{folder}: {' and '.join(there)} hold the same recordings: say which by --tree")
+    if tree is not None and tree not in there:
+        raise ValueError(f"{folder / tree}: is not there: fetch it by --download, or leave --tree out")
+    return folder / (tree or "".join(there))
 
 
 def listings(args: argparse.Namespace) -> dict[str, Listing]:
-    if args.folder.resolve() in (args.out.resolve(), *args.out.resolve().parents):
-        raise ValueError(f"{args.out}: lies inside {args.folder}, which is searched for tars and JSON: write elsewhere")
     meta = next((path for path in files_below(args.folder, (".csv",)) if path.name == META), None)
     licences = read_licences(meta) if meta else {}
-    folder = args.folder
+    folder = tree_of(args.folder, args.tree or (TREES[0] if args.download else None))
     if any(files_below(folder, (".tar",))):
-        folder = args.out / UNPACKED
-        unpack(args.folder, folder, args.part[0], not args.quiet)
+        tars, folder = folder, args.out / UNPACKED
+        unpack(tars, folder, args.part[0], not args.quiet)
         print(f"unpacked to {folder}: may be deleted when all parts are made")
     out = {}
     for split in args.split:
@@ -235,10 +248,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = prepare.parser(
         __doc__, "LAION's tars, or audio with JSON beside it", archives, download="LAION's tars (hundreds of GB)"
     )
-    parser.add_argument("--tree", choices=TREES, default=TREES[0], help="which of LAION's to fetch [%(default)s]")
+    parser.add_argument("--tree", choices=TREES, help=f"which of LAION's two [the one that is there, else {TREES[0]}]")
     parser.add_argument("--split", nargs="+", choices=SPLITS, default=SPLITS, help="[what is there]")
     parser.add_argument("--tags", action="store_true", help="tags as the caption of a sound that has no other")
-    prepare.run(parser, listings, argv)
+    prepare.run(parser, listings, argv, check)
 
 
 if __name__ == "__main__":

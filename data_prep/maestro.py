@@ -154,10 +154,13 @@ def archives(args: argparse.Namespace) -> list[Archive]:
     return [archive for split in args.split or ("real",) for archive in DOWNLOADS[split]]
 
 
-def listings(args: argparse.Namespace) -> dict[str, Listing]:
-    vocabulary = Vocabulary.load("maestro")
+def check(args: argparse.Namespace) -> None:
     if not 0 <= args.threshold < 1:
         raise ValueError(f"--threshold {args.threshold}: it must be at least 0 and less than 1")
+
+
+def listings(args: argparse.Namespace) -> dict[str, Listing]:
+    vocabulary = Vocabulary.load("maestro")
     there = {"real": "development_annotation", "synthetic": "estimated_strong_labels"}
     splits = args.split or [split for split, name in there.items() if (args.folder / name).is_dir()]
     if not splits:
@@ -179,7 +182,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = prepare.parser(__doc__, archives=archives, download="audio and labels")
     parser.add_argument("--split", nargs="+", choices=("real", "synthetic"), help="[those that are there]")
     parser.add_argument("--threshold", type=float, default=THRESHOLD, help="of soft labels, exclusive [%(default)s]")
-    prepare.run(parser, listings, argv)
+    prepare.run(parser, listings, argv, check)
 
 
 if __name__ == "__main__":

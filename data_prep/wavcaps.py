@@ -164,6 +164,11 @@ def archives(args: argparse.Namespace) -> list[Archive]:
     return [*github("XinhaoMei/WavCaps", COMMIT, BLOBS), *hub("cvssp/WavCaps", wanted, unpack="7-zip")]
 
 
+def check(args: argparse.Namespace) -> None:
+    fetched = {args.folder / path for path in BLOBS} if args.download else set()
+    read_blacklist([path for path in args.blacklist if path not in fetched])
+
+
 def listings(args: argparse.Namespace) -> dict[str, Listing]:
     blacklist = read_blacklist(args.blacklist)
     if not args.blacklist and set(args.source) & set(LISTED_AS):
@@ -184,7 +189,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = prepare.parser(__doc__, archives=archives, download="captions, blacklists and audio (hundreds of GB)")
     parser.add_argument("--source", nargs="+", choices=SOURCES, default=tuple(SOURCES), help="[all]")
     parser.add_argument("--blacklist", nargs="+", type=Path, default=[], metavar="FILE", help="ids to leave out [none]")
-    prepare.run(parser, listings, argv)
+    prepare.run(parser, listings, argv, check)
 
 
 if __name__ == "__main__":

@@ -55,13 +55,22 @@ def parser(
     return out
 
 
-def run(parser: argparse.ArgumentParser, read: Read, argv: list[str] | None = None) -> None:
-    """Reads the labels, writes the shards, prints the report. A mistake is answered in a line, with exit code 2."""
+def run(
+    parser: argparse.ArgumentParser,
+    read: Read,
+    argv: list[str] | None = None,
+    check: Callable[[argparse.Namespace], None] = lambda args: None,
+) -> None:
+    """Reads the labels, writes the shards, prints the report. A mistake is answered in a line, with exit code 2.
+
+    check  raises ValueError for arguments that cannot work, before anything is fetched
+    """
     args = parser.parse_args(argv)
     try:
         options = Options(
             args.part, args.processes, args.audio, args.per_shard, args.seed, args.max_missing, not args.quiet
         )
+        check(args)
         if getattr(args, "download", False):
             fetch(args.archives(args), args.folder, options.show)
             args.folder = args.folder / args.unpacked
@@ -69,19 +78,26 @@ def run(parser: argparse.ArgumentParser, read: Read, argv: list[str] | None = No
             print(report(prepare(listing, args.out / name, options)))
     except ValueError as error:
         parser.exit(2, f"error: {error}\n")
+    except OSError as error:
+        parser.exit(
+            2, f"error: {error.filename or 'the disk'}: {error.strerror}: mend it, and run the same command again\n"
+        )
     except KeyboardInterrupt:
         parser.exit(130, "\nstopped; the same command goes on\n")
 
 
 def fetch(archives: Sequence[Archive], folder: Path, show: bool = True) -> None:
-    """Downloads with one bar a file. Raises ValueError that names the address and the fix."""
+    """Downloads with a bar for what is being done. Raises ValueError that names the address and the fix."""
     with progress_bar(show, "bytes") as progress:
         bars: dict[str, TaskID] = {}
 
-        def update(name: str, done: int, total: int) -> None:
-            if name not in bars:
-                bars[name] = progress.add_task(name)
-            progress.update(bars[name], completed=done, total=total or None)
+        def update(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                for bar in bars.values():  # there may be hundreds
+                    progress.remove_task(bar)
+                bars.clear()
+                bars[what] = progress.add_task(what)
+            progress.update(bars[what], completed=done, total=total or None)
 
         download(archives, folder, update)
 

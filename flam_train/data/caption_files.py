@@ -78,6 +78,8 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises ValueError that names the file and the line."""
     try:
         return json.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}): fetch it, or mend the path") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: row {error.lineno}: not JSON ({error.msg}): fetch the file again") from error
     except UnicodeDecodeError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import http.client
 import os
 import shutil
@@ -11,7 +13,8 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -21,31 +24,67 @@ from flam_train.data.tars import replace_with
 
 SEVEN_ZIP = ("7zz", "7z", "7za")
 
+LOCK = ".download.lock"
+
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR}
+"""Errors of the disk, not of the connection: trying again does not help."""
+
 Progress = Callable[[str, int, int], None]
-"""Called with (file name, bytes so far, bytes in all or 0)."""
+"""Called with (what is done with which file, bytes so far, bytes in all or 0)."""
 
 
 def download(archives: Sequence[Archive], folder: Path, show: Progress = lambda name, done, total: None) -> None:
-    """Brings all archives into `folder` and unpacks them there. What is there and was checked is left alone.
+    """Brings all archives into `folder` and unpacks them there.
 
-    A run that was stopped goes on at the byte it had reached. Raises ValueError that names the address and the fix.
+    What was brought, checked and unpacked has a mark beside it, `.NAME.done`, and is left alone; of several runs at
+    once one works and the others wait. A run that was stopped goes on at the byte it had reached. Raises ValueError
+    that names the address and the fix.
     """
+    for archive in archives:
+        name = PurePosixPath(archive.name)
+        if name.is_absolute() or ".." in name.parts or not name.name:
+            raise ValueError(f"{archive.url}: its name {archive.name!r} leads out of the folder: it is not fetched")
     if any(archive.unpack == "7-zip" for archive in archives):
         seven_zip()  # asked for before hours of downloading
-    for archive in archives:
-        path = folder / PurePosixPath(archive.name)
-        mark = path.with_name(f".{path.name}.done")
-        if mark.is_file() and archive.checksum in (None, mark.read_text()):
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        checksum = archive.checksum or stated(archive.url)
-        if not (path.is_file() and checksum_of(path, checksum) == checksum):
-            _bring(replace(archive, checksum=checksum), path, show)
-        if archive.unpack == "7-zip":
-            _unpack_through_7_zip(path, path.parent)
-        elif archive.unpack is not None:
-            _unpack(path, path.parent)
-        replace_with(mark, lambda file, text=checksum: file.write(text.encode()))  # type: ignore[misc]
+    with _alone(folder, show):
+        for archive in archives:
+            path = folder / PurePosixPath(archive.name)
+            mark = path.with_name(f".{path.name}.done")
+            if _is_done(archive, path, mark):
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            checksum = archive.checksum or stated(archive.url)
+            if path.is_file():
+                show(f"checking {archive.name}", 0, 0)
+            if not (path.is_file() and checksum_of(path, checksum) == checksum):
+                _bring(replace(archive, checksum=checksum), path, show)
+            if archive.unpack is not None:
+                show(f"unpacking {archive.name}", 0, 0)
+                (_unpack_through_7_zip if archive.unpack == "7-zip" else _unpack)(path, path.parent)
+            text = f"{checksum} {path.stat().st_size}"
+            replace_with(mark, lambda file, text=text: file.write(text.encode()))  # type: ignore[misc]
+
+
+@contextmanager
+def _alone(folder: Path, show: Progress) -> Iterator[None]:
+    """While one process of many fetches into the folder. The lock goes with the process, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            show("waiting for another download into this folder", 0, 0)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _is_done(archive: Archive, path: Path, mark: Path) -> bool:
+    """An archive may be deleted once it is unpacked; what is used as it is must be there."""
+    if not mark.is_file():
+        return False
+    checksum, _, size = mark.read_text().partition(" ")
+    there = archive.unpack is not None or (path.is_file() and str(path.stat().st_size) == size)
+    return there and archive.checksum in (None, checksum)
 
 
 def _bring(archive: Archive, path: Path, show: Progress) -> None:
@@ -56,6 +95,10 @@ def _bring(archive: Archive, path: Path, show: Progress) -> None:
         try:
             complete = _continue(archive, draft, have, show)
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in DISK:
+                raise ValueError(
+                    f"{draft}: cannot be written ({error.strerror}): make room or mend it, and run again"
+                ) from error
             if is_final(error):
                 raise ValueError(
                     f"{archive.url}: answered {error.code} {error.reason}: download {archive.name} by hand into "  # type: ignore[union-attr]
@@ -73,6 +116,7 @@ def _bring(archive: Archive, path: Path, show: Progress) -> None:
                 f"{have:,} bytes, or download {archive.name} by hand into {path.parent}"
             )
         time.sleep(published.PAUSE)
+    show(f"checking {archive.name}", 0, 0)
     found = checksum_of(draft, archive.checksum or "")
     if found != archive.checksum:
         draft.unlink()
@@ -116,6 +160,10 @@ def _unpack(path: Path, folder: Path) -> None:
         else:
             with tarfile.open(path) as archive:
                 archive.extractall(folder, filter="data")
+    except OSError as error:
+        raise ValueError(
+            f"{path}: cannot be unpacked beside it ({error}): make room or mend it, and run again"
+        ) from error
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise ValueError(f"{path}: cannot be unpacked ({error}): remove it and run again") from error
 

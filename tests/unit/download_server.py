@@ -19,11 +19,13 @@ class Server(ThreadingHTTPServer):
     files    path and query -> bytes
     headers  path and query -> further headers of the answer
     breaks   how many answers end after `piece` bytes; busy: how many are 503
+    moved    path -> the address it redirects to
     ranges   whether it knows them; asked: the ranges that were asked for; hits: the paths
     """
 
     files: dict[str, bytes]
     headers: dict[str, list[tuple[str, str]]]
+    moved: dict[str, str]
     breaks = 0
     busy = 0
     piece = 100_000
@@ -55,6 +57,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.busy -= 1
             self.send_error(503)
             return
+        if path in self.server.moved:
+            self.send_response(302)
+            self.send_header("Location", self.server.moved[path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if data is None:
             self.send_error(404)
             return
@@ -79,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving() -> Iterator[Server]:
     with Server(("127.0.0.1", 0), _Handler) as server:
-        server.files, server.headers, server.asked, server.hits = {}, {}, [], []
+        server.files, server.headers, server.moved, server.asked, server.hits = {}, {}, {}, [], []
         thread = Thread(target=partial(server.serve_forever, poll_interval=0.02), daemon=True)
         thread.start()
         yield server

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from download_server import Server, git_id, offer, offer_dataset, offer_record, serving
 
 from flam_train.data import published
-from flam_train.data.download import SEVEN_ZIP, download, seven_zip
+from flam_train.data.download import LOCK, SEVEN_ZIP, download, seven_zip
 from flam_train.data.published import Archive, checksum_of, github, hub, stated
 
 
@@ -56,7 +57,7 @@ def test_broken_connections_go_on_where_they_broke(kind, server, tmp_path):
     assert (tmp_path / "corpus" / "audio" / "a.wav").read_bytes() == NOISE
     assert server.asked == [None, *(f"bytes={n}00000-" for n in range(1, 6))]
     size = len(server.files[archive.name])
-    assert seen[-1] == (size, size)
+    assert (size, size) in seen
     server.asked.clear()
     download([archive], tmp_path)
     assert server.asked == []
@@ -88,7 +89,7 @@ def test_mistakes_name_the_address_and_the_fix(server, tmp_path):
     good = offer(server, "corpus.zip", archive_of({"a.wav": NOISE}, "zip"))
     with pytest.raises(ValueError, match=r"corpus.zip: its checksum is md5:\w+, published is md5:00: .*by hand"):
         download([Archive(good.url, good.name, "md5:00")], tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert [p.name for p in tmp_path.iterdir()] == [LOCK]
     with pytest.raises(ValueError, match=r"gone.zip: answered 404.*by hand into"):
         download([Archive(good.url.replace("corpus", "gone"), "gone.zip", "md5:00")], tmp_path)
     server.breaks, server.piece = 1000, 0
@@ -159,7 +160,80 @@ def test_only_files_of_the_archive_are_written(server, tmp_path):
     archive = offer(server, "corpus.zip", archive_of({"b.txt": b"x"}, "zip"))
     download([archive], tmp_path)
     names = {p.name for p in Path(tmp_path).iterdir()}
-    assert names == {"corpus.zip", "b.txt", ".corpus.zip.done"}
+    assert names == {"corpus.zip", "b.txt", ".corpus.zip.done", LOCK}
+
+
+def test_what_is_used_as_it_is_must_be_there(server, tmp_path):
+    archive = replace(offer(server, "labels.tsv", b"a table"), unpack=None)
+    download([archive], tmp_path)
+    (tmp_path / "labels.tsv").unlink()
+    download([archive], tmp_path)
+    assert (tmp_path / "labels.tsv").read_bytes() == b"a table"
+    (tmp_path / "labels.tsv").write_bytes(b"cut")
+    download([archive], tmp_path)
+    assert (tmp_path / "labels.tsv").read_bytes() == b"a table"
+    assert len(server.asked) == 3
+    zipped = offer(server, "corpus.zip", archive_of({"a.wav": NOISE}, "zip"))
+    download([zipped], tmp_path)
+    (tmp_path / "corpus.zip").unlink()  # to make room: it is unpacked
+    download([zipped], tmp_path)
+    assert len(server.asked) == 4
+
+
+def test_several_runs_at_once(server, tmp_path):
+    """As the parts of a job array do: one fetches, the others find it done."""
+    archive = offer(server, "corpus.zip", archive_of({"a.wav": NOISE}, "zip"))
+    server.breaks = 4
+    with ThreadPoolExecutor(4) as runs:
+        done = [runs.submit(download, [archive], tmp_path) for _ in range(4)]
+    assert [run.result() for run in done] == [None] * 4
+    assert server.asked == [None, *(f"bytes={n}00000-" for n in range(1, 5))]
+    assert (tmp_path / "a.wav").read_bytes() == NOISE
+
+
+def test_a_run_that_is_interrupted_goes_on(server, tmp_path):
+    archive = offer(server, "corpus.zip", archive_of({"a.wav": NOISE}, "zip"))
+
+    def interrupt(name: str, done: int, total: int) -> None:
+        if done > 300_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        download([archive], tmp_path, interrupt)
+    download([archive], tmp_path)
+    assert server.asked == [None, "bytes=330000-"]
+    assert (tmp_path / "a.wav").read_bytes() == NOISE
+
+
+def test_answers_that_lead_elsewhere(server, tmp_path):
+    """As the hub's do, to where large files lie."""
+    archive = offer(server, "corpus.zip", archive_of({"a.wav": NOISE}, "zip"))
+    server.moved["here"] = archive.url
+    server.breaks = 2
+    download([replace(archive, url=f"{server.url}/here")], tmp_path)
+    assert server.asked == [None, None, *["bytes=100000-"] * 2, *["bytes=200000-"] * 2]
+    assert (tmp_path / "a.wav").read_bytes() == NOISE
+
+
+@pytest.mark.parametrize("name", ["../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", ""])
+def test_names_that_lead_out_of_the_folder(name, server, tmp_path):
+    archive = replace(offer(server, "good.txt", b"x"), name=name, unpack=None)
+    with pytest.raises(ValueError, match=r"leads out of the folder: it is not fetched"):
+        download([archive], tmp_path / "folder")
+    assert server.asked == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_not_blamed_on_the_connection(server, tmp_path):
+    archive = offer(server, "corpus.zip", b"x")
+    (tmp_path / "corpus.zip.part").mkdir()
+    with pytest.raises(ValueError, match=r"corpus.zip.part: cannot be written \(Is a directory\): make room or mend"):
+        download([archive], tmp_path)
+    assert len(server.asked) == 1
+    blocked = offer(server, "blocked.zip", archive_of({"folder/a.wav": b"x"}, "zip"))
+    (tmp_path / "folder").write_text("a file where the archive has a folder")
+    with pytest.raises(ValueError, match=r"blocked.zip: cannot be unpacked beside it \(.*folder.*\): make"):
+        download([blocked], tmp_path)
 
 
 def test_checksums_that_zenodo_states(server, tmp_path):

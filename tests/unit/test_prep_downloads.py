@@ -205,7 +205,7 @@ def inside(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_freesound_of_the_hub(tmp_path, server):
+def test_freesound_of_the_hub(tmp_path, server, capsys):
     made = tmp_path / "made"
     tar(made / "freesound/train_1/0.tar", [("1", laion(117790, ["dog in park"])), ("2", laion(8, ["rain"]))])
     tar(made / "freesound_no_overlap/train_1/0.tar", [("1", laion(117790, ["dog in park"]))])
@@ -214,8 +214,30 @@ def test_freesound_of_the_hub(tmp_path, server):
     freesound.main([str(tmp_path / "f"), str(tmp_path / "out"), *COMMON])
     assert [record.licence for record in samples(tmp_path / "out/train").values()] == ["CC0"]
     assert not (tmp_path / "f/freesound").exists()
-    freesound.main([str(tmp_path / "g"), str(tmp_path / "all"), "--tree", "freesound", *COMMON])
+    freesound.main([str(tmp_path / "f"), str(tmp_path / "all"), "--tree", "freesound", *COMMON])
     assert len(samples(tmp_path / "all/train")) == 2
+    # Both lie there now: what overlaps with test sets does not come along unasked.
+    said = failure(freesound, capsys, tmp_path / "f", tmp_path / "third")
+    assert "freesound_no_overlap and freesound hold the same recordings: say which by --tree" in said
+    freesound.main([str(tmp_path / "f"), str(tmp_path / "again"), *COMMON])
+    assert len(samples(tmp_path / "again/train")) == 1
+    server.hits.clear()
+    assert "lies inside" in failure(freesound, capsys, tmp_path / "h", tmp_path / "h/out", "--download")
+    assert server.hits == []  # told before anything is fetched
+    said = failure(freesound, capsys, made / "freesound", tmp_path / "fourth", "--tree", "freesound")
+    assert "freesound/freesound: is not there: fetch it by --download" in said
+
+
+def test_mistakes_are_told_before_anything_is_fetched(tmp_path, server, capsys):
+    common = (tmp_path / "f", tmp_path / "out", "--download")
+    assert "--threshold 2.0: it must be" in failure(maestro, capsys, *common, "--threshold", "2")
+    said = failure(wavcaps, capsys, *common, "--blacklist", tmp_path / "no.json")
+    assert f"{tmp_path / 'no.json'}: cannot be read (No such file or directory): fetch it, or mend the path" in said
+    (tmp_path / "file").write_text("")
+    assert f"error: {tmp_path / 'file'}: File exists: mend it" in failure(
+        vggsound, capsys, tmp_path / "file", *common[1:]
+    )
+    assert server.hits == []
 
 
 def test_bars_of_what_is_fetched(tmp_path, server, capsys):
