@@ -22,7 +22,7 @@ from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import METHODS, PHRASINGS, result_of, score_corpus
 from flam_train.inference import load_model
-from flam_train.metrics.reference import PSDS
+from flam_train.metrics.psd import PSDS
 from flam_train.plotting import save_figure
 from flam_train.vocabulary import Vocabulary
 

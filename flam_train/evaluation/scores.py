@@ -16,8 +16,18 @@ import numpy as np
 import torch
 
 from flam_train.data.tars import replace_with
-from flam_train.metrics.detection import F1, Detection, auroc, best_frame_f1, detections, frame_f1, median_filter
-from flam_train.metrics.reference import PSDS, event_f1, psds_reference, segment_f1
+from flam_train.metrics.detection import (
+    PSDS,
+    THRESHOLDS,
+    Detection,
+    F1Curve,
+    auroc,
+    event_f1,
+    frame_f1,
+    median_filter,
+    psds,
+    segment_f1,
+)
 
 MEDIAN_FRAMES = 3
 """The published protocol's filter; before PSDS, segment and event F1, not before frame metrics."""
@@ -116,7 +126,7 @@ def sed_metrics(
         "frame seconds": scores.frame_seconds,
         "median filter (PSDS, segment and event F1), frames": MEDIAN_FRAMES,
         "threshold": 0.5,
-        "best threshold": "one for the whole set, by macro frame F1 on this very set: an upper bound",
+        "best threshold": "of each F1 one for all classes, by its macro value on this very set: an upper bound",
         "segment seconds": SEGMENT_SECONDS,
         "event collar": "onset 0.2 s, offset the larger of 0.2 s and 20 %",
         "psds": {name: asdict(p) for name, p in PSDS.items() if not skip & {name, "psds"}},
@@ -131,35 +141,26 @@ def _round(scores: Scores, r: int, skip: frozenset[str]) -> dict[str, float]:
     )
     area = auroc(score_FK, label_FK)
     values = {"auroc/macro": area.macro, "auroc/micro": area.micro}
-    values |= _named("frame_f1", frame_f1(score_FK, label_FK))
-    best = best_frame_f1(score_FK, label_FK)
-    values |= _named("frame_f1 best", best) | {"frame_f1 best/threshold": best.threshold}
+    values |= _named("frame_f1", frame_f1(score_FK, label_FK, THRESHOLDS))
     if scores.facts["parameters"]["method"] != "biased":
-        values |= _named("frame_f1 biased", frame_f1(biased_FK, label_FK))
-        best_biased = best_frame_f1(biased_FK, label_FK)
-        values |= _named("frame_f1 biased best", best_biased)
-        values |= {"frame_f1 biased best/threshold": best_biased.threshold}
-    smooth = [median_filter(score_KT, MEDIAN_FRAMES) for score_KT in scores.recordings(score_KF)]
+        values |= _named("frame_f1 biased", frame_f1(biased_FK, label_FK, THRESHOLDS))
+    smooth = [torch.from_numpy(median_filter(score_KT, MEDIAN_FRAMES)) for score_KT in scores.recordings(score_KF)]
+    timed = smooth, scores.events, scores.classes, scores.durations, scores.frame_seconds
     if "f1" not in skip:
-        for suffix, threshold in (("", 0.5), (" best", best.threshold)):
-            found = [detections(score_KT, scores.classes, threshold, scores.frame_seconds) for score_KT in smooth]
-            common = (found, scores.events, scores.classes)
-            segments = segment_f1(*common, durations=scores.durations, segment_seconds=SEGMENT_SECONDS)
-            values |= _named(f"segment_f1{suffix}", segments)
-            values |= _named(f"event_f1{suffix}", event_f1(*common, durations=scores.durations))
+        values |= _named("segment_f1", segment_f1(*timed, THRESHOLDS, SEGMENT_SECONDS))
+        values |= _named("event_f1", event_f1(*timed, THRESHOLDS))
     for name, parameters in PSDS.items():
         if not skip & {name, "psds"}:
-            value = psds_reference(
-                smooth,
-                scores.events,
-                scores.classes,
-                durations=scores.durations,
-                frame_seconds=scores.frame_seconds,
-                parameters=parameters,
-            ).value
-            values[f"{name}[{parameters}]"] = value
+            values[f"{name}[{parameters}]"] = psds(*timed, **asdict(parameters), missing="skip").value
     return values
 
 
-def _named(name: str, f1: F1) -> dict[str, float]:
-    return {f"{name}/macro": f1.macro, f"{name}/micro": f1.micro}
+def _named(name: str, curve: F1Curve) -> dict[str, float]:
+    half, best = curve.at(0.5), curve.best
+    return {
+        f"{name}/macro": half.macro,
+        f"{name}/micro": half.micro,
+        f"{name} best/macro": best.macro,
+        f"{name} best/micro": best.micro,
+        f"{name} best/threshold": best.threshold,
+    }

@@ -1,10 +1,11 @@
-"""Sound event detection, frame by frame: AUROC, F1 at a threshold, and detections made from scores.
+"""Sound event detection: AUROC of frames, detections made from scores; and the calls of `f1` and `psd`.
 
-Shape suffixes: F frames of all recordings together, K classes, T frames of one recording, P thresholds.
+Shape suffixes: F frames of all recordings together, K classes, T frames of one recording.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,14 @@ from scipy.ndimage import median_filter as _scipy_median
 from torch import Tensor
 
 from flam_train.frames import FrameGrid
+from flam_train.metrics.f1 import F1, THRESHOLDS, F1Curve, event_f1, frame_f1, segment_f1, segments
+from flam_train.metrics.psd import PSDS, Psds, PsdsParameters, psds
+from flam_train.metrics.timed import Detection, checked
 
-Detection = tuple[float, float, str]
-"""Onset and offset in seconds, class name."""
+__all__ = [
+    "F1", "PSDS", "THRESHOLDS", "Auroc", "Detection", "F1Curve", "Psds", "PsdsParameters", "auroc", "detections",
+    "event_f1", "frame_f1", "median_filter", "merge_overlapping", "partial_auroc", "psds", "segment_f1", "segments",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,19 +53,50 @@ def auroc(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = None) -> 
 
     Raises ValueError for shapes that differ and for scores that are not numbers.
     """
-    score_FK, label_FK, mask_FK = _checked(score_FK, label_FK, mask_FK)
+    return _over_classes(score_FK, label_FK, mask_FK, _auroc)
+
+
+def _over_classes(
+    score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None, area: Callable[[Tensor, Tensor], float]
+) -> Auroc:
+    score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
     per_class_K = torch.full((score_FK.shape[1],), torch.nan, dtype=torch.float64)
     for k in range(score_FK.shape[1]):
         counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
-        per_class_K[k] = _auroc(score_FK[counted_F, k], label_FK[counted_F, k])
+        per_class_K[k] = area(score_FK[counted_F, k], label_FK[counted_F, k])
     pooled = (score_FK, label_FK) if mask_FK is None else (score_FK[mask_FK], label_FK[mask_FK])
     defined_K = ~per_class_K.isnan()
     return Auroc(
         macro=float(per_class_K[defined_K].mean()),
-        micro=_auroc(pooled[0].flatten(), pooled[1].flatten()),
+        micro=area(pooled[0].flatten(), pooled[1].flatten()),
         per_class_K=per_class_K,
         left_out=tuple((~defined_K).nonzero().flatten().tolist()),
     )
+
+
+def partial_auroc(score_FK: Tensor, label_FK: Tensor, max_fpr: float = 0.1, mask_FK: Tensor | None = None) -> Auroc:
+    """Area under the ROC curve up to `max_fpr` (0 to 1) over `max_fpr`, in [0, 1]; a coin reaches max_fpr / 2.
+
+    The curve is a staircase, as in sed_scores_eval: ties do not count half, but are found together or not at all. The
+    mean over classes (`macro`) of segments of 1 s, with max_fpr 0.1, is the MPAUC of DCASE 2024 task 4. Arguments and
+    errors as in `auroc`.
+    """
+    if not 0 < max_fpr <= 1:
+        raise ValueError(f"max_fpr {max_fpr}: it must be more than 0 and at most 1")
+    return _over_classes(score_FK, label_FK, mask_FK, lambda score, label: _staircase(score, label, max_fpr))
+
+
+def _staircase(score_F: Tensor, label_F: Tensor, max_fpr: float) -> float:
+    positives, negatives = int(label_F.sum()), int((~label_F).sum())
+    if not positives or not negatives:
+        return float("nan")
+    score_F, order = score_F.sort(descending=True)
+    last_F = torch.ones_like(label_F)
+    last_F[:-1] = score_F[1:] < score_F[:-1]
+    found_M = label_F[order].cumsum(0)[last_F].double() / positives
+    fpr_M = (~label_F[order]).cumsum(0)[last_F].double() / negatives
+    width_M = torch.cat((fpr_M, fpr_M.new_ones(1))).clamp(max=max_fpr).diff()
+    return float((found_M * width_M).sum() / max_fpr)
 
 
 def _auroc(score_F: Tensor, label_F: Tensor) -> float:
@@ -69,69 +106,6 @@ def _auroc(score_F: Tensor, label_F: Tensor) -> float:
     below = int(torch.searchsorted(negative, positive, right=False).sum())
     not_above = int(torch.searchsorted(negative, positive, right=True).sum())
     return (below + not_above) / (2 * len(positive) * len(negative))
-
-
-@dataclass(frozen=True)
-class F1:
-    """macro: mean over the classes with at least one positive in the ground truth, a class never detected counting 0;
-    micro: from the pooled counts of all classes. `per_class_K` float64, NaN for a class without ground truth;
-    `left_out` has their columns. `threshold` is the one used: a score above it is a detection.
-    """
-
-    macro: float
-    micro: float
-    threshold: float
-    per_class_K: Tensor
-    left_out: tuple[int, ...]
-
-
-THRESHOLDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, *(n / 100 for n in range(1, 100)))
-"""What `best_frame_f1` tries; the low ones for biased scores, which start near the prior, sigmoid(-8)."""
-
-
-def frame_f1(score_FK: Tensor, label_FK: Tensor, threshold: float = 0.5, mask_FK: Tensor | None = None) -> F1:
-    """F1 over frames: each (frame, class) pair is one decision. Arguments and errors as in `auroc`."""
-    return _frame_f1(score_FK, label_FK, (threshold,), mask_FK)[0]
-
-
-def best_frame_f1(
-    score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = None, thresholds: tuple[float, ...] = THRESHOLDS
-) -> F1:
-    """The F1 with the highest macro value over one threshold for the whole set; of equals the lowest threshold.
-
-    The threshold is chosen on the set that is scored: an upper bound, not a result to compare systems by.
-    """
-    results = _frame_f1(score_FK, label_FK, thresholds, mask_FK)
-    return max(results, key=lambda r: (-1.0 if np.isnan(r.macro) else r.macro, -r.threshold))
-
-
-def _frame_f1(score_FK: Tensor, label_FK: Tensor, thresholds: tuple[float, ...], mask_FK: Tensor | None) -> list[F1]:
-    score_FK, label_FK, mask_FK = _checked(score_FK, label_FK, mask_FK)
-    threshold_P = torch.tensor(thresholds, dtype=score_FK.dtype)
-    hit_PK, raised_PK, positive_K = [], [], []
-    for k in range(score_FK.shape[1]):
-        counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
-        score_F, label_F = score_FK[counted_F, k], label_FK[counted_F, k]
-        positive, everything = score_F[label_F].sort().values, score_F.sort().values
-        positive_K.append(len(positive))
-        hit_PK.append(len(positive) - torch.searchsorted(positive, threshold_P, right=True))
-        raised_PK.append(len(everything) - torch.searchsorted(everything, threshold_P, right=True))
-    hits, raised = torch.stack(hit_PK, dim=1), torch.stack(raised_PK, dim=1)
-    return [f1_of_counts(hits[p], raised[p], torch.tensor(positive_K), t) for p, t in enumerate(thresholds)]
-
-
-def f1_of_counts(hit_K: Tensor, raised_K: Tensor, positive_K: Tensor, threshold: float) -> F1:
-    """F1 = 2 TP / (detected + positives) from int64 counts per class."""
-    per_class_K = 2.0 * hit_K.double() / (raised_K + positive_K)
-    per_class_K[positive_K == 0] = torch.nan
-    total = int(raised_K.sum() + positive_K.sum())
-    return F1(
-        macro=float(per_class_K[positive_K > 0].mean()),
-        micro=2.0 * int(hit_K.sum()) / total if total else float("nan"),
-        threshold=threshold,
-        per_class_K=per_class_K,
-        left_out=tuple((positive_K == 0).nonzero().flatten().tolist()),
-    )
 
 
 def median_filter(score_KT: np.ndarray, frames: int = 3) -> np.ndarray:
@@ -164,18 +138,3 @@ def merge_overlapping(events: list[Detection]) -> list[Detection]:
         else:
             merged.append((onset, offset, name))
     return merged
-
-
-def _checked(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    if score_FK.ndim != 2 or score_FK.shape != label_FK.shape:
-        raise ValueError(
-            f"scores {tuple(score_FK.shape)} and labels {tuple(label_FK.shape)} must both be [frames, classes]"
-        )
-    if score_FK.isnan().any():
-        row, column = (int(x) for x in score_FK.isnan().nonzero()[0])
-        raise ValueError(f"the score of frame {row}, class {column} is not a number: look at the model's output")
-    if mask_FK is not None:
-        if mask_FK.ndim != 2 or mask_FK.shape[0] != score_FK.shape[0] or mask_FK.shape[1] not in (1, score_FK.shape[1]):
-            raise ValueError(f"the mask {tuple(mask_FK.shape)} must be {tuple(score_FK.shape)} or [{len(score_FK)}, 1]")
-        mask_FK = mask_FK.detach().cpu().bool().expand_as(score_FK)
-    return score_FK.detach().cpu(), label_FK.detach().cpu().bool(), mask_FK

@@ -1,6 +1,7 @@
-"""The published protocols through the field's own libraries: PSDS by sed_scores_eval, F1 by sed_eval.
+"""The same metrics through the field's own libraries: PSDS by sed_scores_eval, F1 by sed_eval.
 
-Slow but authoritative. Recordings are lists of equal length: scores [K, T_n], events (onset, offset, class), durations.
+What ours are compared with, in the tests and by `eval/sed.py --check`; slow on large sets. Recordings are lists of
+equal length: scores [K, T_n], events (onset, offset, class), durations.
 
 Shape suffixes: K classes, T frames of one recording.
 """
@@ -8,45 +9,14 @@ Shape suffixes: K classes, T frames of one recording.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 
-from flam_train.metrics.detection import F1, Detection, f1_of_counts, merge_overlapping
-
-
-@dataclass(frozen=True)
-class PsdsParameters:
-    """Bilen et al. 2020. cttc None: cross triggers are not looked at. max_efpr: false positives per hour."""
-
-    dtc: float
-    gtc: float
-    cttc: float | None
-    alpha_ct: float
-    alpha_st: float
-    max_efpr: float = 100.0
-
-    def __str__(self) -> str:
-        return ",".join(f"{k}={'none' if v is None else format(v, 'g')}" for k, v in asdict(self).items())
-
-
-PSDS = {
-    "PSDS1": PsdsParameters(0.7, 0.7, None, 0.0, 1.0),
-    "PSDS1A": PsdsParameters(0.7, 0.7, None, 0.0, 0.0),
-    "PSDS2": PsdsParameters(0.1, 0.1, 0.3, 0.5, 1.0),
-}
-"""The settings that are reported. PSDS1A is PSDS1 without the penalty for unevenness across classes."""
-
-
-@dataclass(frozen=True)
-class Psds:
-    """value in [0, 1]; `per_class` of the classes with ground truth; `left_out`: the classes without."""
-
-    value: float
-    per_class: dict[str, float]
-    left_out: tuple[str, ...]
-    parameters: PsdsParameters
+from flam_train.metrics.detection import merge_overlapping
+from flam_train.metrics.f1 import F1, F1Curve
+from flam_train.metrics.psd import PsdsParameters
+from flam_train.metrics.timed import Detection
 
 
 def psds_reference(
@@ -54,62 +24,59 @@ def psds_reference(
     events: Sequence[Sequence[Detection]],
     classes: Sequence[str],
     *,
-    durations: Sequence[float],
+    durations: Sequence[float] | None = None,
     frame_seconds: float,
     parameters: PsdsParameters,
-) -> Psds:
-    """Polyphonic Sound Detection Score (Bilen et al. 2020), exact over all thresholds (Ebbers et al. 2022).
+) -> tuple[float, dict[str, float]]:
+    """(value, per class) of `metrics.detection.psds` with missing="skip", by sed_scores_eval.
 
-    scores     one [K, T_n] array a recording; frame t spans [t, t + 1) * frame_seconds
-    events     the ground truth; overlapping or touching events of one class are merged first
-    durations  seconds; their sum is what false positives per hour are counted over
-
-    Classes without ground truth are left out, and their scores with them. NaN if there is no ground truth at all.
-    Raises ValueError for lists of unequal length, shapes that do not fit, or a class that is not in `classes`.
+    It asserts that every class has an event and that those of one class do not touch, and divides by the number of
+    other classes: classes without events are left out, events merged, and a class alone has no cross triggers here.
     """
     from sed_scores_eval import intersection_based
     from sed_scores_eval.base_modules.scores import create_score_dataframe
 
+    frames_N = [np.shape(score_KT)[1] for score_KT in scores]
+    durations = [t * frame_seconds for t in frames_N] if durations is None else list(durations)
     _check(scores, events, classes, durations)
     present = {name for found in events for _, _, name in found}
     kept = [k for k, name in enumerate(classes) if name in present]
     names = [classes[k] for k in kept]
-    left_out = tuple(name for name in classes if name not in present)
     if not kept:
-        return Psds(float("nan"), {}, left_out, parameters)
-    # A class alone has no other to be confused with; the library would divide by their number, 0.
+        return float("nan"), {}
     alone = len(kept) == 1
-    frames = {
-        str(n): create_score_dataframe(
-            np.ascontiguousarray(np.asarray(score_KT, dtype=np.float64)[kept].T),
-            timestamps=np.arange(np.shape(score_KT)[1] + 1) * frame_seconds,
+    frames = {}
+    for n, (score_KT, seconds) in enumerate(zip(scores, durations, strict=True)):
+        edges = np.arange(frames_N[n] + 1) * frame_seconds
+        inside = int(np.searchsorted(edges[:-1], seconds))
+        frames[str(n)] = create_score_dataframe(
+            np.ascontiguousarray(np.asarray(score_KT, dtype=np.float64)[kept, :inside].T),
+            timestamps=np.minimum(edges[: inside + 1], seconds),
             event_classes=names,
         )
-        for n, score_KT in enumerate(scores)
-    }
     value, per_class, _, _ = intersection_based.psds(
         frames,
         {str(n): merge_overlapping(list(found)) for n, found in enumerate(events)},
         {str(n): float(seconds) for n, seconds in enumerate(durations)},
         dtc_threshold=parameters.dtc,
         gtc_threshold=parameters.gtc,
-        cttc_threshold=None if alone else parameters.cttc,
+        cttc_threshold=None if alone or not parameters.alpha_ct else parameters.cttc,
         alpha_ct=0.0 if alone else parameters.alpha_ct,
         alpha_st=parameters.alpha_st,
         unit_of_time="hour",
         max_efpr=parameters.max_efpr,
     )
-    return Psds(float(value), {name: float(per_class[name]) for name in names}, left_out, parameters)
+    return float(value), {name: float(per_class[name]) for name in names}
 
 
-def segment_f1(
+def segment_f1_reference(
     detected: Sequence[Sequence[Detection]],
     events: Sequence[Sequence[Detection]],
     classes: Sequence[str],
     *,
     durations: Sequence[float],
     segment_seconds: float = 1.0,
-    threshold: float = float("nan"),
+    threshold: float = 0.5,
 ) -> F1:
     """Segment-based F1 (Mesaros et al. 2016): a class is active in a segment if any of it lies there.
 
@@ -123,7 +90,7 @@ def segment_f1(
     )
 
 
-def event_f1(
+def event_f1_reference(
     detected: Sequence[Sequence[Detection]],
     events: Sequence[Sequence[Detection]],
     classes: Sequence[str],
@@ -131,7 +98,7 @@ def event_f1(
     durations: Sequence[float],
     collar_seconds: float = 0.2,
     offset_share: float = 0.2,
-    threshold: float = float("nan"),
+    threshold: float = 0.5,
 ) -> F1:
     """Event-based F1 (Mesaros et al. 2016): the onset within the collar, the offset within the larger of the collar
     and `offset_share` of the event's length. Overlapping events of one class are merged first."""
@@ -158,7 +125,7 @@ def _f1(metric, detected, events, durations, threshold: float) -> F1:
     hit_K, raised_K, positive_K = (
         torch.tensor([int(c[key]) for c in counts], dtype=torch.int64) for key in ("Ntp", "Nsys", "Nref")
     )
-    return f1_of_counts(hit_K, raised_K, positive_K, threshold)
+    return F1Curve((threshold,), hit_K[None], raised_K[None], positive_K).at(threshold)
 
 
 def _check(scores, events, classes, durations, detected=None) -> None:

@@ -7,8 +7,10 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 from sklearn.metrics import roc_auc_score
+from timed_problems import problem, with_events
 
-from flam_train.metrics.detection import auroc
+from flam_train.metrics.calibration import calibration
+from flam_train.metrics.detection import auroc, merge_overlapping, partial_auroc, segments
 from flam_train.metrics.retrieval import retrieval_metrics
 from flam_train.metrics.streaming import FrameAUROC, Retrieval
 
@@ -33,6 +35,87 @@ def test_equals_sklearn(decimals):
             everything = (label.ravel(), score.ravel()) if m is None else (label[m], score[m])
             if 0 < everything[0].mean() < 1:
                 assert got.micro == pytest.approx(roc_auc_score(*everything), abs=1e-12)
+
+
+def test_partial_areas_of_segments_equal_sed_scores_eval():
+    """DCASE 2024 task 4's MPAUC: segments of 1 s, up to a false positive rate of .1."""
+    from sed_scores_eval import segment_based
+    from sed_scores_eval.base_modules.scores import create_score_dataframe
+
+    compared = 0
+    for seed in range(40):
+        p = with_events(problem(seed))
+        if not p.classes:
+            continue
+        seconds = [s.shape[1] * p.frame_seconds for s in p.scores]
+        max_fpr = (0.1, 0.5, 1.0)[seed % 3]
+        # Events end with their recording, which the library wants.
+        events = [
+            merge_overlapping([(a, min(b, end), c) for a, b, c in found])
+            for found, end in zip(p.events, seconds, strict=True)
+        ]
+        pooled = segments(p.scores, events, p.classes, None, p.frame_seconds)
+        got = partial_auroc(*pooled, max_fpr)
+        frames = {
+            str(n): create_score_dataframe(
+                s.T.double().contiguous().numpy(), np.arange(s.shape[1] + 1) * p.frame_seconds, p.classes
+            )
+            for n, s in enumerate(p.scores)
+        }
+        truth = {str(n): found for n, found in enumerate(events)}
+        durations = {str(n): end for n, end in enumerate(seconds)}
+        want, _ = segment_based.auroc(frames, truth, durations, segment_length=1.0, max_fpr=max_fpr)
+        both = [k for k, name in enumerate(p.classes) if k not in got.left_out]
+        for k in both:
+            assert float(got.per_class_K[k]) == pytest.approx(want[p.classes[k]], abs=1e-9), seed
+            compared += 1
+    assert compared > 50
+
+
+def test_partial_area_by_hand():
+    score = torch.tensor([[0.9], [0.8], [0.7], [0.6], [0.5]])
+    label = torch.tensor([[True], [False], [True], [False], [False]])
+    # Found: .5 from the start, 1 from a third of the negatives on.
+    assert partial_auroc(score, label, 1.0).macro == pytest.approx(0.5 / 3 + 2 / 3)
+    assert partial_auroc(score, label, 0.1).macro == pytest.approx(0.5)
+    assert partial_auroc(score, label, 0.5).macro == pytest.approx((0.5 / 3 + 1 / 6) / 0.5)
+    tied = torch.full((5, 1), 0.5)
+    assert partial_auroc(tied, label, 1.0).macro == 0.0  # `auroc` says .5
+    with pytest.raises(ValueError, match="max_fpr 0"):
+        partial_auroc(score, label, 0.0)
+
+
+def test_calibration_equals_torchmetrics_and_scikit_learn():
+    from sklearn.metrics import brier_score_loss
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    for seed in range(10):
+        g = torch.Generator().manual_seed(seed)
+        score = torch.rand(200, 3, generator=g, dtype=torch.float64) ** 2
+        label = torch.rand(200, 3, generator=g) < score
+        mask = torch.rand(200, 1, generator=g) < 0.7
+        got = calibration(score, label, mask, bins=10)
+        counted = mask.expand_as(label)
+        want = binary_calibration_error(score[counted], label[counted].int(), n_bins=10, norm="l1")
+        assert got.ece == pytest.approx(float(want), abs=1e-6)
+        assert got.brier == pytest.approx(brier_score_loss(label[counted], score[counted]), abs=1e-12)
+        assert int(got.count_N.sum()) == int(counted.sum())
+
+
+def test_calibration_by_hand():
+    score = torch.tensor([[0.0, 0.05, 0.5, 1.0]]).T
+    label = torch.tensor([[0, 1, 1, 1]]).T.bool()
+    got = calibration(score, label, bins=2)
+    assert got.count_N.tolist() == [2, 2]
+    assert got.mean_N.tolist() == pytest.approx([0.025, 0.75])
+    assert got.positive_N.tolist() == [0.5, 1.0]
+    assert got.ece == pytest.approx((0.475 + 0.25) / 2)
+    assert got.brier == pytest.approx((0 + 0.95**2 + 0.25 + 0) / 4)
+    assert math.isnan(calibration(score, label, torch.zeros(4, 1, dtype=torch.bool)).ece)
+    with pytest.raises(ValueError, match="are no probabilities"):
+        calibration(score * 2, label)
+    with pytest.raises(ValueError, match="bins 0"):
+        calibration(score, label, bins=0)
 
 
 def test_nothing_defined_is_nan():

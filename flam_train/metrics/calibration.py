@@ -1,0 +1,65 @@
+"""Whether probabilities mean what they say: Brier score, expected calibration error, reliability diagram.
+
+Shape suffixes: F frames of all recordings together, K classes, N bins.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flam_train.metrics.timed import checked
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Over all counted (frame, class) pairs, in bins of equal width from 0 to 1.
+
+    ece    expected calibration error (Naeini et al. 2015): the mean distance of a bin's share of positives from its
+           mean probability, bins weighted by their pairs; in [0, 1]
+    brier  mean squared distance of probability and label (Brier 1950), in [0, 1]
+    edge_N1, count_N (int64), mean_N, positive_N: the bins, their pairs, mean probability and share of positives (NaN in
+    an empty bin), float64: the reliability diagram
+    """
+
+    ece: float
+    brier: float
+    edge_N1: Tensor
+    count_N: Tensor
+    mean_N: Tensor
+    positive_N: Tensor
+
+
+def calibration(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = None, bins: int = 15) -> Calibration:
+    """score_FK: probabilities in [0, 1]; label_FK bool; mask_FK as in `auroc`. A bin holds its lower edge, the last one
+    both. ece and brier are NaN where nothing is counted.
+
+    Raises ValueError for shapes that differ, scores that are no probabilities, and fewer than one bin.
+    """
+    if bins < 1:
+        raise ValueError(f"bins {bins}: at least 1")
+    score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
+    if score_FK.numel() and not (score_FK.min() >= 0 and score_FK.max() <= 1):
+        raise ValueError(
+            f"scores from {float(score_FK.min()):g} to {float(score_FK.max()):g} are no probabilities: only those in "
+            "[0, 1] can be calibrated"
+        )
+    counted = torch.ones_like(label_FK) if mask_FK is None else mask_FK
+    score, label = score_FK[counted].double(), label_FK[counted].double()
+    edge_N1 = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=score.device)
+    place = (torch.searchsorted(edge_N1, score, right=True) - 1).clamp(max=bins - 1)
+    count_N = torch.bincount(place, minlength=bins)
+    mean_N = torch.bincount(place, weights=score, minlength=bins) / count_N
+    positive_N = torch.bincount(place, weights=label, minlength=bins) / count_N
+    apart_N = (mean_N - positive_N).abs().nan_to_num()
+    return Calibration(
+        ece=float((apart_N * count_N).sum() / len(score)) if len(score) else math.nan,
+        brier=float(((score - label) ** 2).mean()),
+        edge_N1=edge_N1.cpu(),
+        count_N=count_N.cpu(),
+        mean_N=mean_N.cpu(),
+        positive_N=positive_N.cpu(),
+    )

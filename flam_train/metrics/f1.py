@@ -1,0 +1,231 @@
+"""F1 of frames, of segments and of events, at many thresholds at once.
+
+A score above a threshold is a detection. Micro: from the pooled counts of all classes. Macro: the mean over the classes
+with ground truth, one that is never detected counting 0; sed_eval leaves such a class out of its mean, without a word.
+
+Shape suffixes: as in `timed`, but for P, thresholds here; S segments of all recordings, D detections.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+from torch import Tensor
+
+from flam_train.metrics.timed import Detection, Sound, Truth, checked
+
+THRESHOLDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, *(n / 100 for n in range(1, 100)))
+"""Those of a sweep; the low ones for biased scores, which start near the prior, sigmoid(-8)."""
+
+
+@dataclass(frozen=True)
+class F1:
+    """macro, micro: NaN where nothing defines them. `per_class_K` float64, NaN for a class without ground truth;
+    `left_out` has their columns. `threshold` is the one used."""
+
+    macro: float
+    micro: float
+    threshold: float
+    per_class_K: Tensor
+    left_out: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class F1Curve:
+    """Counts (int64) at each threshold: those that are found and right, all that are found; and those to be found."""
+
+    thresholds: tuple[float, ...]
+    hit_PK: Tensor
+    raised_PK: Tensor
+    positive_K: Tensor
+
+    def at(self, threshold: float) -> F1:
+        """At one of the thresholds. F1 = 2 right / (found + to be found)."""
+        if threshold not in self.thresholds:
+            raise ValueError(f"threshold {threshold} is not one of those that were counted: {self.thresholds}")
+        p = self.thresholds.index(threshold)
+        per_class_K = 2.0 * self.hit_PK[p].double() / (self.raised_PK[p] + self.positive_K)
+        per_class_K[self.positive_K == 0] = torch.nan
+        total = int(self.raised_PK[p].sum() + self.positive_K.sum())
+        return F1(
+            macro=float(per_class_K[self.positive_K > 0].mean()),
+            micro=2.0 * int(self.hit_PK[p].sum()) / total if total else math.nan,
+            threshold=threshold,
+            per_class_K=per_class_K,
+            left_out=tuple((self.positive_K == 0).nonzero().flatten().tolist()),
+        )
+
+    def all(self) -> list[F1]:
+        return [self.at(threshold) for threshold in self.thresholds]
+
+    @property
+    def best(self) -> F1:
+        """The highest macro value over one threshold for all classes; of equals the lowest threshold.
+
+        The threshold is chosen on the set that is scored: an upper bound, not a result to compare systems by.
+        """
+        return max(self.all(), key=lambda f1: (-1.0 if math.isnan(f1.macro) else f1.macro, -f1.threshold))
+
+
+def frame_f1(
+    score_FK: Tensor, label_FK: Tensor, thresholds: Sequence[float] = (0.5,), mask_FK: Tensor | None = None
+) -> F1Curve:
+    """F1 over frames: each (frame, class) pair is one decision. Arguments and errors as in `auroc`."""
+    score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
+    threshold_P = torch.tensor(thresholds, dtype=score_FK.dtype, device=score_FK.device)
+    hit_PK, raised_PK, positive_K = [], [], []
+    for k in range(score_FK.shape[1]):
+        counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
+        score_F, label_F = score_FK[counted_F, k], label_FK[counted_F, k]
+        positive, everything = score_F[label_F].sort().values, score_F.sort().values
+        positive_K.append(len(positive))
+        hit_PK.append(len(positive) - torch.searchsorted(positive, threshold_P, right=True))
+        raised_PK.append(len(everything) - torch.searchsorted(everything, threshold_P, right=True))
+    return F1Curve(
+        tuple(thresholds),
+        torch.stack(hit_PK, dim=1).cpu(),
+        torch.stack(raised_PK, dim=1).cpu(),
+        torch.tensor(positive_K),
+    )
+
+
+def segment_f1(
+    scores: Sequence[Tensor],
+    events: Sequence[Sequence[Detection]],
+    classes: Sequence[str],
+    durations: Sequence[float] | None = None,
+    frame_seconds: float = 0.3125,
+    thresholds: Sequence[float] = (0.5,),
+    segment_seconds: float = 1.0,
+) -> F1Curve:
+    """Segment-based F1 (Mesaros et al. 2016): a class is active in a segment if it is at any moment of it.
+
+    Arguments and errors as in `psds`, segments as in `segments`.
+    """
+    pooled_SK, label_SK = segments(scores, events, classes, durations, frame_seconds, segment_seconds)
+    return frame_f1(pooled_SK, label_SK, thresholds)
+
+
+def segments(
+    scores: Sequence[Tensor],
+    events: Sequence[Sequence[Detection]],
+    classes: Sequence[str],
+    durations: Sequence[float] | None = None,
+    frame_seconds: float = 0.3125,
+    segment_seconds: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """(score_SK, label_SK bool): a recording has ceil(duration / segment_seconds) segments, what lies behind them is
+    left out. The score is the highest of the frames that touch the segment (-inf where there is none), so a segment
+    is detected at the thresholds at which one of them is; the label is whether an event touches it."""
+    if not 0 < segment_seconds < math.inf:
+        raise ValueError(f"segment_seconds {segment_seconds}: it must be more than 0")
+    sound = Sound.of(scores, classes, durations, frame_seconds)
+    truth = Truth.of(events, list(classes), sound)
+    segments_N = (sound.duration_N / segment_seconds).ceil().long()
+    first_N1 = torch.nn.functional.pad(segments_N.cumsum(0), (1, 0))
+    begin_F = (sound.onset_F / segment_seconds).floor().long()
+    end_F = torch.minimum((sound.offset_F / segment_seconds).ceil().long(), segments_N[sound.recording_F])
+    frame_X, place_X = _spread(begin_F, (end_F - begin_F).clamp(min=0))
+    segment_X = first_N1[sound.recording_F[frame_X]] + place_X
+    pooled = []
+    for columns in sound.class_blocks(len(classes)):
+        score_KF = sound.block(list(columns))
+        pooled_KS = score_KF.new_full((len(columns), int(first_N1[-1])), -math.inf)
+        pooled.append(pooled_KS.scatter_reduce_(1, segment_X.expand(len(columns), -1), score_KF[:, frame_X], "amax"))
+    recording_E, class_E = truth.recording_Q[truth.pair_E], truth.class_Q[truth.pair_E]
+    begin_E = (truth.onset_E / segment_seconds).floor().long()
+    end_E = torch.minimum((truth.offset_E / segment_seconds).ceil().long(), segments_N[recording_E])
+    event_X, place_X = _spread(begin_E, (end_E - begin_E).clamp(min=0))
+    label_SK = torch.zeros(int(first_N1[-1]), len(classes), dtype=torch.bool, device=first_N1.device)
+    label_SK[first_N1[recording_E[event_X]] + place_X, class_E[event_X]] = True
+    return torch.cat(pooled).T, label_SK
+
+
+def event_f1(
+    scores: Sequence[Tensor],
+    events: Sequence[Sequence[Detection]],
+    classes: Sequence[str],
+    durations: Sequence[float] | None = None,
+    frame_seconds: float = 0.3125,
+    thresholds: Sequence[float] = (0.5,),
+    collar_seconds: float = 0.2,
+    offset_share: float = 0.2,
+) -> F1Curve:
+    """Event-based F1 (Mesaros et al. 2016): a detection matches an event if its onset lies within the collar and its
+    offset within the larger of the collar and `offset_share` of the event's length; as many as can be are matched, each
+    once. Events of one class that overlap or touch are merged first. Arguments and errors as in `psds`."""
+    if not collar_seconds >= 0 or not offset_share >= 0:
+        raise ValueError(f"collar_seconds {collar_seconds} and offset_share {offset_share} must be at least 0")
+    sound = Sound.of(scores, classes, durations, frame_seconds)
+    truth = Truth.of(events, list(classes), sound)
+    curves = []
+    for columns in sound.class_blocks(len(classes)):
+        score_KF = sound.block(list(columns))
+        mine_Q = ((truth.class_Q >= columns.start) & (truth.class_Q < columns.stop)).nonzero()[:, 0]
+        pair_KN = torch.full((len(columns), len(sound.score_NKT)), -1, device=score_KF.device)
+        pair_KN[truth.class_Q[mine_Q] - columns.start, truth.recording_Q[mine_Q]] = mine_Q
+        hits, raised = [], []
+        for threshold in thresholds:
+            begins_KF, ends_KF = _runs(score_KF > threshold)
+            raised.append(begins_KF.sum(dim=1))
+            class_D, begin_D = begins_KF.nonzero(as_tuple=True)
+            end_D = ends_KF.nonzero()[:, 1]
+            pair_D = pair_KN[class_D, sound.recording_F[begin_D]]
+            near = pair_D >= 0
+            found = _matched(sound, truth, pair_D[near], begin_D[near], end_D[near], collar_seconds, offset_share)
+            hits.append(torch.bincount(truth.class_Q[found].cpu() - columns.start, minlength=len(columns)))
+        curves.append(
+            F1Curve(
+                tuple(thresholds),
+                torch.stack(hits),
+                torch.stack(raised).cpu(),
+                truth.count_K[columns.start : columns.stop].cpu(),
+            )
+        )
+    return _side_by_side(curves)
+
+
+def _runs(active_KF: Tensor) -> tuple[Tensor, Tensor]:
+    """begins_KF, ends_KF: the first and the last frame of each run of active ones; the i-th of each belong together."""
+    before = torch.nn.functional.pad(active_KF, (1, -1), value=False)
+    after = torch.nn.functional.pad(active_KF, (-1, 1), value=False)
+    return active_KF & ~before, active_KF & ~after
+
+
+def _matched(
+    sound: Sound, truth: Truth, pair_D: Tensor, begin_D: Tensor, end_D: Tensor, collar: float, share: float
+) -> Tensor:
+    """The pair (of Q) of each event that is matched. A detection: its pair, its first and its last frame (of F)."""
+    first_Q = torch.searchsorted(truth.pair_E, torch.arange(len(truth.class_Q) + 1, device=pair_D.device))
+    row_X, event_X = _spread(first_Q[pair_D], first_Q.diff()[pair_D])
+    onset_E, offset_E = truth.onset_E[event_X], truth.offset_E[event_X]
+    allowed_E = torch.clamp(share * (offset_E - onset_E), min=collar)
+    near = (onset_E - sound.onset_F[begin_D[row_X]]).abs() <= collar
+    near &= (offset_E - sound.offset_F[end_D[row_X]]).abs() <= allowed_E
+    row, event = row_X[near].cpu().numpy(), event_X[near].cpu().numpy()
+    graph = csr_array((np.ones(len(row), dtype=np.int8), (row, event)), shape=(len(pair_D), len(truth.onset_E)))
+    match_D = maximum_bipartite_matching(graph, perm_type="column") if len(row) else np.empty(0, dtype=np.int64)
+    return truth.pair_E[torch.from_numpy(match_D[match_D >= 0].astype(np.int64)).to(pair_D.device)]
+
+
+def _spread(begin_E: Tensor, count_E: Tensor) -> tuple[Tensor, Tensor]:
+    """(row_X, value_X): for each row begin, begin + 1, ... count times."""
+    row_X = torch.arange(len(count_E), device=count_E.device).repeat_interleave(count_E)
+    within_X = torch.arange(len(row_X), device=count_E.device) - (count_E.cumsum(0) - count_E)[row_X]
+    return row_X, begin_E[row_X] + within_X
+
+
+def _side_by_side(curves: list[F1Curve]) -> F1Curve:
+    """The classes of all curves."""
+    return F1Curve(
+        curves[0].thresholds,
+        torch.cat([c.hit_PK for c in curves], dim=1),
+        torch.cat([c.raised_PK for c in curves], dim=1),
+        torch.cat([c.positive_K for c in curves]),
+    )

@@ -1,0 +1,77 @@
+"""How long PSDS takes on as many classes and recordings as AudioSet Strong's evaluation has, and how much memory.
+
+    python tests/bench/bench_psds.py [--recordings 16996] [--device cuda] [--reference]
+
+Scores are noise (`--noise`) raised where events are; --reference also times sed_scores_eval on the same scores (at full
+size: hours), in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+
+import numpy as np
+import torch
+
+from flam_train.metrics.detection import psds
+from flam_train.metrics.psd import PSDS
+from flam_train.metrics.reference import psds_reference
+
+
+def problem(recordings: int, classes: int, frames: int, seed: int) -> tuple[torch.Tensor, list, list[str]]:
+    """score_NKT float32; events, 8.2 a recording as in AudioSet Strong's evaluation (139,538 in 16,996)."""
+    rng = np.random.default_rng(seed)
+    names = [f"class {k}" for k in range(classes)]
+    score_NKT = torch.rand(recordings, classes, frames, generator=torch.Generator().manual_seed(seed)) * 0.6
+    hop = 10.0 / frames
+    events: list[list[tuple[float, float, str]]] = [[] for _ in range(recordings)]
+    owners = np.concatenate((np.arange(classes), rng.integers(classes, size=round(8.21 * recordings) - classes)))
+    for k in owners:
+        n = int(rng.integers(recordings))
+        onset = rng.uniform(0, 9)
+        offset = min(10.0, onset + rng.exponential(2.0) + 0.1)
+        events[n].append((onset, offset, names[k]))
+        score_NKT[n, k, int(onset / hop) : int(offset / hop) + 1] += rng.uniform(0, 0.4)
+    return score_NKT, events, names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recordings", type=int, default=16_996)
+    parser.add_argument("--classes", type=int, default=407)
+    parser.add_argument("--frames", type=int, default=32)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--settings", nargs="+", choices=PSDS, default=list(PSDS))
+    parser.add_argument("--reference", action="store_true")
+    args = parser.parse_args()
+    score_NKT, events, names = problem(args.recordings, args.classes, args.frames, args.seed)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    scores = list(score_NKT.to(args.device))
+    print(f"{args.classes} classes x {args.recordings:,} recordings x {args.frames} frames on {args.device}")
+    for name in args.settings:
+        p = PSDS[name]
+        torch.cuda.synchronize() if args.device != "cpu" else None
+        begin = time.perf_counter()
+        ours = psds(scores, events, names, None, 10.0 / args.frames, p.dtc, p.gtc, p.cttc, p.alpha_ct, p.alpha_st)
+        seconds = time.perf_counter() - begin
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        line = f"{name}: {ours.value:.9f} in {seconds:.2f} s, {peak:.2f} GB at most, {before:.2f} GB of it the scores"
+        if args.device != "cpu":
+            line += f", on the device {torch.cuda.max_memory_allocated() / 2**30:.2f} GB"
+        if args.reference:
+            begin = time.perf_counter()
+            value, _ = psds_reference(
+                [s.cpu().numpy() for s in scores], events, names, frame_seconds=10.0 / args.frames, parameters=p
+            )
+            theirs = time.perf_counter() - begin
+            line += (
+                f"; sed_scores_eval {theirs:.1f} s, {theirs / seconds:.1f} times, difference {ours.value - value:.1e}"
+            )
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

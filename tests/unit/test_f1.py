@@ -1,0 +1,231 @@
+"""F1 of frames, segments and events: by hand, beside plain counts, beside sed_eval, and its quirks that are mended."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from timed_problems import Problem, merged, problem, spans
+
+from flam_train.metrics import timed
+from flam_train.metrics.detection import (
+    THRESHOLDS,
+    detections,
+    event_f1,
+    frame_f1,
+    median_filter,
+    merge_overlapping,
+    segment_f1,
+)
+from flam_train.metrics.reference import event_f1_reference, segment_f1_reference
+
+
+def random_frames(seed):
+    r = np.random.default_rng(seed)
+    label = r.random((60, 4)) < 0.3
+    label[:, 3] = False
+    score = np.round(np.clip(r.random((60, 4)) * 0.8 + 0.3 * label, 0, 1), 2)
+    return torch.tensor(score), torch.tensor(label), torch.tensor(r.random((60, 1)) < 0.8)
+
+
+def plain_f1(score, label, mask, threshold):
+    tp = fp = fn = 0
+    per_class = []
+    for k in range(score.shape[1]):
+        counts = [0, 0, 0]
+        for f in range(len(score)):
+            if not mask[f, 0]:
+                continue
+            hit, true = bool(score[f, k] > threshold), bool(label[f, k])
+            counts[0] += hit and true
+            counts[1] += hit and not true
+            counts[2] += true and not hit
+        tp, fp, fn = tp + counts[0], fp + counts[1], fn + counts[2]
+        if counts[0] + counts[2]:
+            per_class.append(2 * counts[0] / (2 * counts[0] + counts[1] + counts[2]))
+    return sum(per_class) / len(per_class), 2 * tp / (2 * tp + fp + fn)
+
+
+def test_frame_f1_equals_plain_counts():
+    for seed in range(5):
+        score, label, mask = random_frames(seed)
+        curve = frame_f1(score, label, THRESHOLDS, mask)
+        for threshold, got in zip(THRESHOLDS, curve.all(), strict=True):
+            assert (got.macro, got.micro) == pytest.approx(plain_f1(score, label, mask, threshold), abs=1e-12)
+            assert got.left_out == (3,)
+            assert got.threshold == threshold
+        swept = [one.macro for one in curve.all()]
+        assert curve.best.macro == max(swept)
+        assert curve.best.threshold == THRESHOLDS[swept.index(max(swept))]  # of equals the lowest
+
+
+SOME = (0.0, 0.1, 0.25, 0.5, 0.8, 1.7)
+
+
+def as_detections(p: Problem, threshold: float) -> list[list[tuple[float, float, str]]]:
+    seconds = [s.shape[1] * p.frame_seconds for s in p.scores] if p.durations is None else p.durations
+    return [
+        [
+            (a, b, name)
+            for k, name in enumerate(p.classes)
+            for a, b in spans(score[k].numpy(), threshold, seconds[n], p.frame_seconds, reached=False)
+        ]
+        for n, score in enumerate(p.scores)
+    ]
+
+
+def same(ours, theirs) -> None:
+    assert ours.per_class_K.tolist() == pytest.approx(theirs.per_class_K.tolist(), abs=1e-12, nan_ok=True)
+    assert (ours.macro, ours.micro) == pytest.approx((theirs.macro, theirs.micro), abs=1e-12, nan_ok=True)
+    assert ours.left_out == theirs.left_out
+
+
+def sides(p: Problem, threshold: float) -> tuple:
+    seconds = [s.shape[1] * p.frame_seconds for s in p.scores] if p.durations is None else p.durations
+    return (as_detections(p, threshold), p.events, p.classes), {"durations": seconds, "threshold": threshold}
+
+
+@pytest.mark.parametrize("seconds", [1.0, 0.25])
+def test_segments_equal_sed_eval(seconds):
+    for seed in range(12):
+        p = problem(seed, most_recordings=5)
+        curve = segment_f1(*p.arguments(), SOME, seconds)
+        for threshold in SOME[seed % 2 :: 2]:
+            given, options = sides(p, threshold)
+            same(curve.at(threshold), segment_f1_reference(*given, **options, segment_seconds=seconds))
+
+
+def test_events_equal_sed_eval():
+    for seed in range(20):
+        p = problem(seed, most_recordings=5)
+        collar, share = ((0.2, 0.2), (1.0, 0.5), (0.05, 0.0))[seed % 3]
+        curve = event_f1(*p.arguments(), SOME, collar, share)
+        for threshold in SOME[seed % 2 :: 2]:
+            given, options = sides(p, threshold)
+            theirs = event_f1_reference(*given, **options, collar_seconds=collar, offset_share=share)
+            same(curve.at(threshold), theirs)
+
+
+@pytest.mark.slow
+def test_three_hundred_problems_equal_sed_eval():
+    for seed in range(20, 320):
+        p = problem(seed)
+        for threshold in SOME:
+            given, options = sides(p, threshold)
+            same(segment_f1(*p.arguments(), SOME).at(threshold), segment_f1_reference(*given, **options))
+            same(event_f1(*p.arguments(), SOME).at(threshold), event_f1_reference(*given, **options))
+
+
+def most_pairs(detected: list, events: list, near) -> int:
+    """The largest matching, by trying."""
+    if not detected:
+        return 0
+    first, rest = detected[0], detected[1:]
+    found = most_pairs(rest, events, near)
+    for e in events:
+        if near(first, e):
+            found = max(found, 1 + most_pairs(rest, [x for x in events if x is not e], near))
+    return found
+
+
+def test_as_many_as_can_be_are_matched():
+    """Detections that could take one another's event, with a collar wide enough for several."""
+    for seed in range(40):
+        p = problem(seed, most_recordings=3, most_frames=14)
+        collar = 4 * p.frame_seconds
+
+        def near(d, e, collar=collar):
+            return abs(d[0] - e[0]) <= collar and abs(d[1] - e[1]) <= max(collar, 0.2 * (e[1] - e[0]))
+
+        curve = event_f1(*p.arguments(), (0.5,), collar)
+        found = as_detections(p, 0.5)
+        for k, name in enumerate(p.classes):
+            truth = [merged(one, name) for one in p.events]
+            mine = [[(a, b) for a, b, c in one if c == name] for one in found]
+            assert int(curve.hit_PK[0, k]) == sum(most_pairs(d, e, near) for d, e in zip(mine, truth, strict=True))
+            assert int(curve.raised_PK[0, k]) == sum(map(len, mine))
+            assert int(curve.positive_K[k]) == sum(map(len, truth))
+
+
+def test_a_few_classes_at_a_time(monkeypatch):
+    p = problem(4)
+    whole = [f(*p.arguments(), SOME) for f in (segment_f1, event_f1)]
+    monkeypatch.setattr(timed, "BLOCK", 10)
+    monkeypatch.setattr(timed, "CLASSES", 1)
+    for one, f in zip(whole, (segment_f1, event_f1), strict=True):
+        again = f(*p.arguments(), SOME)
+        assert torch.equal(again.hit_PK, one.hit_PK)
+        assert torch.equal(again.raised_PK, one.raised_PK)
+        assert torch.equal(again.positive_K, one.positive_K)
+
+
+def test_detections_and_median():
+    score = np.array([[0.9, 0.1, 0.9, 0.9, 0.0, 0.7], [0.0, 0.0, 0.8, 0.0, 0.0, 0.0]])
+    assert detections(score, ["a", "b"], 0.5, 0.5) == [(0, 0.5, "a"), (1, 2, "a"), (2.5, 3, "a"), (1, 1.5, "b")]
+    filtered = detections(median_filter(score, 3), ["a", "b"], 0.5, 0.5)
+    assert filtered == [(0, 3, "a")]
+    with pytest.raises(ValueError, match="odd"):
+        median_filter(score, 4)
+
+
+def test_merge_overlapping():
+    events = [(3, 4, "a"), (0, 1, "a"), (0.5, 2, "a"), (2, 2.5, "a"), (0, 5, "b")]
+    assert merge_overlapping(events) == [(0, 2.5, "a"), (3, 4, "a"), (0, 5, "b")]
+
+
+def heard(frames: int, hop: float, *found: tuple[float, float]) -> torch.Tensor:
+    score_1T = torch.zeros(1, frames)
+    for a, b in found:
+        score_1T[0, round(a / hop) : round(b / hop)] = 1.0
+    return score_1T
+
+
+def test_a_class_never_detected_counts_zero():
+    """sed_eval's own macro mean would be 1.0 here: it drops the class that was missed."""
+    score = torch.cat((heard(12, 0.5, (0, 2)), torch.zeros(2, 12)))
+    events = [[(0.0, 2.0, "dog"), (3.0, 5.0, "cat")]]
+    for metric in (segment_f1, event_f1):
+        result = metric([score], events, ["dog", "cat", "cow"], None, 0.5).at(0.5)
+        assert result.macro == 0.5
+        assert result.micro == pytest.approx(2 / 3)
+        assert result.left_out == (2,)
+        assert math.isnan(result.per_class_K[2])
+
+
+def test_segments_and_collars():
+    events = [[(0.0, 10.0, "dog")], []]
+    half = [heard(200, 0.05, (0, 5)), heard(200, 0.05)]
+    assert segment_f1(half, events, ["dog"], None, 0.05).at(0.5).macro == pytest.approx(2 / 3)
+    assert segment_f1(half, events, ["dog"], None, 0.05, segment_seconds=10.0).at(0.5).macro == 1.0
+    for onset, offset, found in ((0.15, 8.5, 1.0), (0.25, 10.0, 0.0), (0.0, 7.5, 0.0)):
+        score = [heard(200, 0.05, (onset, offset)), heard(200, 0.05)]
+        assert event_f1(score, events, ["dog"], None, 0.05).at(0.5).macro == found
+    # A detection where there is nothing is a false positive, in a recording without any event too.
+    wrong = [heard(200, 0.05, (0, 10)), heard(200, 0.05, (1, 2))]
+    assert event_f1(wrong, events, ["dog"], None, 0.05).at(0.5).macro == pytest.approx(2 / 3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu():
+    for seed in range(20):
+        p = problem(seed)
+        for metric in (segment_f1, event_f1):
+            here, there = metric(*p.arguments(), SOME), metric([s.cuda() for s in p.scores], *p.arguments()[1:], SOME)
+            assert torch.equal(here.hit_PK, there.hit_PK)
+            assert torch.equal(here.raised_PK, there.raised_PK)
+
+
+def test_mistakes():
+    score = [torch.zeros(1, 4)]
+    with pytest.raises(ValueError, match="2 scores but 1 lists"):
+        segment_f1(score * 2, [[]], ["dog"])
+    with pytest.raises(ValueError, match="recording 0: class 'cat'"):
+        event_f1(score, [[(0, 1, "cat")]], ["dog"])
+    with pytest.raises(ValueError, match=r"segment_seconds 0\.0"):
+        segment_f1(score, [[]], ["dog"], segment_seconds=0.0)
+    with pytest.raises(ValueError, match=r"collar_seconds -1\.0"):
+        event_f1(score, [[]], ["dog"], collar_seconds=-1.0)
+    with pytest.raises(ValueError, match=r"threshold 0\.7 is not one of those"):
+        frame_f1(torch.zeros(4, 1), torch.zeros(4, 1)).at(0.7)
+    with pytest.raises(ValueError, match="1 durations but 2 lists"):
+        segment_f1_reference([[], []], [[], []], ["dog"], durations=[1.0])
