@@ -50,11 +50,12 @@ def problem(seed, ties):
 
 
 @pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("blocks", [(1000, 250), (7, 3), (1, 1)])
+@pytest.mark.parametrize("blocks", [(1000, 250, 64), (7, 3, 2), (1, 1, 1), (1000, 250, 3)])
 def test_equals_the_plain_loop(ties, blocks, monkeypatch):
     monkeypatch.setattr(retrieval, "BLOCK_CLIPS", blocks[0])
     monkeypatch.setattr(retrieval, "TILE_CLIPS", blocks[1])
-    for seed in range(15):
+    monkeypatch.setattr(retrieval, "GROUP", blocks[2])
+    for seed in range(25):
         audio, text, owner = problem(seed, ties)
         got, want = retrieval_metrics(audio, text, owner), plain(audio, text, owner)
         assert got.keys() == want.keys()
