@@ -4,7 +4,7 @@ PIP_FLAGS ?= -q
 SHELL := /bin/bash
 BIN := .venv/bin
 
-.PHONY: help venv demo test test-all bench-data bench-prep lint format wheel-check clean
+.PHONY: help venv demo table test test-all bench-data bench-prep bench-metrics lint format wheel-check clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,16 @@ demo: venv  ## from formula-made sounds to a trained model, its table and its pi
 	@echo && echo "results  " $(DEMO)/results/*.json && echo "table     $(DEMO)/table.md" && \
 		echo "heatmaps " $(DEMO)/results/heatmaps/*.png && echo "curves    $(DEMO)/run/curves.png"
 
+# EXPORT: an export folder, or OpenFLAM's checkpoint file (TOKENIZER: roberta-base, or a folder of its files).
+SHARDS ?= shards
+OUT ?= results/table
+TOKENIZER ?= roberta-base
+table: venv  ## the paper's table for EXPORT=..., on what of its sets lies below SHARDS=... [shards]
+	@test -n "$(EXPORT)" || { echo "make table EXPORT=runs/x/export (or OpenFLAM's checkpoint file) [SHARDS=shards] [OUT=results/table]" >&2; exit 2; }
+	@test ! -f "$(EXPORT)" || $(BIN)/flam-convert openflam "$(EXPORT)" "$(OUT)/export" --tokenizer "$(TOKENIZER)"
+	@$(BIN)/python eval/protocols.py "$$(test -d "$(EXPORT)" && echo "$(EXPORT)" || echo "$(OUT)/export")" --shards "$(SHARDS)" --out "$(OUT)"
+	@$(BIN)/python eval/table.py "$(OUT)" --paper --out "$(OUT)/table"
+
 test: venv  ## the fast tests, under 10 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not slow" tests
 
@@ -48,6 +58,10 @@ bench-data: venv  ## how much of what decoding allows the loader delivers, and w
 
 bench-prep: venv  ## the same for preparing a corpus
 	$(BIN)/python tests/bench/bench_prep.py
+
+bench-metrics: venv  ## PSDS and retrieval at the size of the published sets
+	$(BIN)/python tests/bench/bench_psds.py
+	$(BIN)/python tests/bench/bench_retrieval.py
 
 lint: venv  ## ruff (format and rules) and mypy
 	$(BIN)/ruff format --check .

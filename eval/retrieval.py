@@ -1,7 +1,12 @@
-"""Retrieval between recordings and captions, both directions.
+"""Retrieval between recordings and captions, both directions, on any shards with captions.
 
-python eval/retrieval.py runs/demo/export shards/test --out results/
-python eval/retrieval.py runs/x/export shards/clotho/evaluation --captions sets --out results/   # one set at a time
+    python eval/retrieval.py runs/demo/export shards/test --out results/
+    python eval/retrieval.py runs/x/export shards/clotho/evaluation --captions sets --windows mean --out results/
+    python eval/retrieval.py results/scores/retrieval-NAME.safetensors --out results/   # again, without model or audio
+    torchrun --nproc-per-node 8 eval/retrieval.py ...                                   # or srun: the same numbers
+
+The embeddings are kept below OUT/scores: a run that was stopped goes on. The published sets have protocols: see
+eval/protocols.py.
 """
 
 from __future__ import annotations
@@ -10,42 +15,46 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
+from flam_train.cli.evaluate import options, ranks, report, told
 from flam_train.data.corpus import Corpus
+from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
 from flam_train.evaluation.progress import progress_line
-from flam_train.evaluation.retrieval import CAPTIONS, evaluate_retrieval
+from flam_train.evaluation.protocol import SCORES
+from flam_train.evaluation.retrieval import CAPTIONS, result_of
 from flam_train.inference import load_model
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("export", type=Path, help="an export folder")
-    parser.add_argument("shards", help="a folder of shards with its manifest, or its URL, with captions")
+    parser.add_argument("export", type=Path, help="an export folder, or kept embeddings (.safetensors)")
+    parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL, with captions")
     parser.add_argument(
         "--captions", choices=CAPTIONS, default="all", help="all at once, or the n-th captions of all clips, set by set"
     )
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results [results]")
-    parser.add_argument("--embeddings", type=Path, metavar="FILE.npz", help="keep the embeddings")
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--windows", choices=WINDOWS, default="first", help="of clips longer than the model's [first]")
+    options(parser)
     args = parser.parse_args()
-    model, corpus = load_model(args.export, args.device), Corpus(args.shards)
-    result = evaluate_retrieval(
-        model,
-        corpus,
-        captions=args.captions,
-        batch_size=args.batch_size,
-        embeddings_path=args.embeddings,
-        progress=progress_line(f"{corpus.name}, retrieval"),
-    )
-    path = result.write(args.out)
-    print(f"{result.summary()}\n  results  {path}")
+    if args.export.suffix == ".safetensors":
+        if args.shards is not None:
+            parser.error("kept embeddings are evaluated without shards")
+        report([result_of(Embeddings.load(args.export), args.captions)], args.out)
+        return
+    if args.shards is None:
+        parser.error("give the folder of shards to evaluate on")
+    with ranks(args) as device:
+        model, corpus = load_model(args.export, device), Corpus(args.shards)
+        made = embed_corpus(
+            model,
+            corpus,
+            windows=args.windows,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            path=args.out / SCORES / f"retrieval-{corpus.name}.safetensors",
+            progress=progress_line(f"{corpus.name}, retrieval"),
+        )
+        if made is not None:
+            report([result_of(made, args.captions)], args.out)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(told(main))

@@ -1,4 +1,4 @@
-"""Where the configuration lies: beside the package in a checkout, inside it in a wheel."""
+"""Where configuration and scripts lie: beside the package in a checkout, inside it in a wheel."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ def conf_dir() -> Path:
     raise FileNotFoundError(
         f"flam_train's configuration is missing: no train.yaml in {package / 'conf'} or {package.parent / 'conf'}"
     )
+
+
+def eval_dir() -> Path:
+    """The folder of the evaluation scripts and of the published table. Raises FileNotFoundError when neither has it."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "eval", package.parent / "eval"):
+        if (folder / "paper_table.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"flam_train's evaluation scripts are missing: neither {package / 'eval'} nor beside it")
 
 
 def conf_file(group: str, name: str) -> Path:

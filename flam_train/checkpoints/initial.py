@@ -6,10 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from flam_train.checkpoints.export import load_export
-from flam_train.checkpoints.openflam import from_openflam
+from flam_train.checkpoints.openflam import from_openflam, read_state
 from flam_train.models.flam import FLAM
 from flam_train.models.htsat import PRESETS
 
@@ -69,9 +67,6 @@ def _from_file(path: Path, model: FLAM) -> FLAM:
     if preset is None:
         raise ValueError(f"init: {path} can only start a model=tiny, base, large or base-12hz")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"init: {path}: not a readable checkpoint of plain tensors: {error}") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    return from_openflam({k.removeprefix("module."): v for k, v in state.items()}, preset)
+        return from_openflam(read_state(path), preset)
+    except ValueError as error:
+        raise ValueError(f"init: {error}") from error

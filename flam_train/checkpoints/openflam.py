@@ -6,6 +6,7 @@ Written from the published names and shapes (README of OpenFLAM's release), not 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,6 +55,21 @@ def _theirs(name: str) -> str:
 
 def _is_constant(name: str) -> bool:
     return name.startswith(CONSTANTS) or name.endswith(CONSTANT_ENDS)
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The state dict of a checkpoint file. Raises ValueError for one that holds anything but plain tensors."""
+    path = Path(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the pickle makes it raise, in many lines
+        why = "nothing is read that could run code" if path.is_file() else "no such file"
+        raise ValueError(f"{path}: not a checkpoint of plain tensors ({why})") from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path}: not a state dict: names and tensors are expected")
+    return {k.removeprefix("module."): v for k, v in state.items()}
 
 
 def from_openflam(

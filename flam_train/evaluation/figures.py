@@ -28,12 +28,14 @@ def clips_with_most_classes(scores: Scores, count: int) -> list[int]:
     return (fresh + [n for n in ordered if first[mixes[n]] != n])[:count]
 
 
-def clip_figure(scores: Scores, number: int, waveform_S: np.ndarray, rows: int = ROWS) -> Figure:
+def clip_figure(
+    scores: Scores, number: int, waveform_S: np.ndarray, rows: int = ROWS, method: str = "unbiased"
+) -> Figure:
     """The classes of a recording in order of appearance, then those that the model wrongly gave the highest scores.
 
     The scores are those of the first phrasing of each class.
     """
-    score_KT = scores.recordings(scores.score_RKF[0])[number]
+    score_KT = scores.recordings(scores.score_KF(method).numpy())[number]
     label_KT = scores.recordings(scores.label_KF)[number]
     appeared = dict.fromkeys(name for _, _, name in sorted(scores.events[number]))
     present = [scores.classes.index(name) for name in appeared][:rows]

@@ -10,9 +10,8 @@ C = R K phrases.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,48 +20,18 @@ import torch
 
 from flam_train.batch import TextEmbeddings
 from flam_train.data.corpus import Corpus
-from flam_train.data.schema import Record
+from flam_train.data.schema import Event, Record
+from flam_train.evaluation.parts import Kept, facts_of, forget_parts, identity, in_parts
 from flam_train.evaluation.result import Result, describe_data, describe_model
-from flam_train.evaluation.scores import Scores, sed_metrics
+from flam_train.evaluation.scores import Scores
+from flam_train.evaluation.sed_metrics import SedMetrics, sed_metrics
 from flam_train.evaluation.windows import Progress, Reading
 from flam_train.frames import FrameGrid
 from flam_train.metrics.detection import Detection
-from flam_train.models.flam import METHODS
+from flam_train.models.flam import cosines
 from flam_train.vocabulary import Vocabulary
 
 PHRASINGS = ("trained", "held_out")
-
-
-def evaluate_sed(
-    model: Any,
-    corpus: Corpus,
-    *,
-    phrasings: str = "trained",
-    method: str = "unbiased",
-    vocabulary: Vocabulary | None = None,
-    batch_size: int = 16,
-    scores_path: str | Path | None = None,
-    progress: Progress | None = None,
-    note: Callable[[str], None] | None = None,
-    skip: frozenset[str] = frozenset(),
-) -> Result:
-    """Scores a corpus and computes frame AUROC and F1, segment and event F1, PSDS.
-
-    scores_path  where scores and labels are kept (.npz), see `recompute`
-    skip, note   see `evaluation.scores.sed_metrics`; everything else, and the errors, as in `score_corpus`
-    """
-    scores = score_corpus(
-        model,
-        corpus,
-        phrasings=phrasings,
-        method=method,
-        vocabulary=vocabulary,
-        batch_size=batch_size,
-        progress=progress,
-    )
-    if scores_path is not None:
-        scores.save(scores_path)
-    return result_of(scores, skip, note)
 
 
 def score_corpus(
@@ -70,104 +39,138 @@ def score_corpus(
     corpus: Corpus,
     *,
     phrasings: str = "trained",
-    method: str = "unbiased",
     vocabulary: Vocabulary | None = None,
+    classes: tuple[str, ...] | None = None,
+    soft_threshold: float | None = None,
     batch_size: int = 16,
+    workers: int = 0,
+    path: str | Path | None = None,
     progress: Progress | None = None,
-) -> Scores:
-    """One score for every frame, class and phrasing, beside the labels.
+) -> Scores | None:
+    """The cosine of every frame, class and phrasing, beside the labels.
 
-    model        a FLAM in eval mode: `grid`, `embed_audio`, `embed_text`, `localize`, `provenance`
-    phrasings    "trained" or "held_out": which phrasings of each class are asked for; a class without any of the kind
-                 is left out and named in the result
-    method       "unbiased" (Eq. 9), "approximate" (Eq. 8) or "biased" (sigmoid(alpha cos + beta)); the biased score is
-                 kept beside the others
-    vocabulary   another than the corpus' own
+    model           a FLAM in eval mode: `grid`, `embed_audio`, `embed_text`, `provenance`
+    phrasings       "trained" or "held_out": which phrasings of each class are asked for; a class without any of the
+                    kind is left out and named in the result
+    vocabulary      another than the corpus' own
+    classes         only these; events of others are left out
+    soft_threshold  the labels are details["soft"] where greater than this, instead of the events (MAESTRO)
+    workers         processes that read and decode
+    path            where the scores are kept, and while they are made, their parts: a run that was stopped goes on,
+                    several ranks share the work, and scores that are there already are not made again
 
     Recordings longer than the model's clip are read in consecutive windows; frames past a recording's end are left out.
-    Raises ValueError for a choice that does not exist, an event of an unknown class, a corpus without events.
+    On ranks other than the first the answer is None. Raises ValueError for a choice that does not exist, an event of an
+    unknown class, a corpus without events.
     """
-    if method not in METHODS or phrasings not in PHRASINGS:
-        raise ValueError(f"method {method!r}, phrasings {phrasings!r}: choose of {METHODS} and {PHRASINGS}")
+    if phrasings not in PHRASINGS:
+        raise ValueError(f"phrasings {phrasings!r}: choose of {PHRASINGS}")
     vocabulary = vocabulary or corpus.vocabulary
-    classes, phrases, without = phrase_rounds(vocabulary, corpus, phrasings)
+    names, phrases, without = phrase_rounds(vocabulary, corpus, phrasings, classes)
+    ignored = set(without) | (set(vocabulary.classes) - set(classes) if classes else set())
+    data, about = describe_data(corpus), describe_model(model)
+    digest = identity(
+        kind="sed", model=about.get("sha256"), data=data["sha256"], phrases=phrases, classes=names,
+        ignored=sorted(ignored), soft_threshold=soft_threshold, batch_size=batch_size, grid=asdict(model.grid),
+    )  # fmt: skip
+    if path is not None and facts_of(Path(path)).get("digest") == digest:
+        return Scores.load(path)
     text = _embed(model, [phrase for chosen in phrases for phrase in chosen])
-    reading = Reading(corpus, model.grid, batch_size, whole=True, progress=progress)
-    parts: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-    with torch.inference_mode():
-        for owners, waveform_BS in reading:
-            frame_BTD = model.embed_audio(waveform_BS.to(text.text_CD.device)).frame_BTD
-            score_BCT = model.localize(frame_BTD, text, method=method).float().cpu().numpy()
-            biased_BCT = (
-                score_BCT
-                if method == "biased"
-                else model.localize(frame_BTD, text, method="biased").float().cpu().numpy()
-            )
-            for row, index in enumerate(owners):
-                parts.setdefault(index, []).append((score_BCT[row], biased_BCT[row]))
-    labels = [_labels(reading, index, classes, without) for index in parts]
-    frames = [label_KT.shape[1] for label_KT, _ in labels]
 
-    def joined(which: int) -> np.ndarray:
-        recordings = [
-            np.concatenate([p[which] for p in parts[index]], axis=1)[:, :count]
-            for index, count in zip(parts, frames, strict=True)
-        ]
-        return np.concatenate(recordings, axis=1).reshape(len(phrases), len(classes), -1)
+    def part(numbers: range, done: Callable[[], None]) -> Kept:
+        reading = Reading(corpus, model.grid, batch_size, "all", workers)
+        found: dict[int, list[np.ndarray]] = {}
+        with torch.inference_mode():
+            for owners, waveform_BS in reading.batches(numbers, done):
+                frame_BTD = model.embed_audio(waveform_BS.to(text.text_CD.device)).frame_BTD
+                cosine_BCT = cosines(frame_BTD, text.text_CD).cpu().numpy()
+                for row, number in enumerate(owners):
+                    found.setdefault(number, []).append(cosine_BCT[row])
+        labelled = [_labels(reading, number, names, ignored, soft_threshold) for number in found]
+        frames = [label_KT.shape[1] for label_KT, _ in labelled]
+        cosines_CT = [np.concatenate(found[n], axis=1)[:, :t] for n, t in zip(found, frames, strict=True)]
+        records = [reading.records[number] for number in found]
+        nothing = np.zeros((len(text.text_CD), 0), dtype=np.float32), np.zeros((len(names), 0), dtype=bool)
+        return Kept(
+            {
+                "cosine_CF": np.concatenate([nothing[0], *cosines_CT], axis=1),
+                "label_KF": np.concatenate([nothing[1], *(label_KT for label_KT, _ in labelled)], axis=1),
+            },
+            {
+                "keys": [record.key for record in records],
+                "splits": sorted({record.split for record in records}),
+                "durations": [record.duration for record in records],
+                "frames": frames,
+                "events": [events for _, events in labelled],
+                "missing": reading.missing,
+            },
+        )
 
-    records = [reading.records[index] for index in parts]
+    folder = None if path is None else Path(path).with_name(f".{Path(path).name}.parts")
+    parts = in_parts(len(corpus), part, folder, digest, progress)
+    if not parts:
+        return None
+    missing = {key: why for one in parts for key, why in one.facts["missing"].items()}
+    keys = [key for one in parts for key in one.facts["keys"]]
+    if not keys:
+        why = next(iter(missing.values()), "the manifest lists no clip")
+        raise ValueError(f"{corpus.folder}: not one clip could be read: {why}")
     facts = {
         "protocol": f"sed/{phrasings}",
         "dataset": corpus.name,
-        "split": split_of(records),
+        "split": split_of(part.facts["splits"] for part in parts),
         "vocabulary": corpus.manifest["vocabulary"] if vocabulary is corpus.vocabulary else vocabulary.corpus,
         "parameters": {
-            "method": method,
             "phrasings": phrasings,
             "several phrasings": "each metric is the mean over phrasings",
             "classes without such a phrasing (left out)": without,
+            "windows": f"consecutive, {model.grid.seconds:g} s",
             "batch size": batch_size,
         },
         "clips_expected": len(corpus),
-        "clips_evaluated": len(records),
-        "missing": reading.missing,
-        "model": describe_model(model),
-        "data": describe_data(corpus),
+        "clips_evaluated": len(keys),
+        "missing": missing,
+        "model": about,
+        "data": data,
         "seed": model.provenance.get("seed"),
     }
-    return Scores(
-        score_RKF=joined(0),
-        biased_RKF=joined(1),
-        label_KF=np.concatenate([label_KT for label_KT, _ in labels], axis=1),
-        frame_start_N1=np.concatenate([[0], np.cumsum(frames)]),
+    if soft_threshold is not None:
+        facts["parameters"]["labels"] = f"soft ones greater than {soft_threshold:g}"
+    shape = (len(phrases), len(names), -1)
+    scores = Scores(
+        cosine_RKF=np.concatenate([one.arrays["cosine_CF"] for one in parts], axis=1).reshape(shape),
+        scale_RK=text.scale_C.float().cpu().numpy().reshape(shape[:2]),
+        bias_RK=text.bias_C.float().cpu().numpy().reshape(shape[:2]),
+        label_KF=np.concatenate([one.arrays["label_KF"] for one in parts], axis=1),
+        frame_start_N1=np.cumsum([0, *(t for one in parts for t in one.facts["frames"])]),
         frame_seconds=model.grid.frame_seconds,
-        classes=classes,
+        classes=names,
         phrases=phrases,
-        keys=[record.key for record in records],
-        durations=[record.duration for record in records],
-        events=[events for _, events in labels],
+        keys=keys,
+        durations=[seconds for one in parts for seconds in one.facts["durations"]],
+        events=[[(a, b, c) for a, b, c in found] for one in parts for found in one.facts["events"]],
         facts=facts,
+        digest=digest,
     )
+    if path is not None and folder is not None:
+        scores.save(path)
+        forget_parts(folder)
+    return scores
 
 
-def recompute(scores_path: str | Path, skip: frozenset[str] = frozenset(), note=None) -> Result:
-    """The result again from the scores that `evaluate_sed` kept, without model or audio."""
-    return result_of(Scores.load(scores_path), skip, note)
-
-
-def result_of(scores: Scores, skip: frozenset[str] = frozenset(), note=None) -> Result:
-    metrics, spread, parameters = sed_metrics(scores, skip, note)
-    facts = json.loads(json.dumps(scores.facts))
-    facts["parameters"] |= parameters
+def result_of(scores: Scores, chosen: SedMetrics | None = None, note: Callable[[str], None] | None = None) -> Result:
+    """The numbers of kept scores, without model or audio."""
+    metrics, spread, parameters = sed_metrics(scores, chosen or SedMetrics(), note)
+    facts = scores.facts | {"parameters": scores.facts["parameters"] | parameters}
     return Result(**facts, metrics=metrics, spread=spread)
 
 
 def phrase_rounds(
-    vocabulary: Vocabulary, corpus: Corpus, phrasings: str
+    vocabulary: Vocabulary, corpus: Corpus, phrasings: str, wanted: tuple[str, ...] | None = None
 ) -> tuple[list[str], list[list[str]], list[str]]:
     """(classes, one list of phrases a round, classes without such a phrasing).
 
-    Of a vocabulary only the classes that the corpus annotates; in an open corpus every label that occurs.
+    Of a vocabulary the classes that are wanted, or that the corpus annotates; in an open corpus every label there is.
     """
     if not vocabulary.classes:
         if phrasings == "held_out":
@@ -177,7 +180,12 @@ def phrase_rounds(
             raise ValueError(f"{corpus.folder}: not one event in this corpus: nothing to detect")
         return labels, [labels], []
     annotated = set(corpus.annotates)
-    concepts = {c: v for c, v in vocabulary.classes.items() if not annotated or v.id in annotated}
+    unknown = set(wanted or ()) - set(vocabulary.classes)
+    if unknown:
+        raise ValueError(f"class {sorted(unknown)[0]!r} is not in vocabulary {vocabulary.corpus!r}: mend the protocol")
+    concepts = {
+        c: v for c, v in vocabulary.classes.items() if (c in wanted if wanted else not annotated or v.id in annotated)
+    }
     ways = {c: v.phrasings if phrasings == "trained" else v.held_out for c, v in concepts.items()}
     classes = [c for c, said in ways.items() if said]
     if not classes:
@@ -191,8 +199,8 @@ def phrase_rounds(
     return classes, chosen, [c for c, said in ways.items() if not said]
 
 
-def split_of(records: list[Record]) -> str:
-    return "+".join(sorted({record.split for record in records} - {""}))
+def split_of(splits: Iterable[Iterable[str]]) -> str:
+    return "+".join(sorted({split for some in splits for split in some} - {""}))
 
 
 def _embed(model: Any, phrases: list[str], batch: int = 256) -> TextEmbeddings:
@@ -207,21 +215,24 @@ def _embed(model: Any, phrases: list[str], batch: int = 256) -> TextEmbeddings:
     )
 
 
-def _labels(reading: Reading, index: int, classes: list[str], without: list[str]) -> tuple[np.ndarray, list[Detection]]:
+def _labels(
+    reading: Reading, number: int, classes: list[str], ignored: set[str], soft_threshold: float | None
+) -> tuple[np.ndarray, list[Detection]]:
     """Labels bool [K, T] of the frames inside the recording, and its events of these classes."""
-    record = reading.records[index]
+    record = reading.records[number]
     windows = reading.count(record.duration)
     grid = replace(reading.grid, frames=reading.grid.frames * windows, seconds=reading.grid.seconds * windows)
     frames = max(1, int(grid.valid(record.duration).sum()))
     row = {name: k for k, name in enumerate(classes)}
     label_KT = np.zeros((len(classes), frames), dtype=bool)
     events: list[Detection] = []
-    for event, active_T in zip(record.events, _active(grid, record), strict=True):
-        if event.label in without:
+    truth = record.events if soft_threshold is None else _hardened(reading, number, record, soft_threshold)
+    for event, active_T in zip(truth, _active(grid, truth), strict=True):
+        if event.label in ignored:
             continue
         if event.label not in row:
             raise ValueError(
-                f"{reading.corpus.where(index)}: class {event.label!r} is not among those to be scored: "
+                f"{reading.corpus.where(number)}: class {event.label!r} is not among those to be scored: "
                 "add it to the vocabulary (and to what the corpus annotates), or mend the label"
             )
         label_KT[row[event.label]] |= active_T[:frames]
@@ -229,5 +240,13 @@ def _labels(reading: Reading, index: int, classes: list[str], without: list[str]
     return label_KT, events
 
 
-def _active(grid: FrameGrid, record: Record) -> np.ndarray:
-    return grid.labels([e.onset for e in record.events], [e.offset for e in record.events])
+def _hardened(reading: Reading, number: int, record: Record, threshold: float) -> tuple[Event, ...]:
+    """Where soft labels, details["soft"] = [onset, offset, class, value], are greater than the threshold."""
+    soft = record.details.get("soft")
+    if not isinstance(soft, list):
+        raise ValueError(f"{reading.corpus.where(number)}: has no soft labels: prepare it with data_prep/maestro.py")
+    return tuple(Event(a, min(b, record.duration), c) for a, b, c, value in soft if value > threshold)
+
+
+def _active(grid: FrameGrid, events: tuple[Event, ...]) -> np.ndarray:
+    return grid.labels([e.onset for e in events], [e.offset for e in events])

@@ -1,4 +1,4 @@
-"""A corpus read once, front to back, in batches of windows of the model's length.
+"""Clips of a corpus, read in order, in batches of windows of the model's length.
 
 Shape suffixes: B windows, S samples.
 """
@@ -6,77 +6,105 @@ Shape suffixes: B windows, S samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data.corpus import Corpus
 from flam_train.data.schema import Record
 from flam_train.frames import FrameGrid
 
+WINDOWS = ("all", "first", "centre")
+"""Of a clip longer than the model's: consecutive windows, the last filled up with zeros; its beginning; its middle."""
+
 Progress = Callable[[int, int], None]
 """Called with (clips done, clips in all)."""
+
+Read = tuple[int, str, Record | None, list[np.ndarray], str]
+"""A clip's number, key, description and windows; or None, none, and why it could not be read."""
 
 
 @dataclass
 class Reading:
-    """Iterate to get (owners, waveform_BS int16) pairs: B windows of clips, and the clip number of each row.
+    """`batches(numbers)` gives (owners, waveform_BS int16) pairs: B windows, and the clip that each belongs to.
 
-    A clip longer than the grid is cut into consecutive windows if `whole`, else only its first window is read; the last
-    window is filled up with zeros. A clip that cannot be read goes to `missing` with the reason, and is not given out.
-    `records` holds the description of every clip that was given out, by clip number.
+    A clip that cannot be read goes to `missing` (key -> why) and is not given out; `records` holds the description of
+    every clip that was. workers: processes that read and decode; 0: this one.
     """
 
     corpus: Corpus
     grid: FrameGrid
     batch_size: int
-    whole: bool
-    progress: Progress | None = None
+    windows: str = "all"
+    workers: int = 0
     records: dict[int, Record] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[tuple[list[int], Tensor]]:
+    def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch size {self.batch_size}: give at least 1")
+        if self.windows not in WINDOWS:
+            raise ValueError(f"windows {self.windows!r}: choose of {', '.join(WINDOWS)}")
+
+    def batches(
+        self, numbers: Iterable[int], done: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[list[int], Tensor]]:
         owners: list[int] = []
         windows: list[np.ndarray] = []
-        for index in range(len(self.corpus)):
-            for window_S in self._windows(index):
-                owners.append(index)
+        clips = _Clips(self, list(numbers))
+        for number, key, record, found, why in DataLoader(clips, batch_size=None, num_workers=self.workers):
+            if record is None:
+                # Reported with the result: a set of 10,000 clips is not lost for one, and never quietly smaller.
+                self.missing[key] = why
+            else:
+                self.records[number] = record
+            for window_S in found:
+                owners.append(number)
                 windows.append(window_S)
                 if len(windows) == self.batch_size:
                     yield owners, torch.from_numpy(np.stack(windows))
                     owners, windows = [], []
-            if self.progress is not None:
-                self.progress(index + 1, len(self.corpus))
+            done()
         if windows:
             yield owners, torch.from_numpy(np.stack(windows))
-        if not self.records:
-            first = next(iter(self.missing.values()), "the manifest lists no clip")
-            raise ValueError(f"{self.corpus.folder}: not one clip could be read: {first}")
 
-    def _windows(self, index: int) -> list[np.ndarray]:
-        key = f"{self.corpus.name}[{index}]"
+    def read(self, number: int) -> Read:
+        key = f"{self.corpus.name}[{number}]"
         try:
-            key = self.corpus.key(index)
-            record = self.corpus.record(index)
-            seconds = None if self.whole else min(self.grid.seconds, record.duration)
-            waveform_S = self.corpus.waveform(index, 0.0, seconds)
+            key = self.corpus.key(number)
+            record = self.corpus.record(number)
+            start, seconds = 0.0, min(self.grid.seconds, record.duration)
+            if self.windows == "all":
+                waveform_S = self.corpus.waveform(number)
+            else:
+                start = max(0.0, (record.duration - self.grid.seconds) / 2) if self.windows == "centre" else 0.0
+                waveform_S = self.corpus.waveform(number, start, seconds)
         except (ValueError, OSError) as error:
-            # Reported with the result: a set of 10,000 clips is not lost for one, and never quietly smaller.
-            self.missing[key] = str(error)
-            return []
-        self.records[index] = record
+            return number, key, None, [], str(error)
         samples = round(self.grid.seconds * SAMPLE_RATE)
-        count = self.count(record.duration) if self.whole else 1
+        count = self.count(record.duration) if self.windows == "all" else 1
         padded = np.zeros(count * samples, dtype=np.int16)
         padded[: min(len(waveform_S), len(padded))] = waveform_S[: len(padded)]
-        return list(padded.reshape(count, samples))
+        return number, key, record, list(padded.reshape(count, samples)), ""
 
     def count(self, duration: float) -> int:
         """Windows of a recording: what is over by less than a hundredth of a second is not worth one."""
         return max(1, math.ceil((duration - 0.01) / self.grid.seconds))
+
+
+class _Clips(Dataset):
+    def __init__(self, reading: Reading, numbers: list[int]) -> None:
+        # A worker gets the description of the task, not what has been read so far.
+        self.reading = Reading(reading.corpus, reading.grid, reading.batch_size, reading.windows)
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, place: int) -> Read:
+        return self.reading.read(self.numbers[place])

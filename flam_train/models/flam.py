@@ -75,6 +75,24 @@ def audio_preset(name: str) -> HTSATConfig:
     return PRESETS[one_of("audio encoder", name, PRESETS)]
 
 
+def cosines(frame_BTD: Tensor, text_CD: Tensor) -> Tensor:
+    """cosine_BCT in [-1, 1], float32, of unit vectors."""
+    with torch.autocast(frame_BTD.device.type, enabled=False):  # bf16 cosines would tie by the hundred
+        return torch.einsum("btd,cd->bct", full_precision(frame_BTD), full_precision(text_CD))
+
+
+def scored(cosine_CT: Tensor, scale_C: Tensor, bias_C: Tensor, method: str = "unbiased") -> Tensor:
+    """Scores in [0, 1] of cosines [..., C, T], as `FLAM.localize` has them."""
+    one_of("localisation method", method, METHODS)
+    logit_CT, bias_C1 = scale_C[:, None] * cosine_CT, bias_C[:, None]
+    if method == "approximate":
+        return logit_CT.sigmoid()
+    if method == "biased":
+        return (logit_CT + bias_C1).sigmoid()
+    # p / (p + q) = sigmoid(log p - log q): exact where both are tiny.
+    return (F.logsigmoid(logit_CT + bias_C1) - F.logsigmoid(bias_C1)).sigmoid()
+
+
 class FLAM(nn.Module):
     """Frames, clips and phrases in one space of unit vectors.
 
@@ -158,16 +176,7 @@ class FLAM(nn.Module):
         the training prior. Raises ValueError for another method.
         """
         one_of("localisation method", method, METHODS)
-        with torch.autocast(frame_BTD.device.type, enabled=False):  # bf16 cosines would tie by the hundred
-            cosine_BCT = torch.einsum("btd,cd->bct", full_precision(frame_BTD), full_precision(text.text_CD))
-            logit_BCT = text.scale_C[:, None] * cosine_BCT
-        if method == "approximate":
-            return logit_BCT.sigmoid()
-        bias_C1 = text.bias_C[:, None]
-        if method == "biased":
-            return (logit_BCT + bias_C1).sigmoid()
-        # p / (p + q) = sigmoid(log p - log q): exact where both are tiny.
-        return (F.logsigmoid(logit_BCT + bias_C1) - F.logsigmoid(bias_C1)).sigmoid()
+        return scored(cosines(frame_BTD, text.text_CD), text.scale_C, text.bias_C, method)
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:

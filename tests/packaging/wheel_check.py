@@ -74,7 +74,10 @@ def main() -> None:
         env = {"PATH": os.environ["PATH"], "HOME": name, "HF_HUB_OFFLINE": "1"}
         print(run(python, "-W", "ignore", "-c", INSIDE, site, cwd=folder, env=env), end="")
         assert "experiment=" in run(folder / "venv" / "bin" / "flam-train", "--help", cwd=folder, env=env)
-        print(f"{wheel.name}: flam-train --help runs, nothing of the checkout was on the path")
+        assert "zero-shot" in run(folder / "venv" / "bin" / "flam-eval", "--help", cwd=folder, env=env)
+        assert "--recompute" in run(folder / "venv" / "bin" / "flam-eval", "protocols", "--help", cwd=folder, env=env)
+        assert "openflam" in run(folder / "venv" / "bin" / "flam-convert", "--help", cwd=folder, env=env)
+        print(f"{wheel.name}: flam-train, flam-eval and flam-convert run, nothing of the checkout was on the path")
 
 
 if __name__ == "__main__":

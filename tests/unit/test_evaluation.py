@@ -1,4 +1,4 @@
-"""The protocols over tiny shards with a model whose scores are known."""
+"""What is computed over tiny shards with a model whose scores are known."""
 
 import json
 import math
@@ -7,99 +7,38 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tone_corpus import CAPTIONS, CLASSES, Ear, tone, write_tones
 
-from flam_train.batch import SAMPLE_RATE, AudioEmbeddings, TextEmbeddings, to_float
 from flam_train.data.corpus import Corpus
 from flam_train.data.schema import Event, Record
 from flam_train.data.shards import write_manifest, write_shard
+from flam_train.evaluation import parts, retrieval, zero_shot
+from flam_train.evaluation.checked import compare
+from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
 from flam_train.evaluation.figures import clip_figure, clips_with_most_classes
 from flam_train.evaluation.result import Result, read_results
-from flam_train.evaluation.retrieval import evaluate_retrieval
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed import evaluate_sed, recompute, score_corpus
-from flam_train.frames import FrameGrid
+from flam_train.evaluation.sed import result_of, score_corpus
+from flam_train.evaluation.sed_metrics import SedMetrics
+from flam_train.metrics.detection import PSDS
 from flam_train.vocabulary import Concept, Vocabulary
-
-VOCABULARY = """corpus: tones
-classes:
-  low: {phrasings: [a low tone, humming], held_out: [a deep sound]}
-  high: {phrasings: [a high tone], held_out: [a shrill sound, whistling]}
-  silent: {phrasings: [nothing at all]}
-"""
-PITCH = {"low": 500, "high": 4000}
-WORDS = {"low": ("low", "humming", "deep"), "high": ("high", "shrill", "whistling")}
-
-
-class Ear(torch.nn.Module):
-    """Hears two tones: an embedding is the loudness of either, a text's which of them its words name."""
-
-    def __init__(self):
-        super().__init__()
-        self.grid = FrameGrid(8, 2.0)
-        self.provenance = {"sha256": "0" * 64, "seed": 7}
-        self.anchor = torch.nn.Parameter(torch.zeros(1))
-
-    def embed_audio(self, waveform_BS):
-        assert waveform_BS.dtype == torch.int16
-        assert waveform_BS.shape[1] == 2 * SAMPLE_RATE
-        part = to_float(waveform_BS).reshape(len(waveform_BS), 8, -1)
-        spectrum = torch.fft.rfft(part).abs() / part.shape[-1]
-        bins = [round(p * part.shape[-1] / SAMPLE_RATE) for p in PITCH.values()]
-        frame = torch.nn.functional.normalize(
-            torch.cat([spectrum[..., bins], torch.full((*part.shape[:2], 1), 0.02)], -1), dim=-1
-        )
-        return AudioEmbeddings(torch.nn.functional.normalize(frame.mean(1), dim=-1), frame)
-
-    def embed_text(self, phrases):
-        rows = [[float(any(w in p for w in words)) for words in WORDS.values()] for p in phrases]
-        text = torch.tensor([[*row, 0.0 if any(row) else 1.0] for row in rows])
-        return TextEmbeddings(
-            torch.nn.functional.normalize(text, dim=-1), torch.full((len(rows),), 20.0), torch.full((len(rows),), -8.0)
-        )
-
-    def localize(self, frame_BTD, text, method="unbiased"):
-        logit = text.scale_C[:, None] * (frame_BTD @ text.text_CD.T).transpose(1, 2) + text.bias_C[:, None]
-        p = torch.sigmoid(logit)
-        return p if method == "biased" else p / (p + torch.sigmoid(text.bias_C)[:, None])
-
-
-def tone(seconds, events):
-    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    wave = np.zeros_like(time)
-    for e in events:
-        wave += 0.4 * np.sin(2 * np.pi * PITCH[e.label] * time) * ((time >= e.onset) & (time < e.offset))
-    return (wave * 32767).astype(np.int16)
-
-
-CLIPS = [
-    (2.0, (Event(0.0, 1.0, "low"), Event(1.5, 2.0, "high"))),
-    (2.0, (Event(0.5, 1.5, "high"),)),
-    (4.5, (Event(0.25, 1.0, "low"), Event(1.5, 3.0, "low"), Event(4.0, 4.5, "high"))),  # three windows
-    (1.1, ()),  # shorter than a window: the padding is not scored
-]
-CAPTIONS = [("a low then a high tone",), ("a high tone", "something shrill"), ("humming",), ("nothing",)]
 
 
 @pytest.fixture
 def corpus(tmp_path):
-    folder = tmp_path / "tones"
-    folder.mkdir()
-    (folder / "vocabulary.yaml").write_text(VOCABULARY)
-    samples = [
-        (Record(f"clip{n}", seconds, CAPTIONS[n], events, split="test"), tone(seconds, events))
-        for n, (seconds, events) in enumerate(CLIPS)
-    ]
-    entry = write_shard(folder / "shard-000000.tar", samples)
-    annotates = ["low", "high", "silent"]
-    write_manifest(folder, "tones", [entry], vocabulary=str(folder / "vocabulary.yaml"), annotates=annotates)
-    return Corpus(folder)
+    return write_tones(tmp_path / "tones")
+
+
+ALL, FEW = SedMetrics().metrics, ("auroc", "frame_f1")
+
+
+def evaluate_sed(model, corpus, metrics=ALL, method="unbiased", **options):
+    return result_of(score_corpus(model, corpus, **options), SedMetrics(method, metrics))
 
 
 def test_sed(corpus, tmp_path):
-    done = []
-    result = evaluate_sed(
-        Ear(), corpus, batch_size=3, scores_path=tmp_path / "scores.npz", progress=lambda *n: done.append(n)
-    )
+    done, path = [], tmp_path / "scores.safetensors"
+    result = evaluate_sed(Ear(), corpus, batch_size=3, path=path, progress=lambda *n: done.append(n))
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert (result.protocol, result.dataset, result.split, result.seed) == ("sed/trained", "tones", "test", 7)
     assert (result.clips_expected, result.clips_evaluated, result.missing) == (4, 4, {})
@@ -114,10 +53,10 @@ def test_sed(corpus, tmp_path):
     psds = [name for name in result.metrics if name.startswith("PSDS")]
     assert psds[0] == "PSDS1[dtc=0.7,gtc=0.7,cttc=none,alpha_ct=0,alpha_st=1,max_efpr=100]"
 
-    again = recompute(tmp_path / "scores.npz")
+    again = result_of(Scores.load(path))
     assert again.metrics == pytest.approx(result.metrics, nan_ok=True)
     assert (again.model, again.data, again.parameters) == (result.model, result.data, result.parameters)
-    scores = Scores.load(tmp_path / "scores.npz")
+    scores = Scores.load(path)
     assert scores.frame_start_N1.tolist() == [0, 8, 16, 34, 38]
     low = scores.label_KF[scores.classes.index("low"), 16:34]
     assert np.flatnonzero(low).tolist() == [1, 2, 3, 6, 7, 8, 9, 10, 11]  # across the border of two windows
@@ -136,7 +75,7 @@ def test_figures_of_the_clips_with_most_classes(corpus):
 
 
 def test_sed_of_held_out_phrasings(corpus):
-    result = evaluate_sed(Ear(), corpus, phrasings="held_out", method="biased", skip=frozenset({"psds", "f1"}))
+    result = evaluate_sed(Ear(), corpus, phrasings="held_out", method="biased", metrics=FEW)
     assert result.protocol == "sed/held_out"
     assert result.parameters["classes without such a phrasing (left out)"] == ["silent"]
     assert result.metrics["auroc/macro"] == 1.0
@@ -144,15 +83,149 @@ def test_sed_of_held_out_phrasings(corpus):
 
 
 def test_retrieval(corpus, tmp_path):
-    result = evaluate_retrieval(Ear(), corpus, embeddings_path=tmp_path / "embeddings.npz", batch_size=2)
+    path = tmp_path / "embeddings.safetensors"
+    result = retrieval.result_of(embed_corpus(Ear(), corpus, path=path, batch_size=2))
     assert result.metrics["text_to_audio/R@1"] == 1.0
     assert result.metrics["text_to_audio/R@1 over chance"] == 4.0
     assert result.parameters["captions in all"] == 5
-    kept = np.load(tmp_path / "embeddings.npz")
-    assert kept["audio_ND"].shape == (4, 3)
-    assert kept["clip_of_text_M"].tolist() == [0, 1, 1, 2, 3]
+    assert result.parameters["windows"] == "the first 2 s of each clip"
+    kept = Embeddings.load(path)
+    assert kept.audio_ND.shape == (4, 3)
+    assert kept.captions == [list(said) for said in CAPTIONS]
+    assert retrieval.result_of(kept).metrics == result.metrics
     with pytest.raises(ValueError, match=r"'clip0' has\s1 and others have 2"):
-        evaluate_retrieval(Ear(), corpus, captions="sets")
+        retrieval.result_of(kept, "sets")
+    with pytest.raises(ValueError, match="choose of"):
+        retrieval.result_of(kept, "some")
+
+
+def test_windows_of_longer_clips(corpus):
+    """The third clip lasts 4.5 s: low until 1 s, again from 1.5 to 3 s, high at the end."""
+    found = {windows: embed_corpus(Ear(), corpus, windows=windows) for windows in WINDOWS}
+    assert [np.array_equal(found["first"].audio_ND[n], found["mean"].audio_ND[n]) for n in range(4)] == [
+        True, True, False, True,
+    ]  # fmt: skip
+    low, high = found["mean"].audio_ND[2][:2]
+    assert 0 < high < low
+    assert found["centre"].audio_ND[2][1] < 1e-3  # 1.25 to 3.25 s: no high tone
+    assert np.allclose(np.linalg.norm(found["mean"].audio_ND, axis=1), 1)
+    with pytest.raises(ValueError, match="windows 'last': choose of"):
+        embed_corpus(Ear(), corpus, windows="last")
+
+
+def test_zero_shot(tmp_path):
+    details = [{"class": name} for name in CLASSES]
+    corpus = write_tones(tmp_path / "tones", events=False, details=details, split=["fold1", "fold1", "fold2", "fold2"])
+    classes, texts = zero_shot.prompts(corpus.vocabulary, ["{}", "the sound of {}"], "all")
+    assert texts[0] == ["a low tone", "humming", "the sound of a low tone", "the sound of humming"]
+    made = embed_corpus(Ear(), corpus, texts=[text for said in texts for text in said])
+    result = zero_shot.result_of(made, classes, texts, "tones")
+    # The first clip is half low and half high: its class is low, and a tie counts against us.
+    assert result.metrics["accuracy"] == pytest.approx(3 / 4, abs=0.26)
+    assert result.metrics["accuracy/mean over folds"] == pytest.approx(result.metrics["accuracy"])
+    assert result.metrics["accuracy/top 5"] == 1.0
+    assert result.metrics["accuracy/chance"] == pytest.approx(1 / 3)
+    assert result.parameters["folds"] == {"fold1": 2, "fold2": 2}
+    assert (result.protocol, result.vocabulary, result.split) == ("zero_shot", "tones", "fold1+fold2")
+    with pytest.raises(ValueError, match=r"clip 'clip3' has class 'silent', which vocabulary 'tones' does not know"):
+        zero_shot.result_of(made, classes[:2], texts[:2], "tones")
+    for templates in ([], ["a sound"], ["{} and {}"]):
+        with pytest.raises(ValueError, match="each needs one"):
+            zero_shot.prompts(corpus.vocabulary, templates)
+
+
+def test_zero_shot_by_hand():
+    """Two classes, four clips in two folds; equal scores count against the clip."""
+    made = Embeddings(
+        np.array([[1, 0], [0, 1], [1, 0], [0.5, 0.5]], dtype=np.float32), np.eye(2, dtype=np.float32), ["a", "b"],
+        [f"clip{n}" for n in range(4)], [[]] * 4, ["a", "b", "b", "a"], ["f1", "f1", "f2", "f2"], "first",
+        {"dataset": "d", "vocabulary": None, "clips_expected": 4, "clips_evaluated": 4, "missing": {}, "model": {},
+         "data": {}, "seconds": 10.0},
+    )  # fmt: skip
+    result = zero_shot.result_of(made, ["a", "b"], [["a"], ["b"]], "v")
+    assert result.metrics == {
+        "accuracy": 0.5, "accuracy/mean over folds": 0.5, "accuracy/mean over classes": 0.5, "accuracy/top 5": 1.0,
+        "accuracy/chance": 0.5,
+    }  # fmt: skip
+    assert result.spread == {"accuracy/mean over folds": 0.5}
+
+
+def test_only_some_classes_and_soft_labels(tmp_path):
+    soft = [
+        [[0.0, 1.0, "low", 0.9], [1.0, 2.0, "low", 0.5], [1.0, 2.0, "high", 0.6]],
+        [[0.0, 1.0, "high", 0.8], [1.0, 2.0, "high", 0.8]],
+        [[0.0, 1.0, "low", 1.0], [1.0, 2.0, "low", 0.9], [2.0, 3.0, "low", 0.7], [4.0, 5.0, "high", 1.0]],
+        [],
+    ]
+    corpus = write_tones(tmp_path / "tones", details=[{"soft": found} for found in soft])
+    scores = score_corpus(Ear(), corpus, soft_threshold=0.5)
+    # Half is not more than half; what passes the recording's end is cut.
+    assert scores.events[0] == [(0.0, 1.0, "low"), (1.0, 2.0, "high")]
+    assert scores.events[2][-1] == (4.0, 4.5, "high")
+    assert scores.facts["parameters"]["labels"] == "soft ones greater than 0.5"
+    only = score_corpus(Ear(), corpus, classes=("high",))
+    assert only.classes == ["high"]
+    assert {c for found in only.events for _, _, c in found} == {"high"}
+    result = result_of(scores, SedMetrics(metrics=("mpauc", "segment_f1")))
+    assert result.metrics["MPAUC"] == 1.0
+    assert result.parameters["segment seconds"] == 1.0
+    with pytest.raises(ValueError, match="class 'shrill' is not in vocabulary 'tones'"):
+        score_corpus(Ear(), corpus, classes=("shrill",))
+    with pytest.raises(ValueError, match=r"sample 0 .*: has no soft labels"):
+        score_corpus(Ear(), write_tones(tmp_path / "hard"), soft_threshold=0.5)
+
+
+def test_scores_that_are_no_numbers(corpus):
+    class Deaf(Ear):
+        def embed_audio(self, waveform_BS):
+            heard = super().embed_audio(waveform_BS)
+            heard.frame_BTD[-1, 3] = torch.nan
+            heard.clip_BD[-1] = torch.nan
+            return heard
+
+    with pytest.raises(ValueError, match="recording 'clip3': a score is not a number"):
+        score_corpus(Deaf(), corpus)
+    with pytest.raises(ValueError, match="the embedding of 'clip3' is not a number"):
+        embed_corpus(Deaf(), corpus)
+
+
+def test_workers_and_a_run_that_was_stopped(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PART_CLIPS", 2)
+    path = tmp_path / "scores.safetensors"
+    whole = score_corpus(Ear(), corpus, batch_size=2)
+
+    class Stops(Ear):
+        def embed_audio(self, waveform_BS):
+            if self.heard >= 2:
+                raise KeyboardInterrupt
+            return super().embed_audio(waveform_BS)
+
+    with pytest.raises(KeyboardInterrupt):
+        score_corpus(Stops(), corpus, batch_size=2, path=path)
+    assert not path.exists()
+    ear, done = Ear(), []
+    gone_on = score_corpus(ear, corpus, batch_size=2, path=path, workers=1, progress=lambda *n: done.append(n))
+    assert ear.heard == 4  # the two windows of the first part were there
+    assert done == [(2, 4), (3, 4), (4, 4)]
+    assert np.array_equal(gone_on.cosine_RKF, whole.cosine_RKF)
+    assert gone_on.events == whole.events
+    assert [p.name for p in tmp_path.glob("*scores*")] == [path.name]
+    # Once more: nothing is heard. Other words: heard again.
+    ear = Ear()
+    again = score_corpus(ear, corpus, batch_size=2, path=path)
+    assert ear.heard == 0
+    assert result_of(again).metrics == pytest.approx(result_of(whole).metrics, nan_ok=True)
+    score_corpus(ear, corpus, batch_size=2, path=path, phrasings="held_out")
+    assert ear.heard == 6
+    path.write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"scores.safetensors: not readable"):
+        score_corpus(ear, corpus, batch_size=2, path=path)
+
+
+def test_the_references_agree(corpus):
+    lines = list(compare(score_corpus(Ear(), corpus), SedMetrics()))
+    assert [line.split(":")[0] for line in lines] == [f"checked  {n}" for n in (*PSDS, "segment F1", "event F1")]
+    assert all(float(line.rsplit(" ", 1)[1]) < 1e-9 for line in lines)
 
 
 def test_a_damaged_clip_is_reported_not_hidden(corpus):
@@ -160,14 +233,14 @@ def test_a_damaged_clip_is_reported_not_hidden(corpus):
     at = damaged.find(b"fLaC", damaged.find(b"clip1"))
     damaged[at + 200 : at + 260] = bytes(60)
     (corpus.folder / "shard-000000.tar").write_bytes(damaged)
-    result = evaluate_sed(Ear(), corpus, skip=frozenset({"psds", "f1"}))
+    result = evaluate_sed(Ear(), corpus, metrics=FEW)
     assert (result.clips_expected, result.clips_evaluated) == (4, 3)
     assert list(result.missing) == ["clip1"]
     assert "shard-000000.tar" in result.missing["clip1"]
 
 
 def test_result_file(corpus, tmp_path):
-    result = evaluate_sed(Ear(), corpus, skip=frozenset({"psds", "f1"}))
+    result = evaluate_sed(Ear(), corpus, metrics=FEW)
     path = result.write(tmp_path / "results")
     assert path.name == "sed-trained-tones-test.json"
     (tmp_path / "results" / "other.json").write_text("{}")
@@ -180,8 +253,12 @@ def test_result_file(corpus, tmp_path):
 
 
 def test_user_mistakes(corpus, tmp_path):
-    with pytest.raises(ValueError, match="choose of"):
+    with pytest.raises(ValueError, match="'best' is not known"):
         evaluate_sed(Ear(), corpus, method="best")
+    with pytest.raises(ValueError, match="'roc' is not known: did you mean auroc"):
+        SedMetrics(metrics=("roc",))
+    with pytest.raises(ValueError, match="phrasings 'new'"):
+        score_corpus(Ear(), corpus, phrasings="new")
     poorer = Vocabulary("poorer", {"low": Concept("low", ("a low tone",))})
     with pytest.raises(ValueError, match=r"shard-000000.tar: sample 0 .*class 'high'"):
         evaluate_sed(Ear(), corpus, vocabulary=poorer)
@@ -196,8 +273,11 @@ def test_user_mistakes(corpus, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no results"):
         read_results([tmp_path / "empty"])
-    with pytest.raises(ValueError, match=r"scores\.npz"):
-        recompute(tmp_path / "scores.npz")
+    with pytest.raises(ValueError, match=r"scores\.safetensors: not readable"):
+        Scores.load(tmp_path / "scores.safetensors")
+    embed_corpus(Ear(), corpus, path=tmp_path / "e.safetensors")
+    with pytest.raises(ValueError, match="not the scores of a detection"):
+        Scores.load(tmp_path / "e.safetensors")
 
 
 def test_open_corpus_scores_every_label(tmp_path):
@@ -207,10 +287,10 @@ def test_open_corpus_scores_every_label(tmp_path):
     wave = tone(2.0, [SimpleNamespace(onset=0.0, offset=1.0, label="low")])
     entry = write_shard(folder / "shard-000000.tar", [(Record("one", 2.0, (), events), wave)])
     write_manifest(folder, "open", [entry], vocabulary=None, annotates=[])
-    result = evaluate_sed(Ear(), Corpus(folder), skip=frozenset({"psds"}))
+    result = evaluate_sed(Ear(), Corpus(folder), metrics=FEW)
     assert result.metrics["auroc/macro"] == 1.0
     assert result.vocabulary is None
     with pytest.raises(ValueError, match="no held-out"):
         evaluate_sed(Ear(), Corpus(folder), phrasings="held_out")
     with pytest.raises(ValueError, match="not one caption"):
-        evaluate_retrieval(Ear(), Corpus(folder))
+        embed_corpus(Ear(), Corpus(folder))

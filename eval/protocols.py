@@ -1,0 +1,73 @@
+"""The published sets, each by its protocol (conf/eval): whatever of them lies in the folder of shards.
+
+    python eval/protocols.py runs/x/export --shards shards --out results
+    python eval/protocols.py runs/x/export --shards shards --out results --only clotho desed my_protocol.yaml
+    python eval/protocols.py --recompute --out results          # the numbers again, without model or audio
+    torchrun --nproc-per-node 8 eval/protocols.py ...           # or srun: the same numbers
+    python eval/table.py results --paper --out results/table    # then: the paper's table, ours below
+
+A protocol states set, split, words, windows, post-processing, metrics and how many clips there should be. Scores are
+kept below OUT/scores, one file each; a run that was stopped goes on, and what is there already is not scored again. At
+the end stands what was not evaluated, and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from flam_train.cli.evaluate import note, options, ranks, report, told
+from flam_train.distributed import rank
+from flam_train.evaluation.progress import progress_line
+from flam_train.evaluation.protocol import Protocol, is_there, protocols, recompute, run
+from flam_train.inference import load_model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("export", nargs="?", type=Path, help="an export folder")
+    parser.add_argument("--shards", type=Path, default=Path("shards"), help="where data_prep wrote them [shards]")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(protocols())}, or .yaml files [all]")
+    parser.add_argument("--recompute", action="store_true", help="only the metrics, from the scores below --out")
+    options(parser)
+    args = parser.parse_args()
+    chosen = [Protocol.load(name) for name in args.only or protocols()]
+    if args.recompute:
+        there = [p for p in chosen if all(p.kept(args.out, v).is_file() for v in p.variants)]
+        for protocol in there:
+            report(recompute(protocol, args.out, note), args.out)
+        left_out(chosen, there, f"no scores below {args.out}")
+        return
+    if args.export is None:
+        parser.error("give an export, or --recompute")
+    # One that was asked for by name must be there.
+    there = chosen if args.only else [p for p in chosen if is_there(p, args.shards)]
+    if not there:
+        raise ValueError(f"{args.shards}: none of the sets is there: prepare one, see data_prep/README.md")
+    with ranks(args) as device:
+        model = load_model(args.export, device)
+        for protocol in there:
+            made = run(
+                protocol,
+                model,
+                args.shards,
+                args.out,
+                batch_size=args.batch_size,
+                workers=args.workers,
+                progress=progress_line,
+                note=note,
+            )
+            report(made, args.out)
+        if rank() == 0:
+            left_out(chosen, there, f"no shards below {args.shards}")
+
+
+def left_out(chosen: list[Protocol], there: list[Protocol], why: str) -> None:
+    for protocol in chosen:
+        if protocol not in there:
+            print(f"not evaluated: {protocol.name} ({protocol.title}): {why}")
+
+
+if __name__ == "__main__":
+    sys.exit(told(main))

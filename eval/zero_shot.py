@@ -1,0 +1,57 @@
+"""Zero-shot classification on any shards whose clips have a class: each clip gets the class whose words lie nearest.
+
+    python eval/zero_shot.py runs/demo/export shards/esc50/zero-shot --vocabulary esc50 --out results/
+    python eval/zero_shot.py ... --templates "{}" "the sound of {}" --phrases all
+    torchrun --nproc-per-node 8 eval/zero_shot.py ...                        # or srun: the same numbers
+
+A clip's class is details["class"], as data_prep/{esc,urbansound8k,vggsound}.py write it; its fold is its split. The
+embeddings are kept below OUT/scores: a run that was stopped goes on. The published sets have protocols: see
+eval/protocols.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from flam_train.cli.evaluate import options, ranks, report, told
+from flam_train.data.corpus import Corpus
+from flam_train.evaluation.embeddings import WINDOWS, embed_corpus
+from flam_train.evaluation.progress import progress_line
+from flam_train.evaluation.protocol import SCORES
+from flam_train.evaluation.zero_shot import PHRASES, prompts, result_of
+from flam_train.inference import load_model
+from flam_train.vocabulary import Vocabulary
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("export", type=Path, help="an export folder")
+    parser.add_argument("shards", help="a folder of shards with its manifest, or its URL")
+    parser.add_argument("--vocabulary", help="another than the corpus' own: a name in conf/vocabulary, or a .yaml file")
+    parser.add_argument("--templates", nargs="+", default=["{}", "the sound of {}"], help="[%(default)s]")
+    parser.add_argument("--phrases", choices=PHRASES, default="first", help="of each class [first]")
+    parser.add_argument("--windows", choices=WINDOWS, default="first", help="of clips longer than the model's [first]")
+    options(parser)
+    args = parser.parse_args()
+    with ranks(args) as device:
+        model, corpus = load_model(args.export, device), Corpus(args.shards)
+        vocabulary = Vocabulary.load(args.vocabulary) if args.vocabulary else corpus.vocabulary
+        classes, texts = prompts(vocabulary, args.templates, args.phrases)
+        made = embed_corpus(
+            model,
+            corpus,
+            texts=[text for said in texts for text in said],
+            windows=args.windows,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            path=args.out / SCORES / f"zero-shot-{corpus.name}.safetensors",
+            progress=progress_line(f"{corpus.name}, zero-shot"),
+        )
+        if made is not None:
+            report([result_of(made, classes, texts, vocabulary.corpus)], args.out)
+
+
+if __name__ == "__main__":
+    sys.exit(told(main))

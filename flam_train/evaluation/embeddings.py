@@ -1,0 +1,174 @@
+"""Embeddings of the clips of a corpus and of texts, kept in one file, for retrieval and zero-shot classification.
+
+Shape suffixes: N clips, M texts, D embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from flam_train.data.corpus import Corpus
+from flam_train.evaluation.parts import Kept, facts_of, forget_parts, identity, in_parts
+from flam_train.evaluation.result import describe_data, describe_model
+from flam_train.evaluation.windows import Progress, Reading
+
+WINDOWS = ("first", "centre", "mean")
+"""Of clips longer than the model's: the beginning; the middle; the mean of consecutive windows, made unit length."""
+
+TEXTS = 256
+"""Embedded at a time."""
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """audio_ND, text_MD    float32, unit length
+    texts                M strings; those of clips: all captions, clip after clip
+    keys, captions, classes, splits  of N clips; a clip's class is its details["class"], "" without one
+    windows              of WINDOWS
+    about                what of the `Result` is known: clips expected, missing, model, data
+    digest               `parts.identity` of how they were made
+    """
+
+    audio_ND: np.ndarray
+    text_MD: np.ndarray
+    texts: list[str]
+    keys: list[str]
+    captions: list[list[str]]
+    classes: list[str]
+    splits: list[str]
+    windows: str
+    about: dict[str, Any]
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        for names, rows in ((self.keys, self.audio_ND), (self.texts, self.text_MD)):
+            finite = np.isfinite(rows).all(axis=1)
+            if not finite.all():
+                name = names[int(np.flatnonzero(~finite)[0])]
+                raise ValueError(f"the embedding of {name!r} is not a number: look at it, or at the model")
+
+    def save(self, path: str | Path) -> Path:
+        arrays = {"audio_ND": self.audio_ND, "text_MD": self.text_MD}
+        return Kept(arrays, {"kind": "embeddings"} | {name: getattr(self, name) for name in _PLAIN}).write(Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Embeddings:
+        """What `save` wrote; ValueError names the file."""
+        kept = Kept.read(Path(path))
+        if kept.facts.get("kind") != "embeddings":
+            raise ValueError(f"{path}: not the embeddings of a set: embed it again")
+        values: dict[str, Any] = kept.arrays | {name: kept.facts[name] for name in _PLAIN}
+        return cls(**values)
+
+
+_PLAIN = ("texts", "keys", "captions", "classes", "splits", "windows", "about", "digest")
+
+
+def embed_corpus(
+    model: Any,
+    corpus: Corpus,
+    *,
+    texts: Sequence[str] | None = None,
+    windows: str = "first",
+    batch_size: int = 16,
+    workers: int = 0,
+    path: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Embeddings | None:
+    """Embeds the clips, and `texts` (None: the clips' captions). Arguments and errors as in `sed.score_corpus`."""
+    if windows not in WINDOWS:
+        raise ValueError(f"windows {windows!r}: choose of {', '.join(WINDOWS)}")
+    data, about = describe_data(corpus), describe_model(model)
+    digest = identity(
+        kind="embeddings", model=about.get("sha256"), data=data["sha256"], texts=texts, windows=windows,
+        batch_size=batch_size,
+    )  # fmt: skip
+    if path is not None and facts_of(Path(path)).get("digest") == digest:
+        return Embeddings.load(path)
+
+    def part(numbers: range, done: Callable[[], None]) -> Kept:
+        reading = Reading(corpus, model.grid, batch_size, "all" if windows == "mean" else windows, workers)
+        heard: dict[int, list[torch.Tensor]] = {}
+        with torch.inference_mode():
+            for owners, waveform_BS in reading.batches(numbers, done):
+                clip_BD = model.embed_audio(waveform_BS.to(_device(model))).clip_BD.float().cpu()
+                for number, clip_D in zip(owners, clip_BD, strict=True):
+                    heard.setdefault(number, []).append(clip_D)
+        records = [reading.records[number] for number in heard]
+        rows = [one[0] if len(one) == 1 else normalize(torch.stack(one).mean(0), dim=0) for one in heard.values()]
+        audio_ND = torch.stack(rows).numpy() if rows else np.zeros((0, 0), dtype=np.float32)
+        facts = {
+            "keys": [record.key for record in records],
+            "captions": [list(record.captions) for record in records],
+            "classes": [str(record.details.get("class", "")) for record in records],
+            "splits": [record.split for record in records],
+            "missing": reading.missing,
+        }
+        return Kept({"audio_ND": audio_ND}, facts)
+
+    folder = None if path is None else Path(path).with_name(f".{Path(path).name}.parts")
+    parts = in_parts(len(corpus), part, folder, digest, progress)
+    if not parts:
+        return None
+    lists: dict[str, list] = {
+        name: [x for one in parts for x in one.facts[name]] for name in ("keys", "captions", "classes", "splits")
+    }
+    missing = {key: why for one in parts for key, why in one.facts["missing"].items()}
+    if not lists["keys"]:
+        why = next(iter(missing.values()), "the manifest lists no clip")
+        raise ValueError(f"{corpus.folder}: not one clip could be read: {why}")
+    said = [caption for captions in lists["captions"] for caption in captions] if texts is None else list(texts)
+    if not said:
+        raise ValueError(f"{corpus.folder}: not one caption in this corpus: nothing to retrieve by")
+    embeddings = Embeddings(
+        audio_ND=np.concatenate([one.arrays["audio_ND"] for one in parts if len(one.facts["keys"])]),
+        text_MD=embed_texts(model, said),
+        texts=said,
+        windows=windows,
+        about={
+            "dataset": corpus.name,
+            "vocabulary": corpus.manifest["vocabulary"],
+            "clips_expected": len(corpus),
+            "clips_evaluated": len(lists["keys"]),
+            "missing": missing,
+            "model": about,
+            "data": data,
+            "seed": model.provenance.get("seed"),
+            "seconds": model.grid.seconds,
+        },
+        digest=digest,
+        **lists,
+    )
+    if path is not None and folder is not None:
+        embeddings.save(path)
+        forget_parts(folder)
+    return embeddings
+
+
+def embed_texts(model: Any, texts: Sequence[str]) -> np.ndarray:
+    """text_MD; each different text goes through the tower once."""
+    unique = list(dict.fromkeys(texts))
+    with torch.inference_mode():
+        parts = [model.embed_text(unique[a : a + TEXTS]).text_CD.float().cpu() for a in range(0, len(unique), TEXTS)]
+    row = {text: n for n, text in enumerate(unique)}
+    return torch.cat(parts)[[row[text] for text in texts]].numpy()
+
+
+def window_rule(windows: str, seconds: float) -> str:
+    """In words, for a result."""
+    return {
+        "first": f"the first {seconds:g} s of each clip",
+        "centre": f"the middle {seconds:g} s of each clip",
+        "mean": f"the mean of consecutive windows of {seconds:g} s of each clip",
+    }[windows]
+
+
+def _device(model: Any) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,180 @@
+"""Protocols: a set, its words, how it is cut, scored and measured, as files in conf/eval.
+
+Shape suffixes: none; see the modules that compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flam_train.data.corpus import Corpus
+from flam_train.data.tars import MANIFEST
+from flam_train.evaluation import retrieval, sed, zero_shot
+from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
+from flam_train.evaluation.result import Result
+from flam_train.evaluation.scores import Scores
+from flam_train.evaluation.sed_metrics import SedMetrics
+from flam_train.evaluation.windows import Progress
+from flam_train.paths import conf_dir, conf_file
+from flam_train.settings import from_plain, one_of
+from flam_train.vocabulary import Vocabulary
+
+KINDS = ("sed", "retrieval", "zero_shot")
+SCORES = "scores"
+"""The folder beside the results that holds what they are computed from."""
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """name          of the file; a result's dataset
+    kind          of KINDS
+    shards        the corpus below the folder of shards
+    title         of the set and split, for people
+    clips         how many the published set has: fewer are evaluated and counted, more are refused; None: not known
+    vocabulary    another than the corpus' own: a name in conf/vocabulary or a .yaml file
+    sed:          phrasings, classes (None: those that the corpus annotates), soft_threshold (`sed.score_corpus`), and
+                  what is computed (`sed_metrics.SedMetrics`)
+    retrieval:    captions (`retrieval.CAPTIONS`)
+    zero_shot:    templates, phrases (`zero_shot.prompts`)
+    windows       of clips longer than the model's (`embeddings.WINDOWS`); detection reads consecutive ones
+    """
+
+    name: str
+    kind: str
+    shards: str
+    title: str
+    clips: int | None = None
+    vocabulary: str | None = None
+    phrasings: tuple[str, ...] = ("trained",)
+    classes: tuple[str, ...] | None = None
+    soft_threshold: float | None = None
+    scoring: Any = None
+    captions: str = "all"
+    templates: tuple[str, ...] = ("{}",)
+    phrases: str = "first"
+    windows: str = "first"
+
+    def __post_init__(self) -> None:
+        where = f"protocol {self.name}"
+        one_of(f"{where}: kind", self.kind, KINDS)
+        one_of(f"{where}: captions", self.captions, retrieval.CAPTIONS)
+        one_of(f"{where}: windows", self.windows, WINDOWS)
+        for name in self.phrasings:
+            one_of(f"{where}: phrasings", name, sed.PHRASINGS)
+        if self.clips is not None and self.clips < 1:
+            raise ValueError(f"{where}: clips {self.clips}: how many the published set has, at least 1")
+        if not isinstance(self.scoring, SedMetrics):
+            object.__setattr__(self, "scoring", from_plain(SedMetrics, f"{where}: scoring", self.scoring or {}))
+
+    @classmethod
+    def load(cls, name: str) -> Protocol:
+        """By the name of a file in conf/eval, or a .yaml file's path. Raises ValueError that names file and key."""
+        path = conf_file("eval", name)
+        try:
+            raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path}: not YAML ({error}): mend it") from error
+        if not isinstance(raw, dict):
+            raise ValueError(f"{path}: needs one `key: value` a line")
+        return from_plain(cls, str(path), {"name": path.stem} | raw)
+
+    @property
+    def variants(self) -> list[str]:
+        """One set of scores each: the kinds of phrasings of a detection, else only one without a name."""
+        return list(self.phrasings) if self.kind == "sed" else [""]
+
+    def kept(self, out: Path, variant: str) -> Path:
+        """Where the scores of a variant are."""
+        return out / SCORES / f"{'-'.join(filter(None, (self.name, variant)))}.safetensors"
+
+
+def protocols() -> list[str]:
+    """The names in conf/eval."""
+    return sorted(path.stem for path in (conf_dir() / "eval").glob("*.yaml"))
+
+
+def is_there(protocol: Protocol, shards: Path) -> bool:
+    return (shards / protocol.shards / MANIFEST).is_file()
+
+
+def run(
+    protocol: Protocol,
+    model: Any,
+    shards: Path,
+    out: Path,
+    *,
+    batch_size: int = 16,
+    workers: int = 0,
+    progress: Callable[[str], Progress] | None = None,
+    note: Note | None = None,
+) -> list[Result]:
+    """Scores the set, keeps the scores below `out`, and gives the results; on ranks other than the first none.
+
+    Scores that are there already, of this model, these shards and these words, are not made again. Raises ValueError
+    for shards that are not there or hold more clips than the published set.
+    """
+    if not is_there(protocol, shards):
+        raise ValueError(
+            f"{shards / protocol.shards}: no shards there: prepare {protocol.title} (see data_prep/README.md)"
+        )
+    corpus = Corpus(shards / protocol.shards)
+    if protocol.clips is not None and len(corpus) > protocol.clips:
+        raise ValueError(
+            f"{corpus.folder}: {len(corpus)} clips, but {protocol.title} has {protocol.clips}: another split? Mend the "
+            "shards, or `clips` in the protocol"
+        )
+    results = []
+    for variant in protocol.variants:
+        what: dict[str, Any] = {
+            "batch_size": batch_size,
+            "workers": workers,
+            "path": protocol.kept(out, variant),
+            "progress": progress(" ".join(filter(None, (protocol.name, variant)))) if progress else None,
+        }
+        made: Scores | Embeddings | None
+        if protocol.kind == "sed":
+            vocabulary = Vocabulary.load(protocol.vocabulary) if protocol.vocabulary else None
+            what |= {"classes": protocol.classes, "soft_threshold": protocol.soft_threshold, "vocabulary": vocabulary}
+            made = sed.score_corpus(model, corpus, phrasings=variant, **what)
+        else:
+            texts = None if protocol.kind == "retrieval" else [t for said in _prompts(protocol)[1] for t in said]
+            made = embed_corpus(model, corpus, texts=texts, windows=protocol.windows, **what)
+        if made is not None:
+            results.append(result_of(protocol, made, note))
+    return results
+
+
+def recompute(protocol: Protocol, out: Path, note: Note | None = None) -> list[Result]:
+    """The results again from the scores that `run` kept, without model or audio."""
+    kind: type[Scores] | type[Embeddings] = Scores if protocol.kind == "sed" else Embeddings
+    return [result_of(protocol, kind.load(protocol.kept(out, variant)), note) for variant in protocol.variants]
+
+
+def result_of(protocol: Protocol, made: Scores | Embeddings, note: Note | None = None) -> Result:
+    """Of kept scores."""
+    if isinstance(made, Scores):
+        result = sed.result_of(made, protocol.scoring, note)
+    elif protocol.kind == "retrieval":
+        result = retrieval.result_of(made, protocol.captions)
+    else:
+        result = zero_shot.result_of(made, *_prompts(protocol), vocabulary=str(protocol.vocabulary))
+    facts = {
+        "set": protocol.title,
+        "clips of the published set": protocol.clips,
+        "clips in the shards": result.clips_expected,
+    }
+    expected = result.clips_expected if protocol.clips is None else protocol.clips
+    return replace(result, dataset=protocol.name, clips_expected=expected, parameters=facts | result.parameters)
+
+
+def _prompts(protocol: Protocol) -> tuple[list[str], list[list[str]]]:
+    if protocol.vocabulary is None:
+        raise ValueError(f"protocol {protocol.name}: zero-shot classification needs a vocabulary: name it")
+    return zero_shot.prompts(Vocabulary.load(protocol.vocabulary), protocol.templates, protocol.phrases)

@@ -1,0 +1,172 @@
+"""The numbers of a detection protocol, from kept scores.
+
+Shape suffixes: as in `scores`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from flam_train.evaluation.scores import Scores
+from flam_train.metrics.calibration import calibration
+from flam_train.metrics.detection import (
+    PSDS,
+    THRESHOLDS,
+    Detection,
+    F1Curve,
+    PsdsParameters,
+    auroc,
+    event_f1,
+    frame_f1,
+    median_filter,
+    partial_auroc,
+    psds,
+    segment_f1,
+    segments,
+)
+from flam_train.models.flam import METHODS
+from flam_train.settings import from_plain, one_of
+
+METRICS = ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "mpauc", "calibration")
+
+
+@dataclass(frozen=True)
+class SedMetrics:
+    """What is computed, and how.
+
+    method           of `FLAM.localize`
+    metrics          of METRICS
+    median_frames    the filter before PSDS, segment and event metrics, not before frame metrics; odd
+    segment_seconds  of segment F1 and MPAUC; max_fpr: where MPAUC ends
+    collar_seconds, offset_share  of event F1
+    psds             name -> the parameters of a PSDS
+    """
+
+    method: str = "unbiased"
+    metrics: tuple[str, ...] = ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "calibration")
+    median_frames: int = 3
+    segment_seconds: float = 1.0
+    max_fpr: float = 0.1
+    collar_seconds: float = 0.2
+    offset_share: float = 0.2
+    psds: dict[str, Any] = field(default_factory=lambda: dict(PSDS))
+
+    def __post_init__(self) -> None:
+        one_of("method", self.method, METHODS)
+        for name in self.metrics:
+            one_of("metrics", name, METRICS)
+        parameters = {
+            name: p if isinstance(p, PsdsParameters) else from_plain(PsdsParameters, f"psds.{name}", p)
+            for name, p in self.psds.items()
+        }
+        object.__setattr__(self, "psds", parameters)
+
+
+def sed_metrics(
+    scores: Scores, chosen: SedMetrics, note: Callable[[str], None] | None = None
+) -> tuple[dict[str, float], dict[str, float], dict[str, Any]]:
+    """(metrics, spread, parameters) of a `Result`: each metric is the mean over the rounds, spread its deviation.
+
+    note: told what is being computed.
+    """
+    rounds = []
+    for r in range(len(scores.phrases)):
+        if note is not None:
+            note(f"metrics of phrasing {r + 1} of {len(scores.phrases)}")
+        rounds.append(_round(scores, r, chosen))
+    names = list(rounds[0])
+    table = np.array([[one[name] for name in names] for one in rounds], dtype=np.float64)
+    several = len(rounds) > 1
+    metrics = {n: float(column.mean()) for n, column in zip(names, table.T, strict=True)}
+    spread = {
+        n: float(column.std())
+        for n, column in zip(names, table.T, strict=True)
+        if several and not np.isnan(column).any()
+    }
+    return metrics, spread, _parameters(scores, chosen)
+
+
+def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
+    label_KF = scores.label_KF
+    absent = [n for n, label_F in zip(scores.classes, label_KF, strict=True) if not label_F.any()]
+    everywhere = [n for n, label_F in zip(scores.classes, label_KF, strict=True) if label_F.all()]
+    out: dict[str, Any] = {
+        "method": chosen.method,
+        "phrasings scored": len(scores.phrases),
+        "phrases": [dict(zip(scores.classes, phrases, strict=True)) for phrases in scores.phrases],
+        "classes": len(scores.classes),
+        "classes without ground truth (left out)": absent,
+        "classes without a negative frame (left out of AUROC)": everywhere,
+        "macro": "mean over the classes with ground truth; a class never detected counts 0",
+        "frames": int(label_KF.shape[1]),
+        "frame seconds": scores.frame_seconds,
+        "threshold": 0.5,
+        "best threshold": "of each F1 one for all classes, by its macro value on this very set: an upper bound",
+        "median filter (PSDS, segment and event metrics), frames": chosen.median_frames,
+    }
+    if {"segment_f1", "mpauc"} & set(chosen.metrics):
+        out["segment seconds"] = chosen.segment_seconds
+    if "mpauc" in chosen.metrics:
+        out["MPAUC"] = (
+            f"mean over classes of the area under the ROC curve up to a false positive rate of {chosen.max_fpr}"
+        )
+    if "event_f1" in chosen.metrics:
+        share = f"{100 * chosen.offset_share:g} %"
+        out["event collar"] = f"onset {chosen.collar_seconds:g} s, offset the larger of it and {share} of the event"
+    if "psds" in chosen.metrics:
+        out["psds"] = {name: asdict(p) for name, p in chosen.psds.items()}
+    return out
+
+
+def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
+    score_KF = scores.score_KF(chosen.method, r)
+    biased_KF = scores.score_KF("biased", r)
+    label_FK = torch.from_numpy(np.ascontiguousarray(scores.label_KF.T))
+    score_FK, biased_FK = score_KF.T.contiguous(), biased_KF.T.contiguous()
+    values: dict[str, float] = {}
+    if "auroc" in chosen.metrics:
+        area = auroc(score_FK, label_FK)
+        values |= {"auroc/macro": area.macro, "auroc/micro": area.micro}
+    if "frame_f1" in chosen.metrics:
+        values |= _named("frame_f1", frame_f1(score_FK, label_FK, THRESHOLDS))
+        if chosen.method != "biased":
+            values |= _named("frame_f1 biased", frame_f1(biased_FK, label_FK, THRESHOLDS))
+    if "calibration" in chosen.metrics:
+        for name, score in (("calibration", score_FK), ("calibration biased", biased_FK)):
+            found = calibration(score, label_FK)
+            values |= {f"{name}/ECE": found.ece, f"{name}/Brier": found.brier}
+    timed = timed_arguments(scores, score_KF, chosen.median_frames)
+    if "segment_f1" in chosen.metrics:
+        values |= _named("segment_f1", segment_f1(*timed, THRESHOLDS, chosen.segment_seconds))
+    if "mpauc" in chosen.metrics:
+        values["MPAUC"] = partial_auroc(*segments(*timed, chosen.segment_seconds), chosen.max_fpr).macro
+    if "event_f1" in chosen.metrics:
+        values |= _named("event_f1", event_f1(*timed, THRESHOLDS, chosen.collar_seconds, chosen.offset_share))
+    if "psds" in chosen.metrics:
+        for name, parameters in chosen.psds.items():
+            values[f"{name}[{parameters}]"] = psds(*timed, missing="skip", **asdict(parameters)).value
+    return values
+
+
+def timed_arguments(
+    scores: Scores, score_KF: torch.Tensor, median_frames: int
+) -> tuple[list[torch.Tensor], list[list[Detection]], list[str], list[float], float]:
+    """What `psds`, `segment_f1` and `event_f1` begin with, scores filtered recording by recording."""
+    smooth = [torch.from_numpy(median_filter(one.numpy(), median_frames)) for one in scores.recordings(score_KF)]
+    return smooth, scores.events, scores.classes, scores.durations, scores.frame_seconds
+
+
+def _named(name: str, curve: F1Curve) -> dict[str, float]:
+    half, best = curve.at(0.5), curve.best
+    return {
+        f"{name}/macro": half.macro,
+        f"{name}/micro": half.micro,
+        f"{name} best/macro": best.macro,
+        f"{name} best/micro": best.micro,
+        f"{name} best/threshold": best.threshold,
+    }

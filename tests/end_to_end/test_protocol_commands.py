@@ -1,0 +1,147 @@
+"""The paper's table from an export and prepared shards, through the commands; checkpoints converted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import ROOT, TINY, on_shards, write_corpus
+
+from flam_train.checkpoints.export import load_export
+from flam_train.cli import convert, scripts
+from flam_train.cli.train import compose_conf
+from flam_train.training.run import train
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, Path]:
+    """An export, and shards where two protocols look for theirs."""
+    folder = tmp_path_factory.mktemp("protocols")
+    corpus = write_corpus(folder / "shards/urbansed/test", 6, 3)
+    write_corpus(folder / "shards/audiocaps/test", 6, 4)
+    overrides = [*TINY, *on_shards(corpus), "steps=1", "global_batch=2", "frame_batch=2", f"run_dir={folder / 'run'}"]
+    return train(compose_conf(overrides)), folder / "shards"
+
+
+def flam_eval(name: str, *arguments: object) -> int:
+    """In this process; the exit code."""
+    with pytest.raises(SystemExit) as left:
+        scripts.main([name, *map(str, arguments)])
+    return left.value.code or 0
+
+
+@pytest.fixture(autouse=True)
+def _arguments(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["flam-eval"])
+
+
+def metrics(folder: Path) -> dict[str, dict]:
+    return {p.stem: json.loads(p.read_text())["metrics"] for p in folder.glob("*.json")}
+
+
+def test_from_an_export_to_the_paper_s_table(trained, tmp_path, capsys):
+    export, shards = trained
+    out = tmp_path / "results"
+    assert flam_eval("protocols", export, "--shards", shards, "--out", out, "--device", "cpu") == 0
+    printed = capsys.readouterr().out
+    assert "not evaluated: clotho (Clotho 2.1, evaluation): no shards below" in printed
+    assert sorted(p.name for p in (out / "scores").iterdir()) == [
+        "audiocaps.safetensors",
+        "urbansed-trained.safetensors",
+    ]
+    first = metrics(out)
+    assert sorted(first) == ["retrieval-audiocaps", "sed-trained-urbansed"]
+    for path in out.glob("*.json"):
+        path.unlink()
+    assert flam_eval("protocols", "--recompute", "--out", out) == 0
+    assert metrics(out) == first
+    assert "not evaluated: clotho" in capsys.readouterr().out
+    assert flam_eval("table", out, "--paper", "--out", tmp_path / "table") == 0
+    text = (tmp_path / "table.md").read_text()
+    assert "OpenFLAM" in text
+    assert "ours" in text
+
+
+def test_mistakes(trained, tmp_path, capsys):
+    export, shards = trained
+    for arguments, message in (
+        (("protocols", export, "--shards", tmp_path), "none of the sets is there: prepare one"),
+        (
+            ("protocols", export, "--shards", shards, "--only", "clotho"),
+            "no shards there: prepare Clotho 2.1, evaluation",
+        ),
+        (("protocols", export, "--shards", shards, "--only", "clothos"), "no eval named 'clothos'"),
+        (("protocols", tmp_path, "--shards", shards), "not an export"),
+        (("sedd",), "did you mean sed?"),
+    ):
+        assert flam_eval(*arguments) == 2
+        assert message in capsys.readouterr().err
+    assert flam_eval("protocols", "--shards", shards) == 2  # neither an export nor --recompute
+    assert flam_eval("--help") == 0
+    assert "zero-shot    Zero-shot classification" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_under_torchrun(trained, tmp_path):
+    """Two processes meet through a file below --out and share the scoring: the numbers of one."""
+    export, shards = trained
+    arguments = [str(export), "--shards", str(shards), "--device", "cpu", "--out"]
+    script = str(ROOT / "eval/protocols.py")
+    for number, command in ((1, [sys.executable]), (2, [sys.executable, "-m", "torch.distributed.run", "--standalone",
+                                                        "--nproc-per-node", "2"])):  # fmt: skip
+        done = subprocess.run(
+            [*command, script, *arguments, str(tmp_path / str(number))], capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        assert not list((tmp_path / str(number)).glob(".ranks*"))
+    assert metrics(tmp_path / "1") == metrics(tmp_path / "2")
+
+
+def test_what_is_no_checkpoint(tmp_path, capsys):
+    (tmp_path / "a.pth").write_text("x")
+    torch.save({"state_dict": {"audio_branch.x": torch.zeros(1)}}, tmp_path / "b.pth")
+    torch.save([1], tmp_path / "c.pth")
+    for name, message in (
+        ("a.pth", "not a checkpoint of plain tensors (nothing is read that could run code)"),
+        ("b.pth", "missing: "),
+        ("c.pth", "not a state dict"),
+        ("d.pth", "no such file"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            convert.main(
+                ["openflam", str(tmp_path / name), str(tmp_path / "out"), "--audio", "tiny", "--tokenizer", ""]
+            )
+        assert left.value.code == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_openflam_s_file_becomes_an_export_and_a_file_again(tmp_path, capsys):
+    """With weights of random numbers and a tokenizer of bytes: the real ones are the user's to bring."""
+    from flam_train.checkpoints.openflam import ROBERTA_BASE, to_openflam
+    from flam_train.models.flam import FLAM, FLAMConfig, audio_preset
+    from flam_train.models.text import ByteBackend, TextConfig, Tokenizer
+
+    model = FLAM(FLAMConfig(audio=audio_preset("tiny"), text=TextConfig("roberta", "", 77, ROBERTA_BASE)), False).eval()
+    state = to_openflam(model)
+    torch.save({"state_dict": {f"module.{name}": value for name, value in state.items()}}, tmp_path / "theirs.pth")
+    Tokenizer(ByteBackend(), 77).save(tmp_path / "tokenizer")
+    file, out = str(tmp_path / "theirs.pth"), tmp_path / "export"
+    for arguments in (
+        ["openflam", file, str(out), "--audio", "tiny", "--tokenizer", str(tmp_path / "tokenizer")],
+        ["to-openflam", str(out), str(tmp_path / "again.pth")],
+    ):
+        with pytest.raises(SystemExit) as left:
+            convert.main(arguments)
+        assert left.value.code == 0
+    export = load_export(out)
+    assert export.provenance["source"] == "OpenFLAM's theirs.pth"
+    assert export.embed_text(["a dog barks"]).text_CD.shape == (1, 512)
+    again = torch.load(tmp_path / "again.pth", weights_only=True)
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[name], value) for name, value in state.items())
