@@ -2,17 +2,21 @@
 
 A clip is known by an int64 id (`vocabulary.phrase_id` of its key). Ranks may see different numbers of clips, or none.
 
-Shape suffixes: B clips, K classes, T frames, D embedding width, C captions.
+Shape suffixes: B clips, K classes, T frames, D embedding width, C captions, E events.
 """
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from flam_train.metrics.detection import auroc
+from flam_train.metrics.detection import PSDS, Detection, PsdsParameters, auroc, event_f1, psds, segment_f1
 from flam_train.metrics.retrieval import chance_level, retrieval_metrics
 
 
@@ -73,6 +77,74 @@ class FrameAUROC(_Gathered):
             "micro": result.micro,
             "classes_left_out": float(len(result.left_out)),
             "clips": float(len(first_B)),
+        }
+
+
+class TimedDetection(_Gathered):
+    """PSDS, segment and event F1 over all clips of all ranks; every update scores the same classes on T frames.
+
+    psds: name -> parameters, of those reported by default.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        frames: int,
+        frame_seconds: float,
+        psds: Mapping[str, PsdsParameters] = PSDS,
+        **options,
+    ) -> None:
+        super().__init__(**options)
+        self.classes, self.frame_seconds, self.psds = list(classes), frame_seconds, dict(psds)
+        self._add(
+            score=torch.empty(0, len(self.classes), frames),
+            seconds=torch.empty(0, dtype=torch.float64),
+            clip=torch.empty(0, dtype=torch.int64),
+            owner=torch.empty(0, dtype=torch.int64),
+            kind=torch.empty(0, dtype=torch.int64),
+            time=torch.empty(0, 2, dtype=torch.float64),
+        )
+
+    def update(
+        self, score_BKT: Tensor, events: Sequence[Sequence[Detection]], seconds_B: Tensor, clip_B: Tensor
+    ) -> None:
+        """score float; events of each clip, (onset, offset, class); seconds: how long it lasts; clip int64 ids."""
+        rows = [(b, a, z, self.classes.index(name)) for b, found in enumerate(events) for a, z, name in found]
+        row_E = torch.tensor([b for b, _, _, _ in rows], dtype=torch.int64, device=clip_B.device)
+        time_E2 = torch.tensor([(a, z) for _, a, z, _ in rows], dtype=torch.float64).reshape(-1, 2)
+        self._append(
+            score=score_BKT.float(),
+            seconds=seconds_B.double(),
+            clip=clip_B,
+            owner=clip_B[row_E],
+            kind=torch.tensor([k for _, _, _, k in rows], dtype=torch.int64, device=clip_B.device),
+            time=time_E2.to(clip_B.device),
+        )
+
+    def compute(self) -> dict[str, float]:
+        """The value of each PSDS (NaN without ground truth), `segment_f1` and `event_f1` (macro, 0.5), `clips`."""
+        clip_B, owner_E = self._state("clip"), self._state("owner")
+        first_B = first_of_each(clip_B)
+        if not len(first_B):
+            return {**dict.fromkeys(self.psds, math.nan), "segment_f1": math.nan, "event_f1": math.nan, "clips": 0.0}
+        ids = clip_B[first_B].tolist()
+        found: dict[int, list[Detection]] = {number: [] for number in ids}
+        # A clip that came twice brings its events twice: those that overlap or touch are merged, and equal ones do.
+        kinds, times = self._state("kind").tolist(), self._state("time").tolist()
+        for number, kind, (onset, offset) in zip(owner_E.tolist(), kinds, times, strict=True):
+            found[number].append((onset, offset, self.classes[kind]))
+        timed = (
+            list(self._state("score")[first_B]),
+            [found[number] for number in ids],
+            self.classes,
+            self._state("seconds")[first_B].tolist(),
+            self.frame_seconds,
+        )
+        values = {name: psds(*timed, missing="skip", **asdict(p)).value for name, p in self.psds.items()}
+        return values | {
+            "segment_f1": segment_f1(*timed).at(0.5).macro,
+            "event_f1": event_f1(*timed).at(0.5).macro,
+            "clips": float(len(ids)),
         }
 
 

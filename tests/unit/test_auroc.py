@@ -1,6 +1,7 @@
 """AUROC against scikit-learn on random problems with ties; the streaming metrics over two ranks."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,9 +11,18 @@ from sklearn.metrics import roc_auc_score
 from timed_problems import problem, with_events
 
 from flam_train.metrics.calibration import calibration
-from flam_train.metrics.detection import auroc, merge_overlapping, partial_auroc, segments
+from flam_train.metrics.detection import (
+    PSDS,
+    auroc,
+    event_f1,
+    merge_overlapping,
+    partial_auroc,
+    psds,
+    segment_f1,
+    segments,
+)
 from flam_train.metrics.retrieval import retrieval_metrics
-from flam_train.metrics.streaming import FrameAUROC, Retrieval
+from flam_train.metrics.streaming import FrameAUROC, Retrieval, TimedDetection
 
 
 @pytest.mark.parametrize("decimals", [1, 8])
@@ -149,6 +159,27 @@ def feed(detection, retrieval, rows):
     retrieval.update(audio[rows], rows * 7 - 20, text[keep], row)
 
 
+EVENTS = [
+    [(0.0, 1.5, "a"), (2.0, 3.0, "b")],
+    [],
+    [(1.0, 4.0, "a"), (0.5, 2.0, "c")],
+    [(0.0, 1.0, "b")],
+    [(0.2, 0.9, "a")],
+]
+SECONDS = torch.tensor([4.0, 4.0, 4.0, 3.5, 2.0])
+
+
+def timed(metric, rows):
+    metric.update(data()[0][rows], [EVENTS[n] for n in rows.tolist()], SECONDS[rows], rows * 7 - 20)
+
+
+def expected_timed():
+    given = list(data()[0]), EVENTS, ["a", "b", "c"], SECONDS.tolist(), 1.0
+    values = {name: psds(*given, missing="skip", **asdict(p)).value for name, p in PSDS.items()}
+    f1 = {"segment_f1": segment_f1(*given).at(0.5).macro, "event_f1": event_f1(*given).at(0.5).macro}
+    return values | f1 | {"clips": 5.0}
+
+
 def expected():
     score, label, valid, audio, text, owner = data()
     return (
@@ -164,10 +195,11 @@ def worker(rank, folder):
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     found = {}
     for name, shares in SHARES.items():
-        detection, retrieval = FrameAUROC(3, 4), Retrieval(6)
+        detection, retrieval, times = FrameAUROC(3, 4), Retrieval(6), TimedDetection("abc", 4, 1.0)
         for rows in shares[rank]:
             feed(detection, retrieval, torch.tensor(rows))
-        found[name] = (detection.compute(), retrieval.compute())
+            timed(times, torch.tensor(rows))
+        found[name] = (detection.compute(), retrieval.compute(), times.compute())
     torch.save(found, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -179,7 +211,8 @@ def test_streaming_over_two_ranks(tmp_path):
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for name in SHARES:
-            detected, retrieved = found[name]
+            detected, retrieved, in_time = found[name]
+            assert in_time == pytest.approx(expected_timed(), abs=1e-12), name
             assert detected["macro"] == pytest.approx(macro, abs=1e-12), name
             assert detected["clips"] == 5
             assert {k: retrieved[k] for k in retrieval} == pytest.approx(retrieval, abs=1e-9), name
@@ -194,5 +227,12 @@ def test_streaming_in_one_process_and_reset():
         assert detection.compute()["macro"] == pytest.approx(expected()[0], abs=1e-12)
         assert retrieval.compute()["text_to_audio/R@1"] == expected()[1]["text_to_audio/R@1"]
         detection.reset(), retrieval.reset()
+    times = TimedDetection("abc", 4, 1.0)
+    for _ in range(2):
+        timed(times, torch.tensor([0, 1, 3]))
+        timed(times, torch.tensor([3, 2, 4]))
+        assert times.compute() == pytest.approx(expected_timed(), abs=1e-12)
+        times.reset()
+    assert math.isnan(times.compute()["PSDS1"])
     assert math.isnan(FrameAUROC(3, 4).compute()["macro"])
     assert Retrieval(6).compute() == {}
