@@ -89,13 +89,13 @@ def show(console: Console, table: Table) -> None:
     """A wide table is turned over, so that nothing is cut off: a column a result."""
     title = Text(table.title, style="bold")
     heads, rows = table.columns, table.printed()
-    if len(heads) > 9 and len(rows) <= 6:
+    if len(heads) > 9 and len(rows) <= 8:
         heads, rows = ["", *(row[0] for row in rows)], [
             [column, *(row[n] for row in rows)] for n, column in enumerate(heads) if n
         ]  # fmt: skip
     drawn = RichTable(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
     for n, head in enumerate(heads):
-        drawn.add_column(Text(head), justify="right" if n else "left")
+        drawn.add_column(Text(head), justify="right" if n else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     console.print(drawn)

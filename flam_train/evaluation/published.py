@@ -56,9 +56,9 @@ def _published(path: Path, raw: dict[str, Any], sources: Mapping[str, str]) -> l
             )
         row = _Row("published", entry["model"], source, [_printed(cell) for cell in entry["cells"]])
         for n, cell in enumerate(row.cells):
-            # "91.0 (a)" is the number 91.0 with the note `a`.
-            found = re.fullmatch(r"(.*\S) \((\w+)\)", cell)
-            if found and found[2] in raw.get("notes", {}):
+            # "91.0 (a)" is the number 91.0 with the note `a`; figures are the marks of our own notes.
+            found = re.fullmatch(r"(.*\S) \(([A-Za-z]\w*)\)", cell)
+            if found and found[2] in (raw.get("notes") or {}):
                 row.cells[n], row.marks[n] = found[1], found[2]
         rows.append(row)
     return rows
@@ -66,7 +66,7 @@ def _published(path: Path, raw: dict[str, Any], sources: Mapping[str, str]) -> l
 
 def _joined(raw: dict[str, Any], published: list[_Row], sources: Mapping[str, str], results: Sequence[Result]) -> Table:
     rows = list(published)
-    said = raw.get("notes", {})
+    said = raw.get("notes") or {}
     footnotes = {mark: str(said[mark]) for row in published for mark in row.marks.values()}
     notes = [f"{key}: {text}" for key, text in said.items() if key not in footnotes]
     numbered = 0
