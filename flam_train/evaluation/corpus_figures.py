@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from flam_train.plotting import INK, LINES, QUIET, blank_figure, dress, headline, literal
+from flam_train.plotting import INK, LINES, QUIET, blank_figure, dress, fitting, headline
 
 MOST_CLASSES = 60
 """More bars than this are not readable; the rest is counted in the title."""
@@ -25,7 +25,7 @@ def class_histogram_figure(counts: Mapping[str, int], title: str) -> Figure:
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     shown = ordered[:MOST_CLASSES]
     rest = f", the {MOST_CLASSES} most frequent" if len(ordered) > MOST_CLASSES else ""
-    names = [literal(name, 40) for name, _ in shown]
+    names = [fitting(name, 2.8, 8) for name, _ in shown]
     values = [count for _, count in shown]
     height = 1.1 + 0.2 * len(shown)
     figure = blank_figure(8.0, height)

@@ -9,11 +9,11 @@ from flam_train.plotting.curves import f1_curves, psd_roc_figure
 from flam_train.plotting.localization import localization_figure, log_mel
 from flam_train.plotting.reliability import reliability_figure
 from flam_train.plotting.retrieval import Ranking, retrieval_examples
-from flam_train.plotting.style import GRID, INK, LINES, QUIET, blank_figure, dress, headline, literal, save_figure
+from flam_train.plotting.style import GRID, INK, LINES, QUIET, blank_figure, dress, fitting, headline, save_figure
 from flam_train.plotting.training import curves_figure, read_curves
 
 __all__ = [
     "GRID", "INK", "LINES", "QUIET", "Ranking", "blank_figure", "class_bars", "curves_figure", "dress", "f1_curves",
-    "headline", "literal", "localization_figure", "log_mel", "psd_roc_figure", "read_curves", "reliability_figure",
+    "fitting", "headline", "localization_figure", "log_mel", "psd_roc_figure", "read_curves", "reliability_figure",
     "retrieval_examples", "save_figure",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from flam_train.plotting.style import INK, LINES, QUIET, blank_figure, dress, headline, literal
+from flam_train.plotting.style import INK, LINES, QUIET, blank_figure, dress, fitting, headline, inches
 
 MOST_CLASSES = 50
 """Of more than this the best and the worst are shown."""
@@ -23,7 +23,8 @@ ENDS = 20
 MOST_SERIES = 4
 """More bars side by side than this are not readable."""
 
-LONGEST_NAME = 50
+WIDEST_NAME = 3.6
+"""Inches."""
 
 
 def class_bars(values: Mapping[str, Mapping[str, float]], title: str) -> Figure:
@@ -53,19 +54,19 @@ def class_bars(values: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     above, below = 0.52 + 0.19 * len(series), 0.5
     height = above + bar * sum(map(len, groups)) + gap + below
     figure = blank_figure(8.5, height)
-    names = [[literal(classes[k], LONGEST_NAME) for k in group] for group in groups]
-    left = min(0.46, 0.04 + 0.0075 * max(len(name) for group in names for name in group))
+    names = [[fitting(classes[k], WIDEST_NAME, 8) for k in group] for group in groups]
+    left = (0.4 + min(WIDEST_NAME, max(inches(classes[k], 8) for group in groups for k in group))) / 8.5
     limits = _limits(value_VK)
     top = above
     for group, labels in zip(groups, names, strict=True):
-        inches = bar * len(group)
-        axes = figure.add_axes((left, 1 - (top + inches) / height, 0.95 - left, inches / height))
+        tall = bar * len(group)
+        axes = figure.add_axes((left, 1 - (top + tall) / height, 0.95 - left, tall / height))
         _bars(axes, value_VK[:, group], labels, limits)
         for value_K, colour in zip(value_VK, LINES, strict=False):
             if not np.isnan(value_K).all():
                 axes.axvline(np.nanmean(value_K), color=colour, linestyle="--", linewidth=1.0, alpha=0.8, zorder=0.9)
         axes.tick_params(labelbottom=group is groups[-1])
-        top += inches + gap
+        top += tall + gap
     if len(groups) > 1:
         middle = 1 - (above + bar * len(groups[0]) + gap / 2) / height
         text = f"{defined - 2 * ENDS:,} classes between the best and the worst are not shown"
@@ -74,7 +75,7 @@ def class_bars(values: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     headline(figure, 0.03, f"{title}: {said}")
     figure.legend(
         [Patch(color=LINES[v]) for v in range(len(series))],
-        [literal(f"{name}, {_mean(value_VK[v])}") for v, name in enumerate(series)],
+        [f"{fitting(name, 5.0, 9)}, {_mean(value_VK[v])}" for v, name in enumerate(series)],
         loc="upper left", bbox_to_anchor=(0.03, 1 - 0.4 / height), frameon=False, fontsize=9, labelcolor=INK,
         borderaxespad=0, borderpad=0, handlelength=1.2,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from flam_train.plotting.style import GRID, INK, LINES, QUIET, blank_figure, dress, headline, literal
+from flam_train.plotting.style import GRID, INK, LINES, QUIET, blank_figure, dress, fitting, headline
 
 THRESHOLD_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 1.0)
 MOST_PANELS = 4
@@ -32,9 +32,9 @@ class F1AtThreshold(Protocol):
 class F1OverThresholds(Protocol):
     """As `metrics.f1.F1Curve`."""
 
-    def all(self) -> Sequence[Any]: ...
+    def all(self) -> Sequence[F1AtThreshold]: ...
     @property
-    def best(self) -> Any: ...
+    def best(self) -> F1AtThreshold: ...
 
 
 class Staircase(Protocol):
@@ -56,7 +56,7 @@ class DetectionScore(Protocol):
     @property
     def roc(self) -> Staircase: ...
     @property
-    def class_rocs(self) -> Mapping[str, Any]: ...
+    def class_rocs(self) -> Mapping[str, Staircase]: ...
 
 
 def f1_curves(curves: Mapping[str, F1OverThresholds], title: str = "Macro F1 over the threshold") -> Figure:
@@ -81,12 +81,12 @@ def f1_curves(curves: Mapping[str, F1OverThresholds], title: str = "Macro F1 ove
             raise ValueError(f"{name}: thresholds from {points[0][0]:g} to {points[-1][0]:g}: they must be in (0, 1]")
         best = curve.best
         if math.isnan(best.macro):
-            axes.plot([], [], color=colour, label=literal(f"{name}: no class with ground truth"))
+            axes.plot([], [], color=colour, label=f"{fitting(name, 4.0, 9)}: no class with ground truth")
             continue
-        label = f"{name}: best {best.macro:.3f} at {best.threshold:g}"
+        label = f"{fitting(name, 4.0, 9)}: best {best.macro:.3f} at {best.threshold:g}"
         if at_half := [macro for threshold, macro in points if threshold == 0.5]:
             label += f"; {at_half[0]:.3f} at 0.5"
-        axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.8, label=literal(label), zorder=3)
+        axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.8, label=label, zorder=3)
         axes.plot(best.threshold, best.macro, "o", color=colour, markersize=8, markeredgecolor="white", zorder=4)
         highest = max(highest, best.macro)
     axes.set_xscale("function", functions=(_spread, _gather))
@@ -133,7 +133,14 @@ def psd_roc_figure(psds: Mapping[str, DetectionScore], title: str = "PSD-ROC cur
         axes = figure.add_axes(((0.65 + (panel + 0.35) * n) / width, 0.55 / height, panel / width, 3.0 / height))
         _psd_roc(axes, score)
         value = "not defined" if math.isnan(score.value) else f"{score.value:.3f}"
-        axes.set_title(literal(f"{name}: {value}"), loc="left", fontsize=11, fontweight="bold", color=INK, pad=18)
+        axes.set_title(
+            fitting(f"{name}: {value}", panel, 11, bold=True),
+            loc="left",
+            fontsize=11,
+            fontweight="bold",
+            color=INK,
+            pad=18,
+        )
         axes.text(0, 1.02, _settings(score.parameters), transform=axes.transAxes, fontsize=8, color=QUIET, va="bottom")
         axes.set_xlabel("effective false positives per hour", fontsize=9, color=QUIET)
         axes.tick_params(labelleft=n == 0)

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-from flam_train.plotting.style import INK, LINES, QUIET, blank_figure, dress, headline, literal
+from flam_train.plotting.style import INK, LINES, QUIET, blank_figure, dress, fitting, headline
 
 MOST_PANELS = 4
 
@@ -54,7 +54,9 @@ def reliability_figure(calibrations: Mapping[str, Bins], title: str = "Reliabili
         below = figure.add_axes((left, 0.55 / height, 3.25 / width, 0.9 / height))
         _diagram(above, one)
         _counts(below, one, most)
-        above.set_title(literal(name, 40), loc="left", fontsize=11, fontweight="bold", color=INK, pad=18)
+        above.set_title(
+            fitting(name, 3.3, 11, bold=True), loc="left", fontsize=11, fontweight="bold", color=INK, pad=18
+        )
         told = "nothing counted" if math.isnan(one.ece) else f"ECE {one.ece:.4f}, Brier score {one.brier:.4f}"
         above.text(0, 1.02, told, transform=above.transAxes, fontsize=8.5, color=QUIET, va="bottom")
         for axes in (above, below):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from flam_train.plotting.style import GRID, INK, LINES, QUIET, blank_figure, headline, literal
+from flam_train.plotting.style import GRID, INK, LINES, QUIET, blank_figure, fitting, headline
 
 RIGHT = LINES[2]
 MOST_EXAMPLES = 12
@@ -44,10 +44,10 @@ def retrieval_examples(
     height = 0.55 + sum(0.5 + sum(map(_inches, rankings)) for _, rankings in parts) + 0.1
     sheet = _Sheet(blank_figure(11.0, height), height)
     headline(sheet.figure, 0.03, title)
-    sheet.text(10.67, 0.3, "✓ right answer", color=RIGHT, ha="right", va="baseline")
+    sheet.text(10.67, 0.78, "✓ right answer", color=RIGHT, ha="right")
     top = 0.55
     for heading, rankings in parts:
-        sheet.text(0.33, top + 0.3, heading, color=QUIET, fontsize=10, fontweight="bold")
+        sheet.text(0.33, top + 0.23, heading, color=QUIET, fontsize=10, fontweight="bold")
         top += 0.5
         for ranking in rankings:
             _ranking(sheet, top, ranking)
@@ -56,12 +56,12 @@ def retrieval_examples(
 
 
 ROW = 0.235
-WIDE = 44, 64
-"""Most characters of a line of the query, and of an answer."""
+LETTERS = 44
+"""Of a line of the query, at most."""
 
 
 def _wrapped(query: str) -> list[str]:
-    return textwrap.wrap(query, WIDE[0], max_lines=4, placeholder=" …") or [""]
+    return textwrap.wrap(query, LETTERS, max_lines=4, placeholder=" …") or [""]
 
 
 def _inches(ranking: Ranking) -> float:
@@ -72,7 +72,7 @@ def _ranking(sheet: _Sheet, top: float, ranking: Ranking) -> None:
     sheet.line(top)
     lines = _wrapped(ranking.query)
     for n, line in enumerate(lines):
-        sheet.text(0.33, top + 0.1 + ROW * (n + 0.5), literal(line), fontweight="bold")
+        sheet.text(0.33, top + 0.1 + ROW * (n + 0.5), fitting(line, 3.85, 9, bold=True), fontweight="bold")
     rank = "no right answer" if ranking.right_rank is None else f"right answer at rank {ranking.right_rank:,}"
     first = ranking.right_rank == 1
     sheet.text(0.33, top + 0.1 + ROW * (len(lines) + 0.5), rank, color=RIGHT if first else QUIET, fontsize=8.5)
@@ -83,7 +83,7 @@ def _ranking(sheet: _Sheet, top: float, ranking: Ranking) -> None:
             sheet.text(4.4, middle, "✓", color=RIGHT, fontweight="bold")
         sheet.text(4.85, middle, f"{n + 1}", color=QUIET, ha="right")
         sheet.text(5.4, middle, f"{score:.3f}", color=QUIET, ha="right")
-        sheet.text(5.55, middle, literal(" ".join(answer.split()), WIDE[1]))
+        sheet.text(5.55, middle, fitting(" ".join(answer.split()), 5.1, 9))
 
 
 @dataclass(frozen=True)

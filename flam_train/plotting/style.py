@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 from pathlib import Path
 from typing import Literal
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 
 INK, QUIET, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 LINES = ("#2569a8", "#e4572e", "#3a9d78", "#8a5fbf", "#d9a21b", "#5c6b7a", "#c2416f", "#3fa7c4")
+DPI = 150
 
 
 def blank_figure(width: float, height: float) -> Figure:
@@ -21,7 +24,7 @@ def blank_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
+def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
     """A PNG, whole or not at all."""
     path = Path(path)
     if path.suffix != ".png":
@@ -36,18 +39,33 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     return path
 
 
-def literal(text: str, most: int | None = None) -> str:
-    """As it is to be read: a dollar sign starts no formula, and what is longer than `most` characters ends in "…"."""
-    if most is not None and len(text) > most:
-        text = text[: most - 1].rstrip() + "…"
+def literal(text: str) -> str:
+    """As it is to be read: a dollar sign starts no formula."""
     return text.replace("$", r"\$")
+
+
+def inches(text: str, size: float, bold: bool = False) -> float:
+    """How wide a line of text is in type of `size` points."""
+    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    # Letters stand on whole pixels, so that a line's width depends on the resolution; DPI is that of saving.
+    return RendererAgg(1, 1, DPI).get_text_width_height_descent(text, font, ismath=False)[0] / DPI
+
+
+def fitting(text: str, most: float, size: float, bold: bool = False) -> str:
+    """As it is to be read; what is wider than `most` inches in type of `size` points ends in "…"."""
+    if inches(text, size, bold) > most:
+        keep = bisect.bisect(range(len(text)), most, key=lambda n: inches(text[:n] + "…", size, bold)) - 1
+        text = text[: max(0, keep)].rstrip() + "…"
+    return literal(text)
 
 
 def headline(figure: Figure, left: float, text: str) -> None:
     """A title 0.3 inches below the figure's upper edge, from `left` (0 to 1) on; a long one in smaller type."""
     width, height = figure.get_size_inches()
-    size = max(7.0, min(12.0, 72 * width * (0.98 - left) / (0.7 * max(1, len(text)))))  # a letter is 0.7 of its size
-    figure.text(left, 1 - 0.3 / height, literal(text), fontsize=size, fontweight="bold", color=INK)
+    room = width * (0.98 - left)
+    size = max(8.0, min(12.0, 12.0 * room / max(0.01, inches(text, 12.0, bold=True))))
+    text = fitting(text, room, size, bold=True)
+    figure.text(left, 1 - 0.3 / height, text, fontsize=size, fontweight="bold", color=INK)
 
 
 def dress(axes: Axes, grid: Literal["x", "y", "both"] = "both") -> None:

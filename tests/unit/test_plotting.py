@@ -15,9 +15,11 @@ from flam_train.metrics.calibration import calibration
 from flam_train.metrics.detection import THRESHOLDS, frame_f1, psds
 from flam_train.plotting import (
     Ranking,
+    blank_figure,
     class_bars,
     curves_figure,
     f1_curves,
+    fitting,
     localization_figure,
     log_mel,
     psd_roc_figure,
@@ -77,6 +79,19 @@ def words(figure):
 
 def names(axes):
     return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_long_texts_are_cut_to_the_room_there_is():
+    for text in ("W" * 200, "i" * 200, "a dog"):
+        cut = fitting(text, 3.0, 9)
+        sheet = blank_figure(10.0, 1.0)
+        sheet.set_dpi(150)
+        shown = sheet.text(0, 0.5, cut, fontsize=9)
+        width = shown.get_window_extent(sheet.canvas.get_renderer()).width / sheet.dpi
+        assert width <= 3.0
+        assert cut == text or (cut.endswith("…") and width > 2.7)
+    assert fitting("$5", 1.0, 9) == r"\$5"
+    assert fitting("WW", 0.01, 9) == "…"
 
 
 @pytest.mark.filterwarnings("error")
