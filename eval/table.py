@@ -1,7 +1,8 @@
-"""Results as a table: on the terminal, and as Markdown, LaTeX and CSV.
+"""Results as a table: on the terminal, and as Markdown, LaTeX, CSV and a page that opens in any browser.
 
     python eval/table.py results/ --out results/table
     python eval/table.py results/ --paper                      # published rows, ours below them
+    python eval/table.py results/ --paper --out results/table --figures results/heatmaps
     python eval/table.py results/ --require sed/trained auroc/macro 0.95 \\
                                   --require retrieval text_to_audio/R@1 5xchance
 
@@ -22,9 +23,11 @@ from rich.text import Text
 
 from flam_train.data.tars import replace_with
 from flam_train.evaluation.formats import latex, markdown, to_csv
+from flam_train.evaluation.html import to_html
+from flam_train.evaluation.published import paper_tables
 from flam_train.evaluation.requirements import check
 from flam_train.evaluation.result import read_results
-from flam_train.evaluation.table import Table, paper_tables, result_tables
+from flam_train.evaluation.table import Table, result_tables
 
 PAPER = Path(__file__).resolve().parent / "paper_table.yaml"
 
@@ -32,7 +35,10 @@ PAPER = Path(__file__).resolve().parent / "paper_table.yaml"
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+", help="results JSON files, or folders of them")
-    parser.add_argument("--out", type=Path, metavar="NAME", help="writes NAME.md, NAME.tex and NAME.csv")
+    parser.add_argument("--out", type=Path, metavar="NAME", help="writes NAME.md, NAME.tex, NAME.csv and NAME.html")
+    parser.add_argument(
+        "--figures", type=Path, metavar="FOLDER", help="every .png in it, and in folders below, goes into NAME.html"
+    )
     parser.add_argument(
         "--paper", nargs="?", type=Path, const=PAPER, metavar="YAML", help="published numbers beside ours"
     )
@@ -45,6 +51,9 @@ def main() -> int:
         help="MIN: 0.9 or 5xchance",
     )
     args = parser.parse_args()
+    if args.figures and not args.out:
+        parser.error("--figures are for NAME.html: say with --out where to write it")
+    figures = figures_of(args.figures) if args.figures else []
     results = [result for _, result in read_results(args.results)]
     tables = result_tables(results) + (paper_tables(args.paper, results) if args.paper else [])
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -52,7 +61,13 @@ def main() -> int:
         show(console, table)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        for ending, text in ((".md", markdown(tables)), (".tex", latex(tables)), (".csv", to_csv(tables))):
+        written = {
+            ".md": markdown(tables),
+            ".tex": latex(tables),
+            ".csv": to_csv(tables),
+            ".html": to_html(tables, "Results beside published numbers" if args.paper else "Results", figures),
+        }
+        for ending, text in written.items():
             path = args.out.with_name(args.out.name + ending)
             replace_with(path, lambda file, text=text: file.write(text.encode()))
             print(f"table  {path}")
@@ -62,22 +77,29 @@ def main() -> int:
     return 0 if all(verdict.reached for verdict in verdicts) else 1
 
 
+def figures_of(folder: Path) -> list[tuple[str, Path]]:
+    """The name of each figure, with the folders above it, and its file."""
+    found = sorted(folder.rglob("*.png"))
+    if not found:
+        raise ValueError(f"{folder}: no .png in this folder: give the one that was written by --plot")
+    return [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in found]
+
+
 def show(console: Console, table: Table) -> None:
     """A wide table is turned over, so that nothing is cut off: a column a result."""
     title = Text(table.title, style="bold")
-    if len(table.columns) > 9 and len(table.rows) <= 6:
-        heads, rows = ["", *(row[0] for row in table.rows)], [
-            [column, *(row[n] for row in table.rows)] for n, column in enumerate(table.columns) if n
+    heads, rows = table.columns, table.printed()
+    if len(heads) > 9 and len(rows) <= 8:
+        heads, rows = ["", *(row[0] for row in rows)], [
+            [column, *(row[n] for row in rows)] for n, column in enumerate(heads) if n
         ]  # fmt: skip
-    else:
-        heads, rows = table.columns, table.rows
     drawn = RichTable(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
     for n, head in enumerate(heads):
-        drawn.add_column(Text(head), justify="right" if n else "left")
+        drawn.add_column(Text(head), justify="right" if n else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     console.print(drawn)
-    for line in table.notes:
+    for line in table.remarks():
         console.print(Text(f"  {line}", style="dim"))
     console.print()
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from flam_train.plotting import GRID, INK, LINES, QUIET
+from flam_train.plotting import INK, LINES, QUIET, blank_figure, dress, fitting, headline
 
 MOST_CLASSES = 60
 """More bars than this are not readable; the rest is counted in the title."""
@@ -28,10 +25,10 @@ def class_histogram_figure(counts: Mapping[str, int], title: str) -> Figure:
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     shown = ordered[:MOST_CLASSES]
     rest = f", the {MOST_CLASSES} most frequent" if len(ordered) > MOST_CLASSES else ""
-    names = [name if len(name) <= 40 else name[:39] + "…" for name, _ in shown]
+    names = [fitting(name, 2.8, 8) for name, _ in shown]
     values = [count for _, count in shown]
     height = 1.1 + 0.2 * len(shown)
-    figure = _figure(8.0, height)
+    figure = blank_figure(8.0, height)
     left = min(0.42, 0.04 + 0.0105 * max(map(len, names)))
     axes = figure.add_axes((left, 0.55 / height, 0.90 - left, 0.2 * len(shown) / height))
     axes.barh(range(len(shown)), values, height=0.72, color=LINES[0])
@@ -45,8 +42,8 @@ def class_histogram_figure(counts: Mapping[str, int], title: str) -> Figure:
     axes.set_yticks(range(len(shown)), names, fontsize=8, color=INK)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlabel("how often", fontsize=9, color=QUIET)
-    _dress(axes, "x")
-    _title(figure, left, height, f"{title}: {len(ordered):,} classes{rest}")
+    dress(axes, "x")
+    headline(figure, left, f"{title}: {len(ordered):,} classes{rest}")
     return figure
 
 
@@ -59,7 +56,7 @@ def duration_histogram_figure(seconds: Sequence[float] | np.ndarray, title: str)
     if not len(seconds):
         raise ValueError(f"{title}: no clips to count: the corpus is empty")
     height = 3.4
-    figure = _figure(8.0, height)
+    figure = blank_figure(8.0, height)
     axes = figure.add_axes((0.09, 0.55 / height, 0.87, (height - 1.05) / height))
     top = max(float(seconds.max()), 0.1)
     axes.hist(seconds, bins=60, range=(0.0, top * 1.001), color=LINES[0])
@@ -81,26 +78,6 @@ def duration_histogram_figure(seconds: Sequence[float] | np.ndarray, title: str)
     axes.set_xlabel("seconds", fontsize=9, color=QUIET)
     axes.set_ylabel("clips", fontsize=9, color=QUIET)
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-    _dress(axes, "y")
-    _title(figure, 0.09, height, f"{title}: {len(seconds):,} clips, {seconds.sum() / 3600:,.1f} hours")
+    dress(axes, "y")
+    headline(figure, 0.09, f"{title}: {len(seconds):,} clips, {seconds.sum() / 3600:,.1f} hours")
     return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _title(figure: Figure, left: float, height: float, text: str) -> None:
-    figure.text(left, 1 - 0.3 / height, text, fontsize=11, fontweight="bold", color=INK)
-
-
-def _dress(axes: Axes, grid: Literal["x", "y"]) -> None:
-    axes.tick_params(axis="both", which="both", length=0)
-    axes.tick_params(axis=grid, colors=QUIET, labelsize=9)
-    axes.grid(axis=grid, color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(GRID)

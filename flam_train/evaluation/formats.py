@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 
 from flam_train.evaluation.table import Table
@@ -12,32 +13,48 @@ from flam_train.evaluation.table import Table
 def markdown(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
-        lines = [f"### {table.title}", "", _pipe(table.columns), _pipe(["---"] * len(table.columns))]
-        lines += [_pipe(row) for row in table.rows]
-        lines += ["", *(f"- {note}" for note in table.notes)]
+        lines = [f"### {_md(table.title)}", "", _pipe(table.columns), _pipe(["---"] * len(table.columns))]
+        lines += [_pipe(row) for row in table.printed()]
+        lines += ["", *(f"- {_md(line)}" for line in table.remarks())]
         parts.append("\n".join(lines).rstrip() + "\n")
     return "\n".join(parts)
 
 
 def _pipe(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_md(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _md(text: str) -> str:
+    """A name in angle brackets is no HTML tag."""
+    return text.replace("<", "\\<")
 
 
 def latex(tables: Sequence[Table]) -> str:
-    """A booktabs tabular for each table."""
+    """A booktabs tabular for each table, a rule between published rows and ours."""
     parts = []
     for table in tables:
         lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(table.title)}}}"]
         lines += [rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}", r"\toprule"]
         lines += [" & ".join(_tex(c) for c in table.columns) + r" \\", r"\midrule"]
-        lines += [" & ".join(_tex(c) for c in row) + r" \\" for row in table.rows]
-        lines += [r"\bottomrule", r"\end{tabular}", *(rf"\par {_tex(note)}" for note in table.notes), r"\end{table}"]
+        for n, row in enumerate(table.rows):
+            if n and table.kinds and table.kinds[n] == "ours":
+                lines.append(r"\midrule")
+            lines.append(" & ".join(_tex_cell(cell, table.marks.get((n, c))) for c, cell in enumerate(row)) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}"]
+        lines += [rf"\par \textsuperscript{{{_tex(mark)}}} {_tex(text)}" for mark, text in table.footnotes.items()]
+        lines += [*(rf"\par {_tex(note)}" for note in table.notes), r"\end{table}"]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
+def _tex_cell(text: str, mark: str | None) -> str:
+    signed = re.sub(r"(?<!\S)-(?=\d)", "$-$", _tex(text))  # a minus, not a hyphen
+    return signed + (rf"\textsuperscript{{{_tex(mark)}}}" if mark else "")
+
+
 _TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$",
+    "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
 
 
@@ -46,13 +63,15 @@ def _tex(text: str) -> str:
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """One row a filled cell: table, row, column, value."""
+    """One row a filled cell: table, model, row, column, value, note. The model stands in a row's first cell, so that
+    rows of one model are told apart by `row`, from 0."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["table", "model", "row", "column", "value"])
+    writer.writerow(["table", "model", "row", "column", "value", "note"])
     for table in tables:
         for n, row in enumerate(table.rows):
-            writer.writerows(
-                [table.title, row[0], n, c, v] for c, v in zip(table.columns[1:], row[1:], strict=True) if v
-            )
+            for c, (column, value) in enumerate(zip(table.columns, row, strict=True)):
+                if c and value:
+                    note = table.footnotes.get(table.marks.get((n, c), ""), "")
+                    writer.writerow([table.title, row[0], n, column, value, note])
     return out.getvalue()

@@ -1,27 +1,46 @@
-"""Results as tables, alone or beside published numbers. `evaluation.formats` writes them."""
+"""Results as tables. `evaluation.published` puts them beside published numbers, `formats` and `html` write them."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import Literal
 
 from flam_train.evaluation.result import Result
+
+Kind = Literal["published", "ours", "difference"]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are text, an empty one was not measured; notes stand below the table."""
+    """Cells are text, an empty one was not measured.
+
+    notes      general remarks, below the table
+    kinds      of each row; empty where all are ours
+    footnotes  mark -> text, below the table
+    marks      (row, column), both from 0 -> the mark of the cell's footnote
+    """
 
     title: str
     columns: list[str]
     rows: list[list[str]]
     notes: tuple[str, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    footnotes: Mapping[str, str] = field(default_factory=dict)
+    marks: Mapping[tuple[int, int], str] = field(default_factory=dict)
+
+    def printed(self) -> list[list[str]]:
+        """The rows, with the mark of its footnote behind a cell: "29.52 (1)"."""
+        return [
+            [f"{cell} ({mark})" if (mark := self.marks.get((n, c))) else cell for c, cell in enumerate(row)]
+            for n, row in enumerate(self.rows)
+        ]
+
+    def remarks(self) -> list[str]:
+        """Footnotes, then notes, as lines of text."""
+        return [*(f"({mark}) {text}" for mark, text in self.footnotes.items()), *self.notes]
 
 
 # (heading, metric up to its parameters, factor, decimals)
@@ -63,7 +82,8 @@ def result_tables(results: Sequence[Result]) -> list[Table]:
         if not chosen:
             continue
         rows = [
-            [*_head(r), *(_cell(r, metric, factor, places) for _, metric, factor, places in columns)] for r in chosen
+            [*_head(r), *(cell_text(r, metric, factor, places) for _, metric, factor, places in columns)]
+            for r in chosen
         ]
         heads = ["model", "set", "protocol", "clips", *(heading for heading, *_ in columns)]
         tables.append(_without_empty_columns(Table(title, heads, rows, _notes(chosen, columns))))
@@ -94,7 +114,8 @@ def find_metric(result: Result, metric: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _cell(result: Result, metric: str, factor: float, places: int) -> str:
+def cell_text(result: Result, metric: str, factor: float, places: int) -> str:
+    """`factor` times the metric, "± " its spread if it has one; empty if it was not measured, or is not defined."""
     name = find_metric(result, metric)
     if name is None or math.isnan(result.metrics[name]):
         return ""
@@ -122,60 +143,3 @@ def _without_empty_columns(table: Table) -> Table:
     kept = [n for n in range(len(table.columns)) if any(row[n] for row in table.rows)]
     rows = [[row[n] for n in kept] for row in table.rows]
     return Table(table.title, [table.columns[n] for n in kept], rows, table.notes)
-
-
-def paper_tables(path: Path, results: Sequence[Result]) -> list[Table]:
-    """Published rows, and below them one row for each of our models; what was not measured stays empty.
-
-    Raises ValueError that names the file, the table and the row.
-    """
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        sources, tables = raw["sources"], raw["tables"]
-    except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: not readable as published tables ({error!r}): see eval/paper_table.yaml") from error
-    return [_paper_table(path, table, sources, results) for table in tables]
-
-
-def _paper_table(path: Path, raw: dict[str, Any], sources: dict[str, str], results: Sequence[Result]) -> Table:
-    columns = raw["columns"]
-    rows = []
-    used = []
-    for entry in raw["rows"]:
-        source = entry.get("source", raw["source"])
-        if len(entry["cells"]) != len(columns) or source not in sources:
-            raise ValueError(
-                f"{path}: {raw['title']!r}, row {entry['model']!r}: needs {len(columns)} cells and a known source"
-            )
-        used.append(source)
-        rows.append([entry["model"], source, *(_printed(cell) for cell in entry["cells"])])
-    for model in dict.fromkeys(model_name(r) for r in results):
-        own = [r for r in results if model_name(r) == model]
-        cells = [_measured(column.get("ours"), own) for column in columns]
-        if any(cells):
-            rows.append([model, "ours", *cells])
-    notes = [f"{key}: {text}" for key, text in raw.get("notes", {}).items()]
-    notes += [f"{key}: {sources[key]}" for key in dict.fromkeys(used)]
-    return Table(raw["title"], ["model", "source", *(c["title"] for c in columns)], rows, tuple(notes))
-
-
-def _printed(cell: Any) -> str:
-    if cell is None:
-        return ""
-    return " / ".join(str(x) for x in cell) if isinstance(cell, list) else str(cell)
-
-
-def _measured(ours: dict[str, Any] | None, results: Sequence[Result]) -> str:
-    """The newest result of this protocol and set."""
-    if ours is None:
-        return ""
-    names = {_plain(name) for name in ours["dataset"]}
-    fitting = [r for r in results if r.protocol == ours["protocol"] and _plain(r.dataset) in names]
-    if not fitting:
-        return ""
-    cells = [_cell(max(fitting, key=lambda r: r.date), metric, 100, 2) for metric in ours["metrics"]]
-    return " / ".join(cells) if all(cells) else ""
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_ ]", "", name).casefold()

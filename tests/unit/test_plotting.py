@@ -1,14 +1,33 @@
 """Figures: files that open, of the right content; mistakes named; no global state touched."""
 
+import io
+import math
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from flam_train.frames import FrameGrid
-from flam_train.plotting import curves_figure, localization_figure, log_mel, read_curves, save_figure
+from flam_train.metrics.calibration import calibration
+from flam_train.metrics.detection import THRESHOLDS, frame_f1, psds
+from flam_train.plotting import (
+    Ranking,
+    blank_figure,
+    class_bars,
+    curves_figure,
+    f1_curves,
+    fitting,
+    localization_figure,
+    log_mel,
+    psd_roc_figure,
+    read_curves,
+    reliability_figure,
+    retrieval_examples,
+    save_figure,
+)
 
 GRID = FrameGrid(32, 10.0)
 
@@ -49,6 +68,132 @@ def test_curves_figure(tmp_path):
     save_figure(figure, tmp_path / "curves.png", dpi=50)
 
 
+def words(figure):
+    """Everything that is written on a figure; it must draw without a warning."""
+    figure.savefig(io.BytesIO(), dpi=40)
+    own = [text.get_text() for text in figure.texts]
+    own += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    own += [text.get_text() for axes in figure.axes for text in axes.texts]
+    return own + [axes.get_title(loc="left") for axes in figure.axes]
+
+
+def names(axes):
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_long_texts_are_cut_to_the_room_there_is():
+    for text in ("W" * 200, "i" * 200, "a dog"):
+        cut = fitting(text, 3.0, 9)
+        sheet = blank_figure(10.0, 1.0)
+        sheet.set_dpi(150)
+        shown = sheet.text(0, 0.5, cut, fontsize=9)
+        width = shown.get_window_extent(sheet.canvas.get_renderer()).width / sheet.dpi
+        assert width <= 3.0
+        assert cut == text or (cut.endswith("…") and width > 2.7)
+    assert fitting("$5", 1.0, 9) == r"\$5"
+    assert fitting("WW", 0.01, 9) == "…"
+
+
+@pytest.mark.filterwarnings("error")
+def test_class_bars():
+    first = {"dog": 0.5, "car": 0.9, "$5 or $6": math.nan, "a name " + 20 * "so " + "long": 0.7}
+    figure = class_bars({"AUROC": first, "PSDS": {"dog": 0.25}}, "Set")
+    (axes,) = figure.axes
+    assert names(axes)[0] == "car"
+    assert names(axes)[1].endswith("so…")
+    assert names(axes)[2:] == ["dog", r"\$5 or \$6"]
+    assert [bar.get_width() for bar in axes.patches] == [0.9, 0.7, 0.5, 0.0, 0.0, 0.0, 0.25, 0.0]
+    written = words(figure)
+    assert {"AUROC, mean 0.700 (dashed) over 3", "PSDS, mean 0.250 (dashed) over 1", "Set: 4 classes"} <= set(written)
+    assert written.count("no value") == 4
+    low, high = class_bars({"difference": {"a": -0.2, "b": 0.1}}, "x").axes[0].get_xlim()
+    assert low < -0.2 < 0.1 < high
+    assert "AUROC, no value" in words(class_bars({"AUROC": {"dog": math.nan}}, "One"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_class_bars_of_many_classes():
+    many = {f"class {n:03}": n / 400 for n in range(400)} | {f"none {n}": math.nan for n in range(7)}
+    figure = class_bars({"AUROC": many}, "Set")
+    best, worst = figure.axes
+    assert names(best) == [f"class {n:03}" for n in range(399, 379, -1)]
+    assert names(worst) == [f"class {n:03}" for n in range(19, -1, -1)]
+    assert best.get_xlim() == worst.get_xlim()
+    assert {
+        "Set: the best and worst 20 of 407 classes",
+        "360 classes between the best and the worst are not shown, nor 7 without a value",
+    } <= set(words(figure))
+    few = class_bars({"AUROC": dict.fromkeys(many, math.nan) | {"class 001": 0.5}}, "Set")
+    assert len(names(few.axes[0])) == 20
+    assert "Set: 1 with a value of 407 classes, and 19 without" in words(few)
+
+
+@pytest.mark.filterwarnings("error")
+def test_f1_curves():
+    score = torch.tensor([[0.02], [0.0003], [0.00005]])
+    label = torch.tensor([[True], [True], [False]])
+    curves = {"biased": frame_f1(score, label, THRESHOLDS), "none": frame_f1(score, ~label & label, THRESHOLDS)}
+    figure = f1_curves(curves)
+    (axes,) = figure.axes
+    line, best = axes.lines[1:3]
+    assert len(line.get_xdata()) == len(THRESHOLDS)
+    assert (best.get_xdata()[0], best.get_ydata()[0]) == (0.0001, 1.0)
+    place = axes.transData.transform([(x, 0) for x in (0.0001, 0.001, 0.01, 0.1, 0.5, 1)])[:, 0]
+    assert np.diff(place).min() > 0.1 * np.ptp(place)
+    low, high = axes.get_xlim()
+    assert low <= 0.0001 < high == 1
+    assert {"biased: best 1.000 at 0.0001; 0.000 at 0.5", "none: no class with ground truth"} <= set(words(figure))
+    with pytest.raises(ValueError, match="must be in"):
+        f1_curves({"cosine": frame_f1(score, label, (-0.1, 0.1))})
+    with pytest.raises(ValueError, match="0 curves"):
+        f1_curves({})
+
+
+@pytest.mark.filterwarnings("error")
+def test_reliability_figure():
+    score = torch.tensor([[0.1], [0.1], [0.9]])
+    label = torch.tensor([[False], [True], [True]])
+    empty = calibration(score[:0], label[:0], bins=5)
+    figure = reliability_figure({"biased": calibration(score, label, bins=5), "nothing": empty})
+    above, below = figure.axes[:2]
+    np.testing.assert_allclose([bar.get_height() for bar in above.patches], [0.5, 0, 0, 0, 1])
+    assert [(bar.get_x(), bar.get_height()) for bar in below.patches] == [(0, 2), (0.8, 1)]
+    assert {"ECE 0.3000, Brier score 0.2767", "nothing counted", "biased", "nothing"} <= set(words(figure))
+    with pytest.raises(ValueError, match="0 calibrations"):
+        reliability_figure({})
+
+
+@pytest.mark.filterwarnings("error")
+def test_psd_roc_figure():
+    scores = [torch.tensor([[0.9, 0.1, 0.1, 0.1]])]
+    found = psds(scores, [[(0.0, 1.0, "dog")]], ["dog"], frame_seconds=1.0)
+    absent = psds(scores, [[]], ["dog"], frame_seconds=1.0, missing="skip")
+    figure = psd_roc_figure({"PSDS1": found, "absent": absent})
+    joined = figure.axes[0].lines[-2]
+    np.testing.assert_allclose(joined.get_xydata(), [(0, 1), (100, 1)])
+    area = figure.axes[0].collections[0].get_paths()[0].get_extents()
+    assert (area.x0, area.x1, area.y0, area.y1) == (0, 100, 0, 1)
+    assert {"PSDS1: 1.000", "absent: not defined", "no class with ground truth"} <= set(words(figure))
+    with pytest.raises(ValueError, match="0 settings"):
+        psd_roc_figure({})
+
+
+@pytest.mark.filterwarnings("error")
+def test_retrieval_examples():
+    long = "many words " * 40
+    clips = [Ranking("a dog for $5 or $6", [("clip one", 0.5, False), ("clip two", 0.25, True)], 2)]
+    captions = [Ranking("clip one", [(long, 0.5, False)], None), Ranking("clip two", [("a dog", 1.0, True)], 1)]
+    figure = retrieval_examples(clips, captions, "Some")
+    written = words(figure)
+    assert {"clip one", "clip two", "0.250", "right answer at rank 2", "no right answer"} <= set(written)
+    assert written.count("✓") == 2
+    assert max(map(len, written)) < 70
+    assert "Captions found for a clip" not in words(retrieval_examples(clips, []))
+    for many in ([], clips * 13):
+        with pytest.raises(ValueError, match="give 1 to 12"):
+            retrieval_examples(many, [])
+
+
 def test_user_mistakes(tmp_path):
     score = np.zeros((1, 32))
     with pytest.raises(ValueError, match="2 phrases, 32 frames"):
@@ -74,3 +219,14 @@ def test_user_mistakes(tmp_path):
 def test_pyplot_is_left_alone():
     code = "import sys, flam_train.plotting; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_class_bars_mistakes():
+    for values, message in (
+        ({}, "0 series"),
+        ({"AUROC": {}}, "0 classes"),
+        ({str(n): {"dog": 0.0} for n in range(5)}, "5 series"),
+        ({"AUROC": {"dog": 0.0, "car": math.inf}}, "'car' has an infinite value"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            class_bars(values, "Set")

@@ -1,22 +1,15 @@
-"""Figures from arrays: where phrases were found in a recording, and how a training went.
-
-Nothing here touches matplotlib's global state: figures are objects with their own canvas, so importing this module
-changes no backend and needs no display.
+"""Where phrases were found in a recording.
 
 Shape suffixes: S samples, F frequency bins, H spectrogram columns, K phrases, T frames.
 """
 
 from __future__ import annotations
 
-import csv
 import math
-import os
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -26,11 +19,10 @@ from scipy.signal.windows import hann
 
 from flam_train.batch import INT16_SCALE, SAMPLE_RATE
 from flam_train.frames import FrameGrid
+from flam_train.plotting.style import INK, QUIET, blank_figure, literal
 
-INK, QUIET, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 TRUTH = "#e4572e"
 SCORE_COLOURS = LinearSegmentedColormap.from_list("score", ["#f7f8fb", "#c9dbee", "#6fa8d6", "#2569a8", "#0b2f5b"])
-LINES = ("#2569a8", "#e4572e", "#3a9d78", "#8a5fbf", "#d9a21b", "#5c6b7a", "#c2416f", "#3fa7c4")
 MOST_PHRASES = 24
 """More rows than this are not readable in one figure."""
 
@@ -65,8 +57,8 @@ def localization_figure(
     rows = len(phrases)
     heat_inches = 0.36 * rows + 0.12
     height = 0.45 + 2.1 + 0.18 + heat_inches + 0.6
-    figure = _figure(10.0, height)
-    names = ["\n".join(textwrap.wrap(p, 34)[:2]) for p in phrases]
+    figure = blank_figure(10.0, height)
+    names = [literal("\n".join(textwrap.wrap(p, 34)[:2])) for p in phrases]
     left = min(0.34, 0.055 + 0.0078 * max(len(line) for name in names for line in name.split("\n")))
     width = 0.925 - left
 
@@ -162,112 +154,3 @@ def log_mel(waveform_S: np.ndarray, bins: int = 96) -> tuple[np.ndarray, np.ndar
 
 def _mel(hertz: float) -> float:
     return 2595 * math.log10(1 + hertz / 700)
-
-
-def curves_figure(metrics_csv: str | Path) -> Figure:
-    """Training curves from the trainer's long-format CSV (`step,name,value`): a panel for each group of names.
-
-    A group is what stands before the first slash of a name, validation split into frame AUROC and the rest; each panel
-    has its own scale, logarithmic where losses span more than a factor of 50. Values that are not finite are left out
-    of the lines.
-    Raises ValueError that names the file and the row.
-    """
-    groups: dict[str, dict[str, list[tuple[int, float]]]] = {}
-    for name, points in read_curves(metrics_csv).items():
-        group, _, label = name.partition("/")
-        if group == "val":
-            group = "validation: frame AUROC" if "auroc" in label else "validation: retrieval"
-        groups.setdefault(group if label else "other", {})[label or name] = points
-    ordered = sorted(groups, key=lambda g: (not g.startswith(("train", "loss")), not g.startswith("val"), g))
-    columns = min(2, len(ordered))
-    rows = -(-len(ordered) // columns)
-    figure = _figure(6.0 * columns, 3.4 * rows + 0.2)
-    figure.subplots_adjust(
-        left=0.75 / (6 * columns), right=1 - 0.25 / (6 * columns), top=1 - 0.5 / (3.4 * rows + 0.2),
-        bottom=0.55 / (3.4 * rows + 0.2), hspace=0.42, wspace=0.18,
-    )  # fmt: skip
-    for n, group in enumerate(ordered):
-        axes = figure.add_subplot(rows, columns, n + 1)
-        _curves(axes, group, groups[group])
-    return figure
-
-
-def _curves(axes, group: str, series: dict[str, list[tuple[int, float]]]) -> None:
-    everything: list[float] = []
-    for n, (label, points) in enumerate(sorted(series.items())):
-        step, value = np.array([p for p in points if math.isfinite(p[1])]).reshape(-1, 2).T
-        everything += value.tolist()
-        colour = LINES[n % len(LINES)]
-        dash = "-" if n < len(LINES) else "--"
-        if len(value) > 100:  # noise behind, trend in front
-            axes.plot(step, value, color=colour, alpha=0.22, linewidth=0.8)
-            axes.plot(step, _smooth(value, len(value) // 40), dash, color=colour, linewidth=1.8, label=label)
-        else:
-            axes.plot(step, value, dash, color=colour, linewidth=1.8, label=label, marker="o", markersize=3)
-    if (
-        group.startswith(("train", "loss"))
-        and everything
-        and min(everything) > 0
-        and max(everything) > 50 * min(everything)
-    ):
-        axes.set_yscale("log")
-    axes.set_title(group, loc="left", fontsize=11, fontweight="bold", color=INK)
-    axes.set_xlabel("step", fontsize=9, color=QUIET)
-    axes.tick_params(colors=QUIET, labelsize=9)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(GRID)
-    axes.legend(loc="best", frameon=True, framealpha=0.8, edgecolor="none", fontsize=8, labelcolor=INK)
-
-
-def _smooth(value: np.ndarray, width: int) -> np.ndarray:
-    """Centred running mean that shrinks at the ends."""
-    total = np.concatenate([[0.0], np.cumsum(value)])
-    place = np.arange(len(value))
-    first, last = np.maximum(place - width, 0), np.minimum(place + width + 1, len(value))
-    return (total[last] - total[first]) / (last - first)
-
-
-def read_curves(metrics_csv: str | Path) -> dict[str, list[tuple[int, float]]]:
-    """name -> [(step, value)], in the file's order."""
-    series: dict[str, list[tuple[int, float]]] = {}
-    try:
-        with open(metrics_csv, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if not {"step", "name", "value"} <= set(reader.fieldnames or ()):
-                raise ValueError(f"{metrics_csv}: the header must have step, name, value; it has {reader.fieldnames}")
-            for row in reader:
-                try:
-                    series.setdefault(row["name"], []).append((int(row["step"]), float(row["value"])))
-                except (TypeError, ValueError) as error:
-                    raise ValueError(
-                        f"{metrics_csv}: row {reader.line_num} is not `step,name,value`: remove it"
-                    ) from error
-    except OSError as error:
-        raise ValueError(f"{metrics_csv}: {error.strerror}: give the metrics.csv of a run") from error
-    if not series:
-        raise ValueError(f"{metrics_csv}: has no rows: the run logged nothing yet")
-    return series
-
-
-def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
-    """A PNG, whole or not at all."""
-    path = Path(path)
-    if path.suffix != ".png":
-        raise ValueError(f"{path}: figures are saved as .png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        figure.savefig(temporary, format="png", dpi=dpi, facecolor="white")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
