@@ -20,7 +20,8 @@ from pathlib import Path
 from flam_train.cli.evaluate import note, options, ranks, report, told
 from flam_train.distributed import rank
 from flam_train.evaluation.progress import progress_line
-from flam_train.evaluation.protocol import Protocol, is_there, protocols, recompute, run
+from flam_train.evaluation.protocol import Protocol, figures, is_there, protocols, recompute, run
+from flam_train.evaluation.result import Result
 from flam_train.inference import load_model
 
 
@@ -30,13 +31,14 @@ def main() -> None:
     parser.add_argument("--shards", type=Path, default=Path("shards"), help="where data_prep wrote them [shards]")
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(protocols())}, or .yaml files [all]")
     parser.add_argument("--recompute", action="store_true", help="only the metrics, from the scores below --out")
+    parser.add_argument("--figures", action="store_true", help="pictures of each set, below OUT/figures")
     options(parser)
     args = parser.parse_args()
     chosen = [Protocol.load(name) for name in args.only or protocols()]
     if args.recompute:
         there = [p for p in chosen if all(p.kept(args.out, v).is_file() for v in p.variants)]
         for protocol in there:
-            report(recompute(protocol, args.out, note), args.out)
+            finish(protocol, recompute(protocol, args.out, note), args)
         left_out(chosen, there, f"no scores below {args.out}")
         return
     if args.export is None:
@@ -58,9 +60,17 @@ def main() -> None:
                 progress=progress_line,
                 note=note,
             )
-            report(made, args.out)
+            finish(protocol, made, args)
         if rank() == 0:
             left_out(chosen, there, f"no shards below {args.shards}")
+
+
+def finish(protocol: Protocol, results: list[Result], args: argparse.Namespace) -> None:
+    """On the first rank; the others have no results."""
+    report(results, args.out)
+    if args.figures and results:
+        for path in figures(protocol, args.out, args.out / "figures"):
+            print(f"  figure   {path}")
 
 
 def left_out(chosen: list[Protocol], there: list[Protocol], why: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from flam_train.cli.evaluate import options, ranks, report, told
 from flam_train.data.corpus import Corpus
 from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
+from flam_train.evaluation.figures import retrieval_figures, save_figures
 from flam_train.evaluation.progress import progress_line
 from flam_train.evaluation.protocol import SCORES
 from flam_train.evaluation.retrieval import CAPTIONS, result_of
@@ -32,12 +33,13 @@ def main() -> None:
         "--captions", choices=CAPTIONS, default="all", help="all at once, or the n-th captions of all clips, set by set"
     )
     parser.add_argument("--windows", choices=WINDOWS, default="first", help="of clips longer than the model's [first]")
+    parser.add_argument("--figures", action="store_true", help="examples of what was found")
     options(parser)
     args = parser.parse_args()
     if args.export.suffix == ".safetensors":
         if args.shards is not None:
             parser.error("kept embeddings are evaluated without shards")
-        report([result_of(Embeddings.load(args.export), args.captions)], args.out)
+        finish(Embeddings.load(args.export), args)
         return
     if args.shards is None:
         parser.error("give the folder of shards to evaluate on")
@@ -53,7 +55,15 @@ def main() -> None:
             progress=progress_line(f"{corpus.name}, retrieval"),
         )
         if made is not None:
-            report([result_of(made, args.captions)], args.out)
+            finish(made, args)
+
+
+def finish(made: Embeddings, args: argparse.Namespace) -> None:
+    result = result_of(made, args.captions)
+    report([result], args.out)
+    if args.figures:
+        for path in save_figures(retrieval_figures(made), args.out / "figures", result.name):
+            print(f"  figure   {path}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 from flam_train.cli.evaluate import note, options, ranks, report, told
 from flam_train.data.corpus import Corpus
 from flam_train.evaluation.checked import compare
-from flam_train.evaluation.figures import clip_figure, clips_with_most_classes
+from flam_train.evaluation.figures import clip_figure, clips_with_most_classes, save_figures, sed_figures
 from flam_train.evaluation.progress import progress_line
 from flam_train.evaluation.protocol import SCORES
 from flam_train.evaluation.scores import Scores
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--median", type=int, default=3, metavar="FRAMES", help="filter, odd [%(default)s]")
     parser.add_argument("--vocabulary", help="another than the corpus' own: a name in conf/vocabulary, or a .yaml file")
     parser.add_argument("--plot", type=int, default=0, metavar="N", help="heatmaps of the N clips with most classes")
+    parser.add_argument("--figures", action="store_true", help="F1 curves, reliability, PSD-ROC, bars of classes")
     parser.add_argument("--check", action="store_true", help="compare with the reference implementations")
     options(parser)
     args = parser.parse_args()
@@ -76,6 +77,9 @@ def main() -> None:
 def finish(scores: Scores, chosen: SedMetrics, args: argparse.Namespace) -> str:
     result = result_of(scores, chosen, note)
     report([result], args.out)
+    if args.figures:
+        for path in save_figures(sed_figures(scores, chosen, result.name), args.out / "figures", result.name):
+            print(f"  figure   {path}")
     if args.check:
         for line in compare(scores, chosen):
             print(f"  {line}")

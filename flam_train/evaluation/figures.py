@@ -1,16 +1,33 @@
-"""Which clips of an evaluated set to look at, and their figures.
+"""Figures of an evaluated set, from what was kept of it; and of the clips that are worth a look.
 
-Shape suffixes: K classes, T frames, S samples.
+Shape suffixes: K classes, T frames, S samples, F frames of all recordings.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
+
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
+from flam_train.evaluation.embeddings import Embeddings
+from flam_train.evaluation.examples import retrieval_rankings
 from flam_train.evaluation.scores import Scores
+from flam_train.evaluation.sed_metrics import SedMetrics, timed_arguments
 from flam_train.frames import FrameGrid
-from flam_train.plotting import localization_figure
+from flam_train.metrics.calibration import calibration
+from flam_train.metrics.detection import THRESHOLDS, auroc, frame_f1, psds
+from flam_train.plotting import (
+    class_bars,
+    f1_curves,
+    localization_figure,
+    psd_roc_figure,
+    reliability_figure,
+    retrieval_examples,
+    save_figure,
+)
 
 ROWS = 10
 """Phrases in one figure."""
@@ -49,3 +66,40 @@ def clip_figure(
         [scores.phrases[0][k] for k in shown],
         FrameGrid(frames, frames * scores.frame_seconds),
     )
+
+
+def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figure]:
+    """F1 over thresholds with and without scale and bias, reliability; and if their metrics are chosen, bars of classes
+    and PSD-ROC curves. Of several phrasings of each class the first."""
+    label_FK = torch.from_numpy(np.ascontiguousarray(scores.label_KF.T))
+    kinds = {method: scores.score_KF(method).T.contiguous() for method in dict.fromkeys((chosen.method, "biased"))}
+    # Plain cosines as if they were probabilities, -1 being 0: what a model without scale and bias would have.
+    cosine_FK = torch.from_numpy(np.ascontiguousarray(scores.cosine_RKF[0].T)).add(1).div(2).clamp(0, 1)
+    shown = kinds | {"(1 + cosine) / 2": cosine_FK}
+    found = {"f1": f1_curves({kind: frame_f1(score, label_FK, THRESHOLDS) for kind, score in shown.items()})}
+    found["reliability"] = reliability_figure({n: calibration(score, label_FK) for n, score in kinds.items()})
+    bars = {}
+    if "auroc" in chosen.metrics:
+        area = auroc(kinds[chosen.method], label_FK)
+        bars["frame AUROC"] = dict(zip(scores.classes, area.per_class.tolist(), strict=True))
+    if "psds" in chosen.metrics and chosen.psds:
+        timed = timed_arguments(scores, scores.score_KF(chosen.method), chosen.median_frames)
+        values = {n: psds(*timed, missing="skip", **asdict(p)) for n, p in chosen.psds.items()}
+        found["psd-roc"] = psd_roc_figure(values)
+        first, value = next(iter(values.items()))
+        bars[first] = value.per_class
+    if bars:
+        found["classes"] = class_bars(bars, f"{name}: by class")
+    return found
+
+
+def retrieval_figures(embeddings: Embeddings) -> dict[str, Figure]:
+    """Some queries of either direction with what was found."""
+    counts = torch.tensor([len(said) for said in embeddings.captions])
+    owner_M = torch.arange(len(counts)).repeat_interleave(counts).numpy()
+    rankings = retrieval_rankings(embeddings.audio_ND, embeddings.text_MD, owner_M, embeddings.keys, embeddings.texts)
+    return {"examples": retrieval_examples(*rankings)}
+
+
+def save_figures(figures: dict[str, Figure], folder: Path, name: str) -> list[Path]:
+    return [save_figure(figure, folder / f"{name}-{kind}.png") for kind, figure in figures.items()]

@@ -16,6 +16,7 @@ from flam_train.data.corpus import Corpus
 from flam_train.data.tars import MANIFEST
 from flam_train.evaluation import retrieval, sed, zero_shot
 from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
+from flam_train.evaluation.figures import retrieval_figures, save_figures, sed_figures
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed_metrics import SedMetrics
@@ -155,6 +156,19 @@ def recompute(protocol: Protocol, out: Path, note: Note | None = None) -> list[R
     """The results again from the scores that `run` kept, without model or audio."""
     kind: type[Scores] | type[Embeddings] = Scores if protocol.kind == "sed" else Embeddings
     return [result_of(protocol, kind.load(protocol.kept(out, variant)), note) for variant in protocol.variants]
+
+
+def figures(protocol: Protocol, out: Path, folder: Path) -> list[Path]:
+    """Pictures of what `run` kept; zero-shot classification has none."""
+    made: list[Path] = []
+    for variant in protocol.variants if protocol.kind != "zero_shot" else ():
+        kept, name = protocol.kept(out, variant), protocol.kept(out, variant).stem
+        if protocol.kind == "sed":
+            drawn = sed_figures(Scores.load(kept), protocol.scoring, name)
+        else:
+            drawn = retrieval_figures(Embeddings.load(kept))
+        made += save_figures(drawn, folder, name)
+    return made
 
 
 def result_of(protocol: Protocol, made: Scores | Embeddings, note: Note | None = None) -> Result:

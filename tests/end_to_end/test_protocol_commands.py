@@ -57,10 +57,14 @@ def test_from_an_export_to_the_paper_s_table(trained, tmp_path, capsys):
     assert sorted(first) == ["retrieval-audiocaps", "sed-trained-urbansed"]
     for path in out.glob("*.json"):
         path.unlink()
-    assert flam_eval("protocols", "--recompute", "--out", out) == 0
+    assert flam_eval("protocols", "--recompute", "--out", out, "--figures") == 0
     assert metrics(out) == first
     assert "not evaluated: clotho" in capsys.readouterr().out
-    assert flam_eval("table", out, "--paper", "--out", tmp_path / "table") == 0
+    drawn = {"f1", "reliability", "psd-roc", "classes"}
+    wanted = {f"urbansed-trained-{kind}.png" for kind in drawn} | {"audiocaps-examples.png"}
+    assert {p.name for p in (out / "figures").iterdir()} == wanted
+    assert flam_eval("table", out, "--paper", "--out", tmp_path / "table", "--figures", out / "figures") == 0
+    assert (tmp_path / "table.html").read_text().count("data:image/png;base64,") == len(wanted)
     text = (tmp_path / "table.md").read_text()
     assert "OpenFLAM" in text
     assert "ours" in text
