@@ -55,6 +55,9 @@ _SED = [
     ("PSDS1", "PSDS1", 1, 3),
     ("PSDS1A", "PSDS1A", 1, 3),
     ("PSDS2", "PSDS2", 1, 3),
+    ("MPAUC", "MPAUC", 1, 3),
+    ("ECE", "calibration/ECE", 1, 3),
+    ("ECE biased", "calibration biased/ECE", 1, 3),
 ]
 _RETRIEVAL = [
     (f"{short} {title}", f"{side}/{metric}", factor, decimals)
@@ -70,12 +73,23 @@ _RETRIEVAL = [
 ]
 
 
+_ZERO_SHOT = [
+    ("accuracy", "accuracy", 100, 1),
+    ("mean over folds", "accuracy/mean over folds", 100, 1),
+    ("mean over classes", "accuracy/mean over classes", 100, 1),
+    ("top 5", "accuracy/top 5", 100, 1),
+    ("chance", "accuracy/chance", 100, 1),
+]
+
+
 def result_tables(results: Sequence[Result]) -> list[Table]:
-    """One table for detection, one for retrieval; a row a result. A mean over phrasings is followed by its spread."""
+    """A table for each kind of protocol, a row a result. A mean over phrasings, caption sets or folds is followed by its
+    spread."""
     tables = []
     for title, kind, columns in (
         ("Sound event detection", "sed", _SED),
         ("Retrieval (R and mAP in %)", "retrieval", _RETRIEVAL),
+        ("Zero-shot classification (accuracy in %)", "zero_shot", _ZERO_SHOT),
     ):
         chosen = [r for r in results if r.protocol.split("/")[0] == kind]
         chosen.sort(key=lambda r: (model_name(r), r.dataset, r.split, r.protocol.endswith("held_out")))
@@ -133,7 +147,7 @@ def _notes(results: Sequence[Result], columns) -> tuple[str, ...]:
         if left_out:
             notes.append(f"{r.name}: {len(left_out)} classes without ground truth left out")
     if any(r.spread for r in results):
-        notes.append("±: standard deviation over phrasings (or caption sets)")
+        notes.append("±: standard deviation over phrasings, caption sets or folds")
     if any(r.protocol.startswith("sed") for r in results):
         notes.append("F1: macro, threshold 0.5; best: one threshold chosen on the same set, an upper bound")
     return tuple(notes)
