@@ -83,8 +83,8 @@ _ZERO_SHOT = [
 
 
 def result_tables(results: Sequence[Result]) -> list[Table]:
-    """A table for each kind of protocol, a row a result. A mean over phrasings, caption sets or folds is followed by its
-    spread."""
+    """A table for each kind of protocol, a row a result. The spread follows a mean over phrasings, caption sets or
+    folds."""
     tables = []
     for title, kind, columns in (
         ("Sound event detection", "sed", _SED),
