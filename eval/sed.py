@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("export", type=Path, help="an export folder, or a .npz kept by --scores")
     parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL")
     parser.add_argument("--phrasings", nargs="+", choices=PHRASINGS, default=["trained"])
-    parser.add_argument("--method", choices=METHODS, default="unbiased")
+    parser.add_argument("--method", choices=METHODS, help="[unbiased; cosine for models without scale and bias]")
     parser.add_argument("--vocabulary", help="another than the corpus' own: a name in conf/vocabulary, or a .yaml file")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results [results]")
     parser.add_argument("--scores", action="store_true", help="keep frame scores and labels (.npz)")

@@ -38,7 +38,7 @@ def evaluate_sed(
     corpus: Corpus,
     *,
     phrasings: str = "trained",
-    method: str = "unbiased",
+    method: str | None = None,
     vocabulary: Vocabulary | None = None,
     batch_size: int = 16,
     scores_path: str | Path | None = None,
@@ -70,23 +70,24 @@ def score_corpus(
     corpus: Corpus,
     *,
     phrasings: str = "trained",
-    method: str = "unbiased",
+    method: str | None = None,
     vocabulary: Vocabulary | None = None,
     batch_size: int = 16,
     progress: Progress | None = None,
 ) -> Scores:
     """One score for every frame, class and phrasing, beside the labels.
 
-    model        a FLAM in eval mode: `grid`, `embed_audio`, `embed_text`, `localize`, `provenance`
+    model        a FLAM in eval mode: `grid`, `embed_audio`, `embed_text`, `localize`, `default_method`, `provenance`
     phrasings    "trained" or "held_out": which phrasings of each class are asked for; a class without any of the kind
                  is left out and named in the result
-    method       "unbiased" (Eq. 9), "approximate" (Eq. 8) or "biased" (sigmoid(alpha cos + beta)); the biased score is
-                 kept beside the others
+    method       "unbiased" (Eq. 9), "approximate" (Eq. 8), "biased" (sigmoid(alpha cos + beta)) or "cosine"; None is
+                 the model's `default_method`; the biased score is kept beside the others
     vocabulary   another than the corpus' own
 
     Recordings longer than the model's clip are read in consecutive windows; frames past a recording's end are left out.
     Raises ValueError for a choice that does not exist, an event of an unknown class, a corpus without events.
     """
+    method = method or model.default_method
     if method not in METHODS or phrasings not in PHRASINGS:
         raise ValueError(f"method {method!r}, phrasings {phrasings!r}: choose of {METHODS} and {PHRASINGS}")
     vocabulary = vocabulary or corpus.vocabulary
