@@ -168,8 +168,8 @@ class FLAM(nn.Module):
         frame_BTD = in_shares(self.audio, shares, mel_BNF, self.audio.kept_paths(seed_B))
         with torch.autocast(frame_BTD.device.type, enabled=False):
             if self.codebook is not None:
-                local_BTD = self.audio_projection(full_precision(frame_BTD))
-                return AudioEmbeddings(clip_BD=self.codebook(local_BTD), frame_BTD=F.normalize(local_BTD, dim=-1))
+                local_BTD = F.normalize(self.audio_projection(full_precision(frame_BTD)), dim=-1)
+                return AudioEmbeddings(clip_BD=self.codebook(local_BTD), frame_BTD=local_BTD)
             clip_BD = frame_BTD.mean(1)
             both = self.audio_projection(full_precision(torch.cat([frame_BTD, clip_BD[:, None]], dim=1)))
             both = F.normalize(both, dim=-1)
@@ -191,7 +191,7 @@ class FLAM(nn.Module):
             if self.codebook is None:
                 text_CD = F.normalize(self.text_projection(pooled_CH), dim=-1)
             else:
-                local_CLD = self.text_projection(full_precision(state_CLH))
+                local_CLD = F.normalize(self.text_projection(full_precision(state_CLH)), dim=-1)
                 text_CD = self.codebook(local_CLD, attention_mask_CL.bool())
             return TextEmbeddings(text_CD, self.scale_head(pooled_CH).exp(), self.bias_head(pooled_CH))
 

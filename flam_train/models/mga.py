@@ -35,10 +35,11 @@ class SharedCodebook(nn.Module):
 
     Published: affinities are inner products of projected features and codewords; each codeword's is its largest over
     the frames or words; sparsemax makes them weights; the embedding is the weighted sum of the codewords.
-    Inferred: the features enter with the length that the projection gives them, not as unit vectors; of a text every
-    token counts that attention sees, the tokenizer's marks at both ends included; codewords start normally distributed
-    with an expected squared length of 1. So a fresh model's weights are spread over some dozen codewords: where a
-    single one has all the weight, sparsemax has no gradient.
+    Inferred: the features enter as unit vectors; of a text every token counts that attention sees, the tokenizer's
+    marks at both ends included; codewords start normally distributed with an expected squared length of 1. So a fresh
+    model spreads its weights over some dozens of codewords, and no affinity can run away from the others. Where one
+    codeword has all the weight, sparsemax has no gradient: that is how training from scratch ended with features of any
+    length (at a high learning rate), or with codewords of length sqrt(D).
     """
 
     def __init__(self, codewords: int, width: int):
@@ -46,7 +47,7 @@ class SharedCodebook(nn.Module):
         self.codeword_MD = nn.Parameter(torch.randn(codewords, width) / math.sqrt(width))
 
     def forward(self, local_CLD: Tensor, valid_CL: Tensor | None = None) -> Tensor:
-        """local_CLD: float, projected. valid_CL: bool, False for padding. Returns global_CD, unit length."""
+        """local_CLD: float, of unit length. valid_CL: bool, False for padding. Returns global_CD, of unit length."""
         return F.normalize(self.weights(local_CLD, valid_CL) @ self.codeword_MD, dim=-1)
 
     def weights(self, local_CLD: Tensor, valid_CL: Tensor | None = None) -> Tensor:

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 
 from flam_train.checkpoints.export import load_export, save_export
 from flam_train.checkpoints.initial import initialise
+from flam_train.losses import contrastive_loss
 from flam_train.models.flam import FLAM, METHODS, FLAMConfig, frame_score
+from flam_train.models.heads import projection
 from flam_train.models.htsat import HTSAT, Block, HTSATConfig, LocalBlock
 from flam_train.models.mga import SharedCodebook, sparsemax
 from flam_train.models.text import TextConfig, build_text
@@ -91,12 +93,18 @@ def test_codebook_hears_neither_order_nor_padding():
     assert none.isfinite().all()
 
 
-def test_a_fresh_codebook_spreads_its_weights():
-    """Where one codeword has all the weight, sparsemax has no gradient and nothing would ever be learned."""
-    model = FLAM(FLAMConfig(audio=HTSATConfig(8, (1,), (1,), 32), text=BYTES, aggregate="codebook"))
-    state = F.layer_norm(torch.randn(5, 32, 8), (8,))
-    used = (model.codebook.weights(model.audio_projection(state)) > 0).sum(-1)
-    assert (used > 3).all()
+def test_training_from_scratch_does_not_end_with_one_codeword():
+    """Where one has all the weight, sparsemax has no gradient, and the loss would stay at log 8 for ever."""
+    seen, read = (torch.randn(1, 1, 16) + 0.3 * torch.randn(8, 5, 16) for _ in range(2))  # much is common to all
+    codebook, parts = SharedCodebook(4096, 32), [projection(16, 32), projection(16, 32)]
+    optimizer = torch.optim.AdamW([p for x in (codebook, *parts) for p in x.parameters()], 5e-3)
+    for _ in range(40):
+        clip, text = (codebook(F.normalize(part(x), dim=-1)) for part, x in zip(parts, (seen, read), strict=True))
+        loss = contrastive_loss(clip, text, torch.tensor(14.0))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.5
 
 
 def test_local_block_by_hand():
@@ -173,7 +181,7 @@ def test_embeddings_of_a_codebook_model(mga, waveform_BS):
         assert torch.allclose(x.norm(dim=-1), torch.ones(x.shape[:-1]))
     local_BTD = mga.audio_projection(mga.audio(mga.frontend(waveform_BS, None, None)))
     assert torch.allclose(audio.frame_BTD, F.normalize(local_BTD, dim=-1), atol=1e-6)
-    assert torch.allclose(audio.clip_BD, mga.codebook(local_BTD), atol=1e-6)
+    assert torch.allclose(audio.clip_BD, mga.codebook(audio.frame_BTD), atol=1e-6)
     beside = mga.embed_text(["rain", "a very long phrase about rain on a tin roof"])
     assert torch.allclose(beside.text_CD[0], text.text_CD[1], atol=1e-6)  # padding is not a token
     assert text.scale_C.tolist() == [1.0, 1.0]
