@@ -111,6 +111,7 @@ def test_dry_run_of_micro_batches(corpora, tmp_path, capsys):
         (["experiment=finetune"], "has no value yet"),
         (["optim.lr=fast"], "optim.lr: 'fast' is not a number"),
         (["loss.unannotated=masq"], "loss.unannotated: 'masq' is not known: did you mean mask?"),
+        (["loss.hard_negative=-1"], "loss.hard_negative: -1 must be at least 0"),
         (["optim.freeze=[txt]"], "did you mean text?"),
         (["optim.schedule=cosin"], "did you mean cosine?"),
         (["global_batch=0", "frame_batch=0"], "one must be over 0"),
