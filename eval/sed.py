@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("export", type=Path, help="an export folder, or kept scores (.safetensors)")
     parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL")
     parser.add_argument("--phrasings", nargs="+", choices=PHRASINGS, default=["trained"])
-    parser.add_argument("--method", choices=METHODS, default="unbiased")
+    parser.add_argument("--method", choices=METHODS, help="[unbiased; cosine for models without scale and bias]")
     parser.add_argument(
         "--metrics", nargs="+", choices=METRICS, default=list(SedMetrics().metrics), help="[all but MPAUC]"
     )

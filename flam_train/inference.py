@@ -34,10 +34,11 @@ class Detection:
 
 @torch.inference_mode()
 def score_recording(
-    model: FLAM, waveform_S: Tensor, phrases: list[str], method: str = "unbiased", batch_size: int = 8
+    model: FLAM, waveform_S: Tensor, phrases: list[str], method: str | None = None, batch_size: int = 8
 ) -> Tensor:
     """score_CT of a 48 kHz mono recording of any length (int16, or float in [-1, 1]), T frames of `model.grid`.
 
+    method: as in `FLAM.localize`.
     The recording is read in windows of the grid's length, half overlapping; of each frame the window counts in which
     it lies farther from the edges, since a window's first and last frames see less around them.
     Raises ValueError for an empty recording.
@@ -66,7 +67,7 @@ def score_recording(
 
 
 def detect(
-    model: FLAM, waveform_S: Tensor, phrases: list[str], threshold: float = 0.5, method: str = "unbiased"
+    model: FLAM, waveform_S: Tensor, phrases: list[str], threshold: float = 0.5, method: str | None = None
 ) -> list[Detection]:
     """Runs of frames whose score is above `threshold`, ordered by onset. See `score_recording`."""
     score_CT = score_recording(model, waveform_S, phrases, method)

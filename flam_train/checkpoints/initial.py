@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from flam_train.checkpoints.export import load_export
-from flam_train.checkpoints.openflam import from_openflam, read_state
+from flam_train.checkpoints.openflam import AUDIO, from_openflam, read_state
 from flam_train.models.flam import FLAM
 from flam_train.models.htsat import PRESETS
 
 AUDIO_PART = ("frontend.", "audio.", "audio_projection.")
 """What is taken over when the text tower is another one."""
 
+CHOSEN = ("scale_head.", "bias_head.", "codebook.")
+"""Parts that a configuration may do without: what only the given model has is left out, what only ours has is fresh."""
 
 AUGMENTATION = ("drop_path", "mask_stripes", "mask_bins")
 """Settings that no weight depends on."""
@@ -22,8 +26,9 @@ AUGMENTATION = ("drop_path", "mask_stripes", "mask_bins")
 def initialise(model: FLAM, path: str | Path) -> list[str]:
     """Loads the weights at `path` into `model`; returns the names that stay fresh.
 
-    path: an export folder, or a file with OpenFLAM's state dict. With the same text tower everything must fit; with
-    another one the audio part is taken over. Any other difference is a ValueError that lists it.
+    path: an export folder, or a file with OpenFLAM's state dict. With the same text tower everything must fit but for
+    CHOSEN; with another one the audio part is taken over. A last block of attention may start a local one (its values).
+    Any other difference is a ValueError that lists it.
     """
     path = Path(path)
     if path.is_dir():
@@ -33,25 +38,32 @@ def initialise(model: FLAM, path: str | Path) -> list[str]:
     else:
         raise ValueError(f"init: no export folder or checkpoint file at {path}")
     ours, theirs = model.state_dict(), given.state_dict()
+    audio = given.config.audio
+    if (model.config.audio.last_block, audio.last_block) == ("local", "attention"):
+        audio = replace(audio, last_block="local")
+        theirs = _values_alone(theirs, f"audio.layers.{len(audio.depths) - 1}.blocks.{audio.depths[-1] - 1}.")
+    pairs = {"frontend": (model.config.frontend, given.config.frontend), "audio": (model.config.audio, audio)}
     differing = [
         f"{part}.{key} is {other!r}, here {mine!r}"
-        for part in ("frontend", "audio")
-        for key, mine, other in _differing(getattr(model.config, part), getattr(given.config, part))
+        for part, both in pairs.items()
+        for key, mine, other in _differing(*both)
     ]
     if differing:
         raise ValueError(f"init: {path} has another audio encoder: {'; '.join(differing)}")
-    if given.config.text.tower == model.config.text.tower:
-        taken = dict(theirs)
+    same_text = given.config.text.tower == model.config.text.tower
+    if same_text:
+        taken = {k: v for k, v in theirs.items() if k in ours or not k.startswith(CHOSEN)}
     else:
         taken = {k: v for k, v in theirs.items() if k.startswith(AUDIO_PART)}
     wrong = [k for k, v in taken.items() if k not in ours or ours[k].shape != v.shape]
     if wrong:
         raise ValueError(f"init: {path} does not fit this configuration: {', '.join(wrong[:10])}")
     fresh = sorted(set(ours) - set(taken))
-    if given.config.text.tower == model.config.text.tower and fresh:
-        raise ValueError(f"init: {path} lacks {', '.join(fresh[:10])}: choose the configuration it was trained with")
+    lacking = [k for k in fresh if not k.startswith(CHOSEN)]
+    if same_text and lacking:
+        raise ValueError(f"init: {path} lacks {', '.join(lacking[:10])}: choose the configuration it was trained with")
     model.load_state_dict(taken, strict=False)
-    if not fresh:
+    if same_text:
         model.text.fresh = ()  # type: ignore[assignment]
     return fresh
 
@@ -62,8 +74,19 @@ def _differing(ours: Any, theirs: Any) -> list[tuple[str, Any, Any]]:
     return [(key, a, b) for key, a, b in pairs if a != b and key not in AUGMENTATION]
 
 
+def _values_alone(state: dict[str, Tensor], block: str) -> dict[str, Tensor]:
+    """A state dict whose block with this prefix is a `LocalBlock`: of queries, keys and values the last third."""
+    out = {
+        k: v
+        for k, v in state.items()
+        if not k.startswith(block) or k.startswith((f"{block}norm1.", f"{block}attn.proj."))
+    }
+    return out | {f"{block}attn.value.{end}": state[f"{block}attn.qkv.{end}"].chunk(3)[2] for end in ("weight", "bias")}
+
+
 def _from_file(path: Path, model: FLAM) -> FLAM:
-    preset = next((name for name, config in PRESETS.items() if not _differing(model.config.audio, config)), None)
+    config = replace(model.config.audio, last_block="attention")
+    preset = next((name for name in AUDIO if not _differing(config, PRESETS[name])), None)
     if preset is None:
         raise ValueError(f"init: {path} can only start a model=tiny, base, large or base-12hz")
     try:

@@ -39,6 +39,9 @@ PREFIXES = {
 }
 """Ours -> OpenFLAM's."""
 
+AUDIO = ("tiny", "base", "large", "base-12hz")
+"""The audio encoders of OpenFLAM, by the names of our presets."""
+
 FROZEN = "aed_logit_scale"
 """A frozen scale of 1 (its logarithm 0) that the released loss multiplies by."""
 
@@ -114,11 +117,16 @@ def to_openflam(model: FLAM) -> dict[str, Tensor]:
     Raises ValueError for a model that OpenFLAM has no names for (another text tower, an ablated head).
     """
     config = model.config
-    if config.text.tower != "roberta" or {config.phrase_scale, config.phrase_bias} != {"phrase"}:
-        raise ValueError(
-            f"OpenFLAM's checkpoint has a RoBERTa text tower and both phrase heads; this model has text "
-            f"{config.text.tower!r}, scale {config.phrase_scale!r}, bias {config.phrase_bias!r}"
-        )
+    ours = {
+        "text": config.text.tower,
+        "scale": config.phrase_scale,
+        "bias": config.phrase_bias,
+        "aggregate": config.aggregate,
+        "last block": config.audio.last_block,
+    }
+    if tuple(ours.values()) != ("roberta", "phrase", "phrase", "mean", "attention"):
+        has = ", ".join(f"{name} {value!r}" for name, value in ours.items())
+        raise ValueError(f"OpenFLAM's checkpoint has a RoBERTa text tower and both phrase heads; this model has {has}")
     out = {_theirs(k): v.detach().clone() for k, v in model.state_dict().items()}
     out[FROZEN] = torch.tensor(0.0)
     out.update(_constants(model))

@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 
 from flam_train.checkpoints.export import load_export, save_export
-from flam_train.checkpoints.openflam import from_openflam, read_state, to_openflam
+from flam_train.checkpoints.openflam import AUDIO, from_openflam, read_state, to_openflam
 from flam_train.cli.evaluate import told
 from flam_train.data.tars import replace_with, sha256_of
-from flam_train.models.htsat import PRESETS
 
 DESCRIPTION = """Checkpoints of others into exports, and back.
 
@@ -31,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     theirs = kinds.add_parser("openflam", help="OpenFLAM's checkpoint file to an export")
     theirs.add_argument("file", type=Path)
     theirs.add_argument("out", type=Path, help="folder of the export")
-    theirs.add_argument("--audio", choices=PRESETS, default="base", help="its audio encoder [base]")
+    theirs.add_argument("--audio", choices=AUDIO, default="base", help="its audio encoder [base]")
     theirs.add_argument("--tokenizer", default="roberta-base", help="[roberta-base]")
     ours = kinds.add_parser("to-openflam", help="an export to a file with OpenFLAM's names")
     ours.add_argument("export", type=Path)

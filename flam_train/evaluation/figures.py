@@ -46,13 +46,13 @@ def clips_with_most_classes(scores: Scores, count: int) -> list[int]:
 
 
 def clip_figure(
-    scores: Scores, number: int, waveform_S: np.ndarray, rows: int = ROWS, method: str = "unbiased"
+    scores: Scores, number: int, waveform_S: np.ndarray, rows: int = ROWS, method: str | None = None
 ) -> Figure:
     """The classes of a recording in order of appearance, then those that the model wrongly gave the highest scores.
 
     The scores are those of the first phrasing of each class.
     """
-    score_KT = scores.recordings(scores.score_KF(method).numpy())[number]
+    score_KT = scores.recordings(scores.score_KF(method or scores.method).numpy())[number]
     label_KT = scores.recordings(scores.label_KF)[number]
     appeared = dict.fromkeys(name for _, _, name in sorted(scores.events[number]))
     present = [scores.classes.index(name) for name in appeared][:rows]
@@ -72,18 +72,19 @@ def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figu
     """F1 over thresholds with and without scale and bias, reliability; and if their metrics are chosen, bars of classes
     and PSD-ROC curves. Of several phrasings of each class the first."""
     label_FK = torch.from_numpy(np.ascontiguousarray(scores.label_KF.T))
-    kinds = {method: scores.score_KF(method).T.contiguous() for method in dict.fromkeys((chosen.method, "biased"))}
-    # Plain cosines as if they were probabilities, -1 being 0: what a model without scale and bias would have.
-    cosine_FK = torch.from_numpy(np.ascontiguousarray(scores.cosine_RKF[0].T)).add(1).div(2).clamp(0, 1)
-    shown = kinds | {"(1 + cosine) / 2": cosine_FK}
-    found = {"f1": f1_curves({kind: frame_f1(score, label_FK, THRESHOLDS) for kind, score in shown.items()})}
-    found["reliability"] = reliability_figure({n: calibration(score, label_FK) for n, score in kinds.items()})
+    method = chosen.method or scores.method
+    methods = dict.fromkeys((method, "biased", "cosine") if method != "cosine" else (method,))
+    kinds = {one: scores.score_KF(one).T.contiguous() for one in methods}
+    found = {"f1": f1_curves({kind: frame_f1(score, label_FK, THRESHOLDS) for kind, score in kinds.items()})}
+    if method != "cosine":  # plain cosines are no probabilities
+        probable = {kind: calibration(kinds[kind], label_FK) for kind in dict.fromkeys((method, "biased"))}
+        found["reliability"] = reliability_figure(probable)
     bars = {}
     if "auroc" in chosen.metrics:
-        area = auroc(kinds[chosen.method], label_FK)
+        area = auroc(kinds[method], label_FK)
         bars["frame AUROC"] = dict(zip(scores.classes, area.per_class.tolist(), strict=True))
     if "psds" in chosen.metrics and chosen.psds:
-        timed = timed_arguments(scores, scores.score_KF(chosen.method), chosen.median_frames)
+        timed = timed_arguments(scores, scores.score_KF(method), chosen.median_frames)
         values = {n: psds(*timed, missing="skip", **asdict(p)) for n, p in chosen.psds.items()}
         found["psd-roc"] = psd_roc_figure(values)
         first, value = next(iter(values.items()))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from flam_train.evaluation.parts import Kept
 from flam_train.metrics.detection import Detection
-from flam_train.models.flam import scored
+from flam_train.models.flam import frame_score
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Scores:
     frame_start_N1           int64: where each recording's frames begin; the last entry is F
     classes, phrases         K names; R lists of K phrases
     keys, durations, events  of N recordings; durations in seconds, events (onset, offset, class)
+    method                   of scoring, the model's own
     facts                    the fields of the `Result` that the scores belong to, without its numbers
     digest                   `parts.identity` of how they were made
     """
@@ -44,6 +45,7 @@ class Scores:
     keys: list[str]
     durations: list[float]
     events: list[list[Detection]]
+    method: str
     facts: dict[str, Any]
     digest: str = ""
 
@@ -58,7 +60,7 @@ class Scores:
         cosine_KF, scale_K, bias_K = (
             torch.from_numpy(np.array(x[round])) for x in (self.cosine_RKF, self.scale_RK, self.bias_RK)
         )
-        return scored(cosine_KF, scale_K, bias_K, method)
+        return frame_score(cosine_KF, scale_K, bias_K, method)
 
     def recordings(self, score_KF: Any) -> list[Any]:
         """The frames of each recording: N arrays or tensors [K, T]."""
@@ -81,4 +83,4 @@ class Scores:
 
 
 _ARRAYS = ("cosine_RKF", "scale_RK", "bias_RK", "label_KF", "frame_start_N1")
-_PLAIN = ("frame_seconds", "classes", "phrases", "keys", "durations", "events", "facts", "digest")
+_PLAIN = ("frame_seconds", "classes", "phrases", "keys", "durations", "events", "method", "facts", "digest")

@@ -49,7 +49,7 @@ def score_corpus(
 ) -> Scores | None:
     """The cosine of every frame, class and phrasing, beside the labels.
 
-    model           a FLAM in eval mode: `grid`, `embed_audio`, `embed_text`, `provenance`
+    model           a FLAM in eval mode: `grid`, `embed_audio`, `embed_text`, `default_method`, `provenance`
     phrasings       "trained" or "held_out": which phrasings of each class are asked for; a class without any of the
                     kind is left out and named in the result
     vocabulary      another than the corpus' own
@@ -149,6 +149,7 @@ def score_corpus(
         keys=keys,
         durations=[seconds for one in parts for seconds in one.facts["durations"]],
         events=[[(a, b, c) for a, b, c in found] for one in parts for found in one.facts["events"]],
+        method=model.default_method,
         facts=facts,
         digest=digest,
     )

@@ -39,7 +39,7 @@ METRICS = ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "mpauc", "cali
 class SedMetrics:
     """What is computed, and how.
 
-    method           of `FLAM.localize`
+    method           of `FLAM.localize`; None: the model's own
     metrics          of METRICS
     median_frames    the filter before PSDS, segment and event metrics, not before frame metrics; odd
     segment_seconds  of segment F1 and MPAUC; max_fpr: where MPAUC ends
@@ -47,7 +47,7 @@ class SedMetrics:
     psds             name -> the parameters of a PSDS
     """
 
-    method: str = "unbiased"
+    method: str | None = None
     metrics: tuple[str, ...] = ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "calibration")
     median_frames: int = 3
     segment_seconds: float = 1.0
@@ -57,7 +57,8 @@ class SedMetrics:
     psds: dict[str, Any] = field(default_factory=lambda: dict(PSDS))
 
     def __post_init__(self) -> None:
-        one_of("method", self.method, METHODS)
+        if self.method is not None:
+            one_of("method", self.method, METHODS)
         for name in self.metrics:
             one_of("metrics", name, METRICS)
         parameters = {
@@ -96,7 +97,7 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
     absent = [n for n, label_F in zip(scores.classes, label_KF, strict=True) if not label_F.any()]
     everywhere = [n for n, label_F in zip(scores.classes, label_KF, strict=True) if label_F.all()]
     out: dict[str, Any] = {
-        "method": chosen.method,
+        "method": chosen.method or scores.method,
         "phrasings scored": len(scores.phrases),
         "phrases": [dict(zip(scores.classes, phrases, strict=True)) for phrases in scores.phrases],
         "classes": len(scores.classes),
@@ -124,22 +125,25 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
 
 
 def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
-    score_KF = scores.score_KF(chosen.method, r)
-    biased_KF = scores.score_KF("biased", r)
+    method = chosen.method or scores.method
+    score_KF = scores.score_KF(method, r)
     label_FK = torch.from_numpy(np.ascontiguousarray(scores.label_KF.T))
-    score_FK, biased_FK = score_KF.T.contiguous(), biased_KF.T.contiguous()
+    # Beside the scores the biased ones: probabilities under the training prior. Plain cosines are no probabilities.
+    kinds = {"": score_KF.T.contiguous()}
+    if method not in ("biased", "cosine"):
+        kinds[" biased"] = scores.score_KF("biased", r).T.contiguous()
+    score_FK = kinds[""]
     values: dict[str, float] = {}
     if "auroc" in chosen.metrics:
         area = auroc(score_FK, label_FK)
         values |= {"auroc/macro": area.macro, "auroc/micro": area.micro}
     if "frame_f1" in chosen.metrics:
-        values |= _named("frame_f1", frame_f1(score_FK, label_FK, THRESHOLDS))
-        if chosen.method != "biased":
-            values |= _named("frame_f1 biased", frame_f1(biased_FK, label_FK, THRESHOLDS))
-    if "calibration" in chosen.metrics:
-        for name, score in (("calibration", score_FK), ("calibration biased", biased_FK)):
-            found = calibration(score, label_FK)
-            values |= {f"{name}/ECE": found.ece, f"{name}/Brier": found.brier}
+        for kind, one_FK in kinds.items():
+            values |= _named(f"frame_f1{kind}", frame_f1(one_FK, label_FK, THRESHOLDS))
+    if "calibration" in chosen.metrics and method != "cosine":
+        for kind, one_FK in kinds.items():
+            found = calibration(one_FK, label_FK)
+            values |= {f"calibration{kind}/ECE": found.ece, f"calibration{kind}/Brier": found.brier}
     timed = timed_arguments(scores, score_KF, chosen.median_frames)
     if "segment_f1" in chosen.metrics:
         values |= _named("segment_f1", segment_f1(*timed, THRESHOLDS, chosen.segment_seconds))

@@ -17,13 +17,15 @@ def contrastive_loss(
     logit_scale: Tensor,
     valid_B: Tensor | None = None,
     caption_ids_B: Tensor | None = None,
+    hard_negative: float = 0.0,
 ) -> Tensor:
     """Symmetric InfoNCE: row b of the clips belongs to row b of the captions.
 
     clip_BD, text_BD: float, unit length. logit_scale: the temperature's inverse (already exponentiated).
     valid_B: bool, False for a pair that counts neither as a row nor as a negative. caption_ids_B: int64; pairs with
     equal ids are positives of one another (cross-entropy to the uniform distribution over a row's positives);
-    without them each row has one positive, CLAP's rule.
+    without them each row has one positive, CLAP's rule. hard_negative: beta of `hard_negative_weights`; 0 weighs all
+    negatives alike.
 
     Returns the scalar of the joined batch, on every rank; averaging gradients over ranks gives its gradient.
     """
@@ -51,7 +53,25 @@ def contrastive_loss(
             # The smallest number, not -inf: a batch without one valid pair must give 0, not NaN.
             hidden = torch.finfo(dtype).min
             logit_BG = (logit_scale.to(dtype) * query_BD @ key_GD.T).masked_fill(~valid_G[None, :], hidden)
+            if hard_negative:
+                logit_BG = logit_BG + hard_negative_weights(logit_BG, ~positive_BG & valid_G[None, :], hard_negative)
             logp_BG = torch.log_softmax(logit_BG, dim=1)
             row_B = -torch.where(positive_BG, logp_BG, 0.0).sum(1) / positive_BG.sum(1).clamp(min=1)
             total = total + 0.5 * torch.where(valid_B, row_B, 0.0).sum()
         return joined_mean(total, sum_over_ranks(valid_B.sum()))
+
+
+@torch.no_grad()
+def hard_negative_weights(logit_BG: Tensor, negative_BG: Tensor, beta: float) -> Tensor:
+    """log w_BG, what is added to the logits for MGA-CLAP's hard-negative guided loss (arXiv 2408.07919).
+
+    Published: in row i's denominator exp(s_ij / tau) of a negative j is multiplied by
+    w_ij = (B - 1) exp(beta s_ij / tau) / sum_k!=i exp(beta s_ik / tau), of mean 1 over the row's negatives.
+    Inferred: the weights are constants for the gradient. Ours, where a caption stands more than once in a batch: only
+    what is no positive of row i is one of its k, and counts instead of B - 1.
+
+    logit_BG: s / tau of this rank's rows and all ranks' columns. negative_BG: bool; the others' log w is 0.
+    """
+    hidden = torch.finfo(logit_BG.dtype).min
+    guide_BG = torch.log_softmax((beta * logit_BG).masked_fill(~negative_BG, hidden), dim=1)
+    return torch.where(negative_BG, guide_BG + negative_BG.sum(1, keepdim=True).to(guide_BG.dtype).log(), 0.0)

@@ -20,11 +20,12 @@ from flam_train.frames import FrameGrid
 from flam_train.models.frontend import Frontend, FrontendConfig
 from flam_train.models.heads import BIAS_START, SCALE_START, phrase_head, projection
 from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig
+from flam_train.models.mga import SharedCodebook
 from flam_train.models.recompute import in_shares
 from flam_train.models.text import TextConfig, Tokenizer, build_text, build_tokenizer
 from flam_train.settings import from_plain, one_of
 
-METHODS = ("unbiased", "approximate", "biased")
+METHODS = ("unbiased", "approximate", "biased", "cosine")
 
 LOGIT_SCALE_START = math.log(1 / 0.07)
 LOGIT_SCALE_MAX = math.log(100.0)
@@ -35,7 +36,9 @@ LOGIT_SCALE_MAX = math.log(100.0)
 class FLAMConfig:
     """Everything a FLAM is built from; plain data through `to_dict` and `from_dict`.
 
-    phrase_scale, phrase_bias: `phrase` is FLAM; `one` or `none` are the ablations (`heads.phrase_head`).
+    phrase_scale, phrase_bias: `phrase` is FLAM; `one` or `none` are the ablations (`heads.phrase_head`). aggregate: how
+    frames become a clip and tokens a text: `mean` (a clip is the mean of its frames, a text what its tower pools) or
+    `codebook` of so many `codewords` (MGA-CLAP, `mga.SharedCodebook`).
     """
 
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
@@ -44,14 +47,24 @@ class FLAMConfig:
     embedding: int = 512
     phrase_scale: str = "phrase"
     phrase_bias: str = "phrase"
+    aggregate: str = "mean"
+    codewords: int = 4096
 
     def __post_init__(self) -> None:
+        one_of("model.aggregate", self.aggregate, ("mean", "codebook"))
+        if self.codewords < 1:
+            raise ValueError(f"model.codewords: {self.codewords} must be at least 1")
         if self.audio.mel_bins != self.frontend.mel_bins:
             raise ValueError(f"audio.mel_bins {self.audio.mel_bins} is not frontend.mel_bins {self.frontend.mel_bins}")
 
     @property
     def grid(self) -> FrameGrid:
         return FrameGrid(self.audio.frames, self.frontend.seconds)
+
+    @property
+    def phrase_logits(self) -> bool:
+        """Whether frames have logits of their own, as in FLAM; else only their cosines with a phrase can be used."""
+        return (self.phrase_scale, self.phrase_bias) != ("none", "none")
 
     def to_dict(self) -> dict[str, Any]:
         out = asdict(self)
@@ -60,18 +73,20 @@ class FLAMConfig:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> FLAMConfig:
-        """Raises ValueError that names the unknown key. `audio` may be the name of a preset."""
+        """Raises ValueError that names the unknown key. `audio` may be the name of a preset; `last_block` may stand
+        beside it, and is that of the audio encoder of any size."""
         audio = raw.get("audio", {})
+        encoder = audio_preset(audio) if isinstance(audio, str) else from_plain(HTSATConfig, "model.audio", audio)
         parts = {
             "frontend": from_plain(FrontendConfig, "model.frontend", raw.get("frontend", {})),
-            "audio": audio_preset(audio) if isinstance(audio, str) else from_plain(HTSATConfig, "model.audio", audio),
+            "audio": replace(encoder, last_block=raw["last_block"]) if "last_block" in raw else encoder,
             "text": from_plain(TextConfig, "text", raw.get("text", {})),
         }
-        return from_plain(cls, "model", {**raw, **parts})
+        return from_plain(cls, "model", {**{k: v for k, v in raw.items() if k != "last_block"}, **parts})
 
 
 def audio_preset(name: str) -> HTSATConfig:
-    """tiny, base, large or base-12hz. Raises ValueError with the nearest names."""
+    """tiny, base, large, base-12hz or small. Raises ValueError with the nearest names."""
     return PRESETS[one_of("audio encoder", name, PRESETS)]
 
 
@@ -81,16 +96,25 @@ def cosines(frame_BTD: Tensor, text_CD: Tensor) -> Tensor:
         return torch.einsum("btd,cd->bct", full_precision(frame_BTD), full_precision(text_CD))
 
 
-def scored(cosine_CT: Tensor, scale_C: Tensor, bias_C: Tensor, method: str = "unbiased") -> Tensor:
-    """Scores in [0, 1] of cosines [..., C, T], as `FLAM.localize` has them."""
+def frame_score(cosine_BCT: Tensor, scale_C: Tensor, bias_C: Tensor, method: str) -> Tensor:
+    """score_BCT in [0, 1] from the cosines of frames and phrases (float, in [-1, 1]), alpha > 0 and beta.
+
+    With p = sigmoid(alpha cos + beta): `unbiased` p / (p + sigmoid(beta)) (paper Eq. 9); `approximate`
+    sigmoid(alpha cos) (Eq. 8), close to it when beta < -10; `biased` p itself, the calibrated probability under
+    the training prior. `cosine` is (1 + cos) / 2, for models without alpha and beta: it ranks as the cosine does, and
+    its 0.5 means no more than that frame and phrase are orthogonal. Raises ValueError for another method.
+    """
     one_of("localisation method", method, METHODS)
-    logit_CT, bias_C1 = scale_C[:, None] * cosine_CT, bias_C[:, None]
+    if method == "cosine":
+        return ((1 + cosine_BCT) / 2).clamp(0, 1)  # rounding may take a cosine past 1
+    logit_BCT = scale_C[:, None] * cosine_BCT
     if method == "approximate":
-        return logit_CT.sigmoid()
+        return logit_BCT.sigmoid()
+    bias_C1 = bias_C[:, None]
     if method == "biased":
-        return (logit_CT + bias_C1).sigmoid()
+        return (logit_BCT + bias_C1).sigmoid()
     # p / (p + q) = sigmoid(log p - log q): exact where both are tiny.
-    return (F.logsigmoid(logit_CT + bias_C1) - F.logsigmoid(bias_C1)).sigmoid()
+    return (F.logsigmoid(logit_BCT + bias_C1) - F.logsigmoid(bias_C1)).sigmoid()
 
 
 class FLAM(nn.Module):
@@ -114,12 +138,18 @@ class FLAM(nn.Module):
         self.text_projection = projection(width, config.embedding)
         self.scale_head = phrase_head(config.phrase_scale, width, SCALE_START)
         self.bias_head = phrase_head(config.phrase_bias, width, BIAS_START)
+        self.codebook = SharedCodebook(config.codewords, config.embedding) if config.aggregate == "codebook" else None
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_START))
 
     @property
     def grid(self) -> FrameGrid:
         """Where the encoder's frames lie in time."""
         return self.config.grid
+
+    @property
+    def default_method(self) -> str:
+        """How `localize` scores where it is not told: `unbiased`, or `cosine` without phrase scale and bias."""
+        return "unbiased" if self.config.phrase_logits else "cosine"
 
     @property
     def device(self) -> torch.device:
@@ -135,14 +165,18 @@ class FLAM(nn.Module):
         """Clips of `config.frontend.seconds` at 48 kHz, int16 or float in [-1, 1), into clip_BD and frame_BTD.
 
         waveform_BS may come in parts, whose spectra are then in memory one at a time. A clip is the mean of its frames
-        before the projection they share. In training, seed_B (int64) decides the clip's augmentation (none without it)
-        and clips that are not valid_B (bool) do not count in bn0's statistics. shares: go through the encoder in so
-        many parts with the memory of one (`recompute.in_shares`). Raises ValueError for clips of another length.
+        before the projection they share, or the codebook's mixture for its projected frames. In training, seed_B
+        (int64) decides the clip's augmentation (none without it) and clips that are not valid_B (bool) do not count in
+        bn0's statistics. shares: go through the encoder in so many parts with the memory of one
+        (`recompute.in_shares`). Raises ValueError for clips of another length.
         """
         mel_BNF = self.frontend(waveform_BS, seed_B, valid_B)
         frame_BTD = in_shares(self.audio, shares, mel_BNF, self.audio.kept_paths(seed_B))
-        clip_BD = frame_BTD.mean(1)
         with torch.autocast(frame_BTD.device.type, enabled=False):
+            if self.codebook is not None:
+                local_BTD = F.normalize(self.audio_projection(full_precision(frame_BTD)), dim=-1)
+                return AudioEmbeddings(clip_BD=self.codebook(local_BTD), frame_BTD=local_BTD)
+            clip_BD = frame_BTD.mean(1)
             both = self.audio_projection(full_precision(torch.cat([frame_BTD, clip_BD[:, None]], dim=1)))
             both = F.normalize(both, dim=-1)
         return AudioEmbeddings(clip_BD=both[:, -1], frame_BTD=both[:, :-1])
@@ -151,15 +185,21 @@ class FLAM(nn.Module):
         """Token ids (int64) and mask (1 for a token) into text_CD, scale_C > 0 and bias_C; float32.
 
         shares: as in `embed_audio`."""
-        pooled_CH = in_shares(self.text, shares, input_ids_CL, attention_mask_CL)
+        tower, tokens = self.text, (input_ids_CL, attention_mask_CL)
+        if self.codebook is None:
+            pooled_CH = in_shares(tower, shares, *tokens)
+        else:
+            state_CLH = in_shares(tower, shares, *tokens, call=tower.states)  # type: ignore[arg-type]
+            pooled_CH = tower.pool(state_CLH, attention_mask_CL)  # type: ignore[operator]
         # In bf16 a bias near -8 would move in steps of 1/32; the heads are small.
         with torch.autocast(pooled_CH.device.type, enabled=False):
             pooled_CH = full_precision(pooled_CH)
-            return TextEmbeddings(
-                text_CD=F.normalize(self.text_projection(pooled_CH), dim=-1),
-                scale_C=self.scale_head(pooled_CH).exp(),
-                bias_C=self.bias_head(pooled_CH),
-            )
+            if self.codebook is None:
+                text_CD = F.normalize(self.text_projection(pooled_CH), dim=-1)
+            else:
+                local_CLD = F.normalize(self.text_projection(full_precision(state_CLH)), dim=-1)
+                text_CD = self.codebook(local_CLD, attention_mask_CL.bool())
+            return TextEmbeddings(text_CD, self.scale_head(pooled_CH).exp(), self.bias_head(pooled_CH))
 
     def embed_text(self, phrases: list[str]) -> TextEmbeddings:
         """As `embed_tokens`, from phrases. Raises ValueError for an empty phrase or without a tokenizer."""
@@ -168,15 +208,12 @@ class FLAM(nn.Module):
         tokens_CL, attention_CL = self.tokenizer(phrases)
         return self.embed_tokens(tokens_CL.to(self.device), attention_CL.to(self.device))
 
-    def localize(self, frame_BTD: Tensor, text: TextEmbeddings, method: str = "unbiased") -> Tensor:
+    def localize(self, frame_BTD: Tensor, text: TextEmbeddings, method: str | None = None) -> Tensor:
         """How far each frame matches each phrase: score_BCT in [0, 1], float32.
 
-        With p = sigmoid(alpha cos + beta): `unbiased` p / (p + sigmoid(beta)) (paper Eq. 9); `approximate`
-        sigmoid(alpha cos) (Eq. 8), close to it when beta < -10; `biased` p itself, the calibrated probability under
-        the training prior. Raises ValueError for another method.
+        method: one of METHODS, see `frame_score`; None is `default_method`. Raises ValueError for another method.
         """
-        one_of("localisation method", method, METHODS)
-        return scored(cosines(frame_BTD, text.text_CD), text.scale_C, text.bias_C, method)
+        return frame_score(cosines(frame_BTD, text.text_CD), text.scale_C, text.bias_C, method or self.default_method)
 
     @torch.no_grad()
     def clamp_logit_scale(self) -> None:

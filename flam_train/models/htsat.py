@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flam_train.models.seeded import uniform
+from flam_train.settings import one_of
 
 CHUNKS = 4
 """Pieces of the time axis that are stacked along frequency: 4 x 64 bins by 256 frames make the image square."""
@@ -26,7 +27,8 @@ DROP_STREAM = 2
 
 @dataclass(frozen=True)
 class HTSATConfig:
-    """width: of the first stage, doubled at each next. drop_path: of the last block, rising linearly from 0."""
+    """width: of the first stage, doubled at each next. drop_path: of the last block, rising linearly from 0.
+    last_block: `attention`, or `local` (MGA-CLAP, see `LocalBlock`)."""
 
     width: int = 96
     depths: tuple[int, ...] = (2, 2, 6, 2)
@@ -36,8 +38,10 @@ class HTSATConfig:
     mlp_ratio: float = 4.0
     drop_path: float = 0.1
     mel_bins: int = 64
+    last_block: str = "attention"
 
     def __post_init__(self) -> None:
+        one_of("audio.last_block", self.last_block, ("attention", "local"))
         if len(self.depths) != len(self.heads):
             raise ValueError(f"depths {self.depths} and heads {self.heads} must be of one length: one entry a stage")
         for stage, heads in enumerate(self.heads):
@@ -71,8 +75,9 @@ PRESETS: dict[str, HTSATConfig] = {
     "base": HTSATConfig(width=128, depths=(2, 2, 12, 2)),
     "large": HTSATConfig(width=256, depths=(2, 2, 12, 2)),
     "base-12hz": HTSATConfig(width=192, depths=(2, 12, 2), heads=(8, 16, 32), patch=2),
+    "small": HTSATConfig(width=64, depths=(1, 1, 1), heads=(2, 4, 8), patch=8),
 }
-"""FLAM's encoders. `base-12hz` has 128 frames per 10 s, the others 32."""
+"""FLAM's encoders, and `small` for CPUs (conf/model/small.yaml). `base-12hz` has 128 frames per 10 s, the others 32."""
 
 
 def fold(mel_BNF: Tensor) -> Tensor:
@@ -186,6 +191,36 @@ class Block(nn.Module):
         return x + (y if kept_B2 is None else y * kept_B2[:, 1, None, None, None].to(y.dtype))
 
 
+class LocalValue(nn.Module):
+    """What attention does to a position that attends to itself alone: its value, and the output projection."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.value, self.proj = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(self.value(x))
+
+
+class LocalBlock(nn.Module):
+    """The locality-aware block (MGA-CLAP, arXiv 2408.07919): no position hears of another one, so that a frame's
+    embedding stays that of its own sound.
+
+    Published: in place of the last block of the audio tower; LayerNorm, value and output projection, without queries,
+    keys and MLP. Inferred: its residual path, which is a Swin block's, dropped in training as that is.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = LocalValue(width)
+
+    def forward(self, x_BRCD: Tensor, kept_B2: Tensor | None) -> Tensor:
+        """kept_B2: as in `Block`; the second branch is the MLP that this block lacks."""
+        y = self.attn(self.norm1(x_BRCD))
+        return x_BRCD + (y if kept_B2 is None else y * kept_B2[:, 0, None, None, None].to(y.dtype))
+
+
 class Downsample(nn.Module):
     """Joins each 2 x 2 neighbours: half the side, twice the width."""
 
@@ -209,6 +244,8 @@ class Stage(nn.Module):
             for n in range(config.depths[stage])
         )
         last = stage == len(config.depths) - 1
+        if last and config.last_block == "local":
+            self.blocks[-1] = LocalBlock(width)
         self.downsample = None if last else Downsample(width)
 
 

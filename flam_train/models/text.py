@@ -1,7 +1,9 @@
 """Text towers: tokens in, one pooled vector a phrase out. `build_text` makes one from its configuration.
 
-Every tower has `width`, `forward(tokens_CL, attention_CL) -> pooled_CH`, `architecture` (plain data it can be rebuilt
-from without a hub), `fresh` (parameters that no pretrained weights were found for) and a `Tokenizer` beside it.
+Every tower has `width`, `forward(tokens_CL, attention_CL) -> pooled_CH`, the two halves of it
+(`states(tokens_CL, attention_CL) -> state_CLH` and `pool(state_CLH, attention_CL) -> pooled_CH`), `architecture` (plain
+data it can be rebuilt from without a hub), `fresh` (parameters that no pretrained weights were found for) and a
+`Tokenizer` beside it.
 
 Shape suffixes: C phrases, L tokens, H width.
 """
@@ -120,6 +122,14 @@ class PretrainedTower(nn.Module):
             return out.pooler_output
         return masked_mean(out.last_hidden_state, attention_CL)
 
+    def states(self, tokens_CL: Tensor, attention_CL: Tensor) -> Tensor:
+        return self.model(input_ids=tokens_CL, attention_mask=attention_CL).last_hidden_state
+
+    def pool(self, state_CLH: Tensor, attention_CL: Tensor) -> Tensor:
+        if self.pooling == "pooler":
+            return self.model.pooler(state_CLH)  # type: ignore[operator]
+        return masked_mean(state_CLH, attention_CL)
+
 
 class ByteTower(nn.Module):
     """A small transformer over bytes, for tests: needs no files and no pretrained weights."""
@@ -137,9 +147,14 @@ class ByteTower(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens_CL: Tensor, attention_CL: Tensor) -> Tensor:
+        return self.pool(self.states(tokens_CL, attention_CL), attention_CL)
+
+    def states(self, tokens_CL: Tensor, attention_CL: Tensor) -> Tensor:
         x = self.token(tokens_CL) + self.position.weight[: tokens_CL.shape[1]]
-        x = self.encoder(x, src_key_padding_mask=attention_CL == 0)
-        return masked_mean(self.norm(x), attention_CL)
+        return self.norm(self.encoder(x, src_key_padding_mask=attention_CL == 0))
+
+    def pool(self, state_CLH: Tensor, attention_CL: Tensor) -> Tensor:
+        return masked_mean(state_CLH, attention_CL)
 
 
 def masked_mean(x_CLH: Tensor, attention_CL: Tensor) -> Tensor:

@@ -34,13 +34,15 @@ class LossConfig:
 
     unannotated: what a class is in a clip whose corpus does not annotate it: `negative` (the paper) or `mask` (not
     counted). duplicate_captions: identical captions of a batch are positives of one another (`multi`) or not
-    (`plain`, CLAP). max_bad_share: the run stops when more of the samples seen are bad; the first `bad_grace`
+    (`plain`, CLAP). hard_negative: beta of MGA-CLAP's weights of negatives in the global loss (0.15 there), 0 for none
+    (`losses.contrastive`). max_bad_share: the run stops when more of the samples seen are bad; the first `bad_grace`
     samples count as seen from the start, so that one bad sample in a first batch is not a share.
     """
 
     weights: dict[str, float] = field(default_factory=lambda: {"global": 1.0, "sed": 200.0, "prior": 1.0})
     unannotated: str = "mask"
     duplicate_captions: str = "multi"
+    hard_negative: float = 0.0
     max_bad_share: float = 0.01
     bad_grace: int = 1000
 
@@ -49,6 +51,8 @@ class LossConfig:
             raise ValueError(f"loss.weights: needs exactly {', '.join(LOSSES)}, got {', '.join(self.weights)}")
         one_of("loss.unannotated", self.unannotated, ("negative", "mask"))
         one_of("loss.duplicate_captions", self.duplicate_captions, ("multi", "plain"))
+        if self.hard_negative < 0:
+            raise ValueError(f"loss.hard_negative: {self.hard_negative:g} must be at least 0")
 
 
 class FLAMModule(LightningModule):
@@ -134,6 +138,7 @@ class FLAMModule(LightningModule):
                 self.model.logit_scale.exp(),
                 captions.clip_valid_B,
                 captions.caption_ids_C if self.loss.duplicate_captions == "multi" else None,
+                self.loss.hard_negative,
             )
         if events is not None:
             masked = self.loss.unannotated == "mask"

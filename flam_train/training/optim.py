@@ -14,7 +14,7 @@ from flam_train.settings import one_of
 PARTS = {
     "audio": ("frontend", "audio"),
     "text": ("text",),
-    "heads": ("audio_projection", "text_projection", "scale_head", "bias_head", "logit_scale"),
+    "heads": ("audio_projection", "text_projection", "codebook", "scale_head", "bias_head", "logit_scale"),
 }
 """What a part of the configuration means: names of FLAM's children."""
 
@@ -57,18 +57,23 @@ def part_of(name: str) -> str:
 
 
 def freeze(model: FLAM, config: OptimConfig, unused: tuple[str, ...] = ()) -> None:
-    """Sets requires_grad. unused: children whose loss is switched off (DDP hangs on parameters without gradient).
+    """Sets requires_grad. unused: modules that no loss reaches (DDP hangs on parameters without gradient).
 
     Raises ValueError where a frozen part holds weights that nothing has ever trained.
     """
-    fresh = [f"text.model.{name}" for name in model.text.fresh]  # type: ignore[union-attr]
+
+    def is_unused(name: str) -> bool:
+        return any(name == module or name.startswith(f"{module}.") for module in unused)
+
+    names = (f"text.model.{name}" for name in model.text.fresh)  # type: ignore[union-attr]
+    fresh = [name for name in names if not is_unused(name)]
     if "text" in config.freeze and fresh:
         raise ValueError(
             f"optim.freeze: the text tower's {fresh[0]!r} is fresh (its checkpoint has none) and must not be frozen: "
             "unfreeze text, or start from a CLAP or FLAM checkpoint"
         )
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(part_of(name) not in config.freeze and name.split(".", 1)[0] not in unused)
+        parameter.requires_grad_(part_of(name) not in config.freeze and not is_unused(name))
 
 
 def build_optimizer(model: FLAM, config: OptimConfig) -> AdamW:

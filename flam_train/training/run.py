@@ -82,9 +82,17 @@ def build(conf: dict[str, Any]) -> Run:
     )
     assert model.tokenizer is not None
     data = DataModule(data_config, model.tokenizer, model.grid, steps, seed)
+    if data.events and not model.config.phrase_logits:
+        raise ValueError(
+            f"frame_batch={data_config.frame_batch}: a model without phrase_scale and phrase_bias is trained by the "
+            "global loss alone and scored by cosine: set frame_batch=0"
+        )
     # Without the frame losses the phrase heads get no gradient, without the global loss its temperature none.
     unused = [] if data.events else ["scale_head", "bias_head"]
     unused += [] if data.captions else ["logit_scale"]
+    # A codebook takes the tokens: only phrase heads would want the pooled vector beside them.
+    heads = "phrase" in (model.config.phrase_scale, model.config.phrase_bias) and data.events
+    unused += ["text.model.pooler"] if model.codebook is not None and not heads else []
     freeze(model, optim, tuple(unused))
     module = FLAMModule(model, loss, optim, steps, seed, data.load_memory(), data_config.accumulate)
     if trainer.precision == "64-true":

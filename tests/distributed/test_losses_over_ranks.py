@@ -79,13 +79,13 @@ def on_one_rank(rank: int, world: int, masked: bool) -> dict:
         options |= {"corpus_B": d["corpus"][rows], "annotated_in_C": d["annotated"][rank]}
         options |= {"frame_valid_BT": d["frame_valid"][rows]}
     pairs = (d["present"][rows][:, ids], d["audio_valid"][rows], d["phrase_valid"][rank])
+    pairs_of_clips = encode(d["clip"][rows]), encode(d["caption"][rows]), scale[0], d["audio_valid"][rows]
     captions = d["caption_ids"][rows] if masked else None
     terms = {
         "sed": framewise_loss(encode(d["frame"][rows]), encode(text[ids]), scale[ids], bias[ids], *pairs, **options),
         "prior": prior_loss(bias[ids], *pairs, **options),
-        "global": contrastive_loss(
-            encode(d["clip"][rows]), encode(d["caption"][rows]), scale[0], d["audio_valid"][rows], captions
-        ),
+        "global": contrastive_loss(*pairs_of_clips, captions),
+        "hard negatives": contrastive_loss(*pairs_of_clips, captions, hard_negative=0.3),
     }
     return with_gradients(terms, leaves)
 
@@ -112,13 +112,22 @@ def on_the_joined_batch(world: int, masked: bool) -> dict:
     rows = d["audio_valid"]
     names = d["caption_ids"][rows] if masked else torch.arange(int(rows.sum()))
     target = (names[:, None] == names[None]).double()
+    positive = target > 0
     target = target / target.sum(1, keepdim=True)
     cosine = scale[0] * clip[rows] @ caption[rows].T
+
+    def guided(logit):
+        """The logits with the logarithm of each negative's weight: it is that of the joined batch."""
+        hard = torch.where(positive, 0.0, (0.3 * logit.detach()).exp())
+        weight = (~positive).sum(1, keepdim=True) * hard / hard.sum(1, keepdim=True)
+        return logit + torch.where(positive, 1.0, weight).log()
+
     return with_gradients(
         {
             "sed": terms[counted].sum() / counted.sum().clamp(min=1),
             "prior": F.binary_cross_entropy_with_logits(bias[phrases][some], fraction),
             "global": 0.5 * (F.cross_entropy(cosine, target) + F.cross_entropy(cosine.T, target)),
+            "hard negatives": 0.5 * sum(F.cross_entropy(guided(x), target) for x in (cosine, cosine.T)),
         },
         leaves,
     )

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 
 import pytest
 import yaml
-from tiny_runs import TINY, damage, on_shards, write_corpus
-from tokenizers.pre_tokenizers import ByteLevel
-from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
+from tiny_runs import TINY, damage, on_shards, tiny_roberta, write_corpus
 
 from flam_train.cli.train import compose_conf, main
 from flam_train.inference import load_model
@@ -51,19 +47,6 @@ def test_every_experiment_trains(experiment, corpora, bank, finished, tmp_path):
     assert load_model(folder).provenance["steps"] == 1
 
 
-def tiny_roberta(folder: Path) -> Path:
-    """The files of a RoBERTa-like model of one small layer, as a hub gives them."""
-    tiny = RobertaConfig(
-        vocab_size=261, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
-    )
-    RobertaModel(tiny, add_pooling_layer=True).save_pretrained(folder)
-    symbols = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *ByteLevel.alphabet()]
-    (folder / "vocab.json").write_text(json.dumps({symbol: n for n, symbol in enumerate(symbols)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    RobertaTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
-    return folder
-
-
 @pytest.mark.parametrize("group", ["model", "text", "loss", "optim", "trainer", "logger", "data/global", "data/frame"])
 def test_every_choice_composes_and_instantiates(group, corpora, bank, tmp_path):
     for file in sorted((conf_dir() / group).glob("*.yaml")):
@@ -80,6 +63,7 @@ def test_every_choice_composes_and_instantiates(group, corpora, bank, tmp_path):
                 overrides.append(f"++data.{kind}.{entry}.validation={corpora[1]}")
         elif group == "model":
             overrides = [o for o in overrides if o != "model=test"] + [f"model={name}"]
+            overrides += ["frame_batch=0"] if name in ("flam_global", "mga_clap") else []
         elif name == "roberta":
             overrides += ["text=roberta", f"text.name={tiny_roberta(tmp_path / 'roberta')}"]
         elif name == "minilm" and minilm_from_package() is None:
@@ -127,6 +111,7 @@ def test_dry_run_of_micro_batches(corpora, tmp_path, capsys):
         (["experiment=finetune"], "has no value yet"),
         (["optim.lr=fast"], "optim.lr: 'fast' is not a number"),
         (["loss.unannotated=masq"], "loss.unannotated: 'masq' is not known: did you mean mask?"),
+        (["loss.hard_negative=-1"], "loss.hard_negative: -1 must be at least 0"),
         (["optim.freeze=[txt]"], "did you mean text?"),
         (["optim.schedule=cosin"], "did you mean cosine?"),
         (["global_batch=0", "frame_batch=0"], "one must be over 0"),

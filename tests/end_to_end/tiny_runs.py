@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -86,6 +87,22 @@ def write_bank(folder: Path, seed: int = 0) -> Path:
         vocabulary="synthetic",
         annotates=[vocabulary.concept(c).id for c in CLASSES],
     )
+    return folder
+
+
+def tiny_roberta(folder: Path) -> Path:
+    """The files of a RoBERTa-like model of one small layer, as a hub gives them."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
+
+    tiny = RobertaConfig(
+        vocab_size=261, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    RobertaModel(tiny, add_pooling_layer=True).save_pretrained(folder)
+    symbols = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *ByteLevel.alphabet()]
+    (folder / "vocab.json").write_text(json.dumps({symbol: n for n, symbol in enumerate(symbols)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    RobertaTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt")).save_pretrained(folder)
     return folder
 
 

@@ -32,7 +32,7 @@ def corpus(tmp_path):
 ALL, FEW = SedMetrics().metrics, ("auroc", "frame_f1")
 
 
-def evaluate_sed(model, corpus, metrics=ALL, method="unbiased", **options):
+def evaluate_sed(model, corpus, metrics=ALL, method=None, **options):
     return result_of(score_corpus(model, corpus, **options), SedMetrics(method, metrics))
 
 

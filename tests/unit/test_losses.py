@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
+from flam_train.losses.contrastive import hard_negative_weights
 
 B, C, T, D = 4, 5, 6, 8
 
@@ -96,28 +99,44 @@ def test_framewise_and_prior(seed, shared_ids, masked, frame_valid):
             assert torch.allclose(x, y, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.15, 2.0])
 @pytest.mark.parametrize("ids", [None, [0, 1, 2, 3], [0, 0, 1, 2], [5, 5, 5, 5]])
 @pytest.mark.parametrize("valid", [[1, 1, 1, 1], [1, 0, 1, 1], [0, 0, 0, 1]])
-def test_contrastive(ids, valid):
+def test_contrastive(ids, valid, beta):
     g = torch.Generator().manual_seed(3)
     clip, text = (F.normalize(torch.randn(4, D, generator=g, dtype=torch.float64), dim=-1) for _ in range(2))
     clip.requires_grad_(), text.requires_grad_()
     scale = torch.tensor(5.0, dtype=torch.float64, requires_grad=True)
     valid_B = torch.tensor(valid, dtype=torch.bool)
-    got = contrastive_loss(clip, text, scale, valid_B, None if ids is None else torch.tensor(ids))
+    got = contrastive_loss(clip, text, scale, valid_B, None if ids is None else torch.tensor(ids), beta)
     rows = [b for b in range(4) if valid[b]]
     names = list(range(4)) if ids is None else ids
     want = 0.0
     for query, key in ((clip, text), (text, clip)):
         for a in rows:
-            logp = torch.log_softmax(torch.stack([scale * query[a] @ key[b] for b in rows]), 0)
+            logit = [scale * query[a] @ key[b] for b in rows]
             positives = [i for i, b in enumerate(rows) if names[b] == names[a]]
-            want = want - 0.5 * sum(logp[i] for i in positives) / len(positives) / len(rows)
+            negatives = [i for i in range(len(rows)) if i not in positives]
+            hard = {i: (beta * logit[i].detach()).exp() for i in negatives}
+            mean = sum(hard.values()) / max(len(hard), 1)
+            below = sum(logit[i].exp() for i in positives) + sum(logit[i].exp() * hard[i] / mean for i in negatives)
+            want = want - 0.5 * sum(logit[i] - below.log() for i in positives) / len(positives) / len(rows)
     assert torch.allclose(got, want, rtol=1e-12)
     for x, y in zip(
         torch.autograd.grad(got, (clip, text, scale)), torch.autograd.grad(want, (clip, text, scale)), strict=True
     ):
         assert torch.allclose(x, y, rtol=1e-9, atol=1e-13)
+
+
+def test_hard_negative_weights_by_hand():
+    """Of a row's negatives the weights have mean 1, and beta = 0 gives each 1."""
+    logit = torch.tensor([[9.0, 0.0, 2.0, 5.0], [1.0, 1.0, 1.0, 1.0], [3.0, 3.0, 3.0, 3.0]])
+    negative = torch.tensor([[0, 1, 1, 0], [1, 0, 1, 1], [0, 0, 0, 0]], dtype=torch.bool)
+    weight = hard_negative_weights(logit, negative, 0.5).exp()
+    e = math.e
+    assert torch.allclose(weight[0], torch.tensor([1.0, 2 / (1 + e), 2 * e / (1 + e), 1.0]))
+    assert torch.allclose(weight[1:], torch.ones(2, 4))
+    assert not hard_negative_weights(logit, negative, 0.0).abs().gt(1e-6).any()
 
 
 def test_nothing_valid_is_zero_with_a_gradient():
@@ -130,6 +149,7 @@ def test_nothing_valid_is_zero_with_a_gradient():
         prior_loss(d["bias"], d["label"], none_B, ~none_C),
         prior_loss(d["bias"], d["label"], ~none_B, none_C),
         contrastive_loss(clip, clip.flip(0), torch.tensor(10.0), none_B),
+        contrastive_loss(clip, clip.flip(0), torch.tensor(10.0), none_B, hard_negative=0.15),
     )
     leaves = (d["frame"], d["text"], d["scale"], d["bias"], clip)
     for loss in losses:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 
 from flam_train.checkpoints.export import load_export, save_export
 from flam_train.checkpoints.initial import initialise
@@ -17,9 +18,10 @@ from flam_train.models.frontend import MelNorm, mask_frequencies
 from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig, WindowAttention, fold, shift_mask, unfold
 from flam_train.models.seeded import uniform
 from flam_train.models.text import TextConfig, build_text, minilm_from_package
+from flam_train.paths import conf_dir
 
-FRAMES = {"tiny": 32, "base": 32, "large": 32, "base-12hz": 128}
-PARAMETERS_M = {"tiny": 27.53, "base": 67.82, "large": 270.85, "base-12hz": 37.90}
+FRAMES = {"tiny": 32, "base": 32, "large": 32, "base-12hz": 128, "small": 32}
+PARAMETERS_M = {"tiny": 27.53, "base": 67.82, "large": 270.85, "base-12hz": 37.90, "small": 1.21}
 """Millions, of the encoder alone, as counted when written; `tiny` is also held to OpenFLAM's names and shapes."""
 
 
@@ -32,6 +34,12 @@ def test_presets(name):
         assert encoder(torch.empty(2, 1001, 64)).shape == (2, FRAMES[name], config.out_width)
     millions = sum(p.numel() for p in encoder.parameters()) / 1e6
     assert millions == pytest.approx(PARAMETERS_M[name], abs=0.01)
+
+
+def test_small_is_that_of_the_configuration():
+    """There it is spelt out, so that experiments can change parts of it."""
+    raw = yaml.safe_load((conf_dir() / "model" / "small.yaml").read_text())
+    assert FLAMConfig.from_dict(raw).audio == PRESETS["small"]
 
 
 def test_fold_and_unfold():
