@@ -10,7 +10,7 @@ from flam_train.cli.train import compose_conf, main
 from flam_train.data.corpus import Corpus
 from flam_train.evaluation.sed import evaluate_sed
 from flam_train.inference import detect, load_model, score_recording
-from flam_train.models.htsat import LocalBlock
+from flam_train.models.mga import LocalBlock
 from flam_train.training.micro_batches import joined
 from flam_train.training.run import build, train
 
