@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flam_train.models.mga import LocalBlock
 from flam_train.models.seeded import uniform
 from flam_train.settings import one_of
 
@@ -28,7 +29,7 @@ DROP_STREAM = 2
 @dataclass(frozen=True)
 class HTSATConfig:
     """width: of the first stage, doubled at each next. drop_path: of the last block, rising linearly from 0.
-    last_block: `attention`, or `local` (MGA-CLAP, see `LocalBlock`)."""
+    last_block: `attention`, or `local` (MGA-CLAP, `mga.LocalBlock`)."""
 
     width: int = 96
     depths: tuple[int, ...] = (2, 2, 6, 2)
@@ -189,36 +190,6 @@ class Block(nn.Module):
         x = x_BRCD + (y if kept_B2 is None else y * kept_B2[:, 0, None, None, None].to(y.dtype))
         y = self.mlp(self.norm2(x))
         return x + (y if kept_B2 is None else y * kept_B2[:, 1, None, None, None].to(y.dtype))
-
-
-class LocalValue(nn.Module):
-    """What attention does to a position that attends to itself alone: its value, and the output projection."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.value, self.proj = nn.Linear(width, width), nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.proj(self.value(x))
-
-
-class LocalBlock(nn.Module):
-    """The locality-aware block (MGA-CLAP, arXiv 2408.07919): no position hears of another one, so that a frame's
-    embedding stays that of its own sound.
-
-    Published: in place of the last block of the audio tower; LayerNorm, value and output projection, without queries,
-    keys and MLP. Inferred: its residual path, which is a Swin block's, dropped in training as that is.
-    """
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attn = LocalValue(width)
-
-    def forward(self, x_BRCD: Tensor, kept_B2: Tensor | None) -> Tensor:
-        """kept_B2: as in `Block`; the second branch is the MLP that this block lacks."""
-        y = self.attn(self.norm1(x_BRCD))
-        return x_BRCD + (y if kept_B2 is None else y * kept_B2[:, 0, None, None, None].to(y.dtype))
 
 
 class Downsample(nn.Module):

@@ -1,8 +1,8 @@
-"""The modality-shared codebook of MGA-CLAP (arXiv 2408.07919): clips and texts as sparse mixtures of the same vectors.
+"""What MGA-CLAP (arXiv 2408.07919) adds to a CLAP: a codebook that clips and texts share, and a last block of the audio
+encoder in which no position hears of another. Its third part, hard negatives, is in `losses.contrastive`.
 
-The other two parts of MGA-CLAP are `htsat.LocalBlock` and the hard negatives of `losses.contrastive`.
-
-Shape suffixes: C clips or texts, L their frames or tokens, D embedding width, M codewords.
+Shape suffixes: C clips or texts, L their frames or tokens, D embedding width, M codewords; B clips, R and C rows and
+columns of HTS-AT's map.
 """
 
 from __future__ import annotations
@@ -58,3 +58,32 @@ class SharedCodebook(nn.Module):
             hidden = torch.finfo(affinity_CLM.dtype).min
             affinity_CLM = affinity_CLM.masked_fill(~valid_CL[..., None], hidden)
         return sparsemax(affinity_CLM.max(1).values)
+
+
+class LocalValue(nn.Module):
+    """What attention does to a position that attends to itself alone: its value, and the output projection."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.value, self.proj = nn.Linear(width, width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(self.value(x))
+
+
+class LocalBlock(nn.Module):
+    """The locality-aware block: a frame's embedding stays that of its own sound.
+
+    Published: in place of the last block of the audio tower; LayerNorm, value and output projection, without queries,
+    keys and MLP. Inferred: its residual path, which is a Swin block's, dropped in training as that is.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn = LocalValue(width)
+
+    def forward(self, x_BRCD: Tensor, kept_B2: Tensor | None) -> Tensor:
+        """kept_B2: as in `htsat.Block`; the second branch is the MLP that this block lacks."""
+        y = self.attn(self.norm1(x_BRCD))
+        return x_BRCD + (y if kept_B2 is None else y * kept_B2[:, 0, None, None, None].to(y.dtype))

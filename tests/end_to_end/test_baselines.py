@@ -12,7 +12,7 @@ from flam_train.evaluation.figures import sed_figures
 from flam_train.evaluation.sed import result_of, score_corpus
 from flam_train.evaluation.sed_metrics import SedMetrics
 from flam_train.inference import detect, load_model, score_recording
-from flam_train.models.htsat import LocalBlock
+from flam_train.models.mga import LocalBlock
 from flam_train.training.micro_batches import joined
 from flam_train.training.run import build, train
 

@@ -13,8 +13,8 @@ from flam_train.checkpoints.initial import initialise
 from flam_train.losses import contrastive_loss
 from flam_train.models.flam import FLAM, METHODS, FLAMConfig, frame_score
 from flam_train.models.heads import projection
-from flam_train.models.htsat import HTSAT, Block, HTSATConfig, LocalBlock
-from flam_train.models.mga import SharedCodebook, sparsemax
+from flam_train.models.htsat import HTSAT, Block, HTSATConfig
+from flam_train.models.mga import LocalBlock, SharedCodebook, sparsemax
 from flam_train.models.text import TextConfig, build_text
 
 BYTES = TextConfig("bytes")
