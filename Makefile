@@ -29,6 +29,7 @@ demo: venv  ## from formula-made sounds to a trained model, its table and its pi
 	@echo "3/5  training with both objectives"
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/flam-train experiment=demo shards=$(DEMO)/shards run_dir=$(DEMO)/run overwrite=true
 	@echo "4/5  evaluation on unseen instances: trained phrasings, unseen phrasings, retrieval"
+	@rm -rf $(DEMO)/results  # of the model of an earlier demo
 	@$(BIN)/python eval/sed.py $(DEMO)/run/export $(DEMO)/shards/synthetic/test --phrasings trained held_out --out $(DEMO)/results --plot 1
 	@$(BIN)/python eval/retrieval.py $(DEMO)/run/export $(DEMO)/shards/synthetic/test --out $(DEMO)/results
 	@echo "5/5  the table"

@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import normalize
 
 from flam_train.data.corpus import Corpus
-from flam_train.evaluation.parts import Kept, facts_of, forget_parts, identity, in_parts
+from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept
 from flam_train.evaluation.result import describe_data, describe_model
 from flam_train.evaluation.windows import Progress, Reading
 
@@ -56,7 +56,8 @@ class Embeddings:
 
     def save(self, path: str | Path) -> Path:
         arrays = {"audio_ND": self.audio_ND, "text_MD": self.text_MD}
-        return Kept(arrays, {"kind": "embeddings"} | {name: getattr(self, name) for name in _PLAIN}).write(Path(path))
+        kind = {"kind": "embeddings", "model": self.about["model"].get("sha256")}
+        return Kept(arrays, kind | {name: getattr(self, name) for name in _PLAIN}).write(Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Embeddings:
@@ -90,7 +91,7 @@ def embed_corpus(
         kind="embeddings", model=about.get("sha256"), data=data["sha256"], texts=texts, windows=windows,
         batch_size=batch_size,
     )  # fmt: skip
-    if path is not None and facts_of(Path(path)).get("digest") == digest:
+    if path is not None and is_kept(Path(path), digest, about.get("sha256")):
         return Embeddings.load(path)
 
     def part(numbers: range, done: Callable[[], None]) -> Kept:

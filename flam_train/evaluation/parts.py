@@ -62,6 +62,14 @@ def facts_of(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not readable ({error}): remove it and run again") from error
 
 
+def is_kept(path: Path, digest: str, model: str | None) -> bool:
+    """Whether the file holds this very work. Raises ValueError for another model's, which would be lost."""
+    facts = facts_of(path)
+    if facts and facts.get("model") != model:
+        raise ValueError(f"{path}: holds the scores of another model: give another --out, or remove it")
+    return bool(facts) and facts.get("digest") == digest
+
+
 def identity(**what: Any) -> str:
     """A digest of plain data: equal work has an equal one."""
     text = json.dumps(what, sort_keys=True, ensure_ascii=False, default=str)

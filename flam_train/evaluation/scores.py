@@ -69,7 +69,8 @@ class Scores:
     def save(self, path: str | Path) -> Path:
         """One file, whole or not at all."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        return Kept(arrays, {"kind": "sed"} | {name: getattr(self, name) for name in _PLAIN}).write(Path(path))
+        kind = {"kind": "sed", "model": self.facts["model"].get("sha256")}
+        return Kept(arrays, kind | {name: getattr(self, name) for name in _PLAIN}).write(Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Scores:

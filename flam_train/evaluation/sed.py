@@ -21,7 +21,7 @@ import torch
 from flam_train.batch import TextEmbeddings
 from flam_train.data.corpus import Corpus
 from flam_train.data.schema import Event, Record
-from flam_train.evaluation.parts import Kept, facts_of, forget_parts, identity, in_parts
+from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept
 from flam_train.evaluation.result import Result, describe_data, describe_model
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed_metrics import SedMetrics, sed_metrics
@@ -73,7 +73,7 @@ def score_corpus(
         kind="sed", model=about.get("sha256"), data=data["sha256"], phrases=phrases, classes=names,
         ignored=sorted(ignored), soft_threshold=soft_threshold, batch_size=batch_size, grid=asdict(model.grid),
     )  # fmt: skip
-    if path is not None and facts_of(Path(path)).get("digest") == digest:
+    if path is not None and is_kept(Path(path), digest, about.get("sha256")):
         return Scores.load(path)
     text = _embed(model, [phrase for chosen in phrases for phrase in chosen])
 

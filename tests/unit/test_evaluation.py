@@ -217,6 +217,10 @@ def test_workers_and_a_run_that_was_stopped(corpus, tmp_path, monkeypatch):
     assert result_of(again).metrics == pytest.approx(result_of(whole).metrics, nan_ok=True)
     score_corpus(ear, corpus, batch_size=2, path=path, phrasings="held_out")
     assert ear.heard == 6
+    other = Ear()
+    other.provenance = {"sha256": "1" * 64}
+    with pytest.raises(ValueError, match=r"scores.safetensors: holds the scores of another model: give another --out"):
+        score_corpus(other, corpus, batch_size=2, path=path)
     path.write_bytes(b"x")
     with pytest.raises(ValueError, match=r"scores.safetensors: not readable"):
         score_corpus(ear, corpus, batch_size=2, path=path)
