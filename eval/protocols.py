@@ -36,7 +36,8 @@ def main() -> None:
     args = parser.parse_args()
     chosen = [Protocol.load(name) for name in args.only or protocols()]
     if args.recompute:
-        there = [p for p in chosen if all(p.kept(args.out, v).is_file() for v in p.variants)]
+        # One that was asked for by name must be there.
+        there = [p for p in chosen if args.only or all(p.kept(args.out, v).is_file() for v in p.variants)]
         for protocol in there:
             finish(protocol, recompute(protocol, args.out, note), args)
         left_out(chosen, there, f"no scores below {args.out}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -30,26 +31,41 @@ def options(parser: argparse.ArgumentParser) -> None:
 def ranks(args: argparse.Namespace) -> Iterator[str]:
     """The device of this process; with the others of torchrun or srun, if it is one of several.
 
-    They meet through a file below --out, which all must see: there the scores are shared too.
+    Those of torchrun meet as it says; those of srun through a file below --out, which all must see: there the scores
+    are shared too. Raises ValueError for a device that is not there.
     """
+    device = _device(args.device)
     env = os.environ
-    number, world = (env.get("RANK") or env.get("SLURM_PROCID"), env.get("WORLD_SIZE") or env.get("SLURM_NTASKS"))
-    if number is None or int(world or 1) == 1:
-        yield args.device
+    week = datetime.timedelta(days=7)  # the others wait while the first joins, measures and draws
+    if int(env.get("WORLD_SIZE", 1)) > 1:
+        number, local = int(env["RANK"]), int(env.get("LOCAL_RANK", 0))
+        dist.init_process_group("gloo", timeout=week)
+    elif "SLURM_STEP_ID" in env and int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1:
+        number, world = int(env["SLURM_PROCID"]), int(env["SLURM_STEP_NUM_TASKS"])
+        local = int(env.get("SLURM_LOCALID", 0))
+        names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+        args.out.mkdir(parents=True, exist_ok=True)
+        meeting = args.out.resolve() / "-".join((RENDEZVOUS, *(env.get(name, "0") for name in names)))
+        if number == 0:
+            print(f"waiting for {world} processes at {meeting}", file=sys.stderr)
+        dist.init_process_group("gloo", init_method=meeting.as_uri(), rank=number, world_size=world, timeout=week)
+    else:
+        yield device
         return
-    job = env.get("TORCHELASTIC_RUN_ID") or "-".join(env.get(f"SLURM_{x}", "0") for x in ("JOB_ID", "STEP_ID"))
-    args.out.mkdir(parents=True, exist_ok=True)
-    meeting = args.out.resolve() / f"{RENDEZVOUS}-{job}-{env.get('TORCHELASTIC_RESTART_COUNT', '0')}"
-    dist.init_process_group("gloo", init_method=meeting.as_uri(), rank=int(number), world_size=int(world or 1))
     try:
-        local = int(env.get("LOCAL_RANK") or env.get("SLURM_LOCALID") or 0)
-        many = args.device == "cuda" and torch.cuda.device_count() > 1
-        yield f"cuda:{local % torch.cuda.device_count()}" if many else args.device
+        many = device == "cuda" and torch.cuda.device_count() > 1
+        yield f"cuda:{local % torch.cuda.device_count()}" if many else device
         dist.barrier()
     finally:
         dist.destroy_process_group()
-        if int(number) == 0:
-            meeting.unlink(missing_ok=True)
+
+
+def _device(name: str) -> str:
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from error
+    return name
 
 
 def report(results: list[Result], out: Path) -> None:
@@ -70,6 +86,9 @@ def told(main: Callable[[], int | None]) -> int:
         return main() or 0
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on", file=sys.stderr)

@@ -15,6 +15,7 @@ import torch
 from torch.nn.functional import normalize
 
 from flam_train.data.corpus import Corpus
+from flam_train.distributed import rank
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept
 from flam_train.evaluation.result import describe_data, describe_model
 from flam_train.evaluation.windows import Progress, Reading
@@ -56,7 +57,7 @@ class Embeddings:
 
     def save(self, path: str | Path) -> Path:
         arrays = {"audio_ND": self.audio_ND, "text_MD": self.text_MD}
-        kind = {"kind": "embeddings", "model": self.about["model"].get("sha256")}
+        kind = {"kind": "embeddings", "model": self.about["model"].get("sha256"), "complete": not self.about["missing"]}
         return Kept(arrays, kind | {name: getattr(self, name) for name in _PLAIN}).write(Path(path))
 
     @classmethod
@@ -88,11 +89,11 @@ def embed_corpus(
         raise ValueError(f"windows {windows!r}: choose of {', '.join(WINDOWS)}")
     data, about = describe_data(corpus), describe_model(model)
     digest = identity(
-        kind="embeddings", model=about.get("sha256"), data=data["sha256"], texts=texts, windows=windows,
+        model, about, kind="embeddings", data=data["sha256"], texts=texts, windows=windows,
         batch_size=batch_size,
     )  # fmt: skip
-    if path is not None and is_kept(Path(path), digest, about.get("sha256")):
-        return Embeddings.load(path)
+    if path is not None and is_kept(Path(path), digest, about):
+        return Embeddings.load(path) if rank() == 0 else None
 
     def part(numbers: range, done: Callable[[], None]) -> Kept:
         reading = Reading(corpus, model.grid, batch_size, "all" if windows == "mean" else windows, workers)
@@ -149,7 +150,7 @@ def embed_corpus(
     )
     if path is not None and folder is not None:
         embeddings.save(path)
-        forget_parts(folder)
+        forget_parts(folder, digest)
     return embeddings
 
 

@@ -6,8 +6,10 @@ number of processes, stopped and gone on, gives the same numbers as one pass.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 
-from flam_train.data.tars import replace_with
+from flam_train import __version__
 from flam_train.distributed import is_distributed, rank, world_size
 
 PART_CLIPS = 256
@@ -36,8 +38,14 @@ class Kept:
         """Whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
-        data = save(arrays, {"facts": json.dumps(self.facts, ensure_ascii=False)})
-        replace_with(path, lambda file: file.write(data))
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            save_file(arrays, draft, {"facts": json.dumps(self.facts, ensure_ascii=False)})
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
         return path
 
     @classmethod
@@ -62,16 +70,31 @@ def facts_of(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: not readable ({error}): remove it and run again") from error
 
 
-def is_kept(path: Path, digest: str, model: str | None) -> bool:
-    """Whether the file holds this very work. Raises ValueError for another model's, which would be lost."""
-    facts = facts_of(path)
-    if facts and facts.get("model") != model:
-        raise ValueError(f"{path}: holds the scores of another model: give another --out, or remove it")
-    return bool(facts) and facts.get("digest") == digest
+def is_kept(path: Path, digest: str, model: dict[str, Any]) -> bool:
+    """Whether the file holds this very work, of every clip: one that could not be read is tried again. The first rank
+    looks, all hear of it. Raises ValueError for another model's scores, which would be lost."""
+    found: list[Any] = [None]
+    if rank() == 0:
+        try:
+            facts = facts_of(path)
+            if facts and facts.get("model") != model["sha256"]:
+                raise ValueError(f"{path}: holds the scores of another model: give another --out, or remove it")
+            found = [facts.get("digest") == digest and facts.get("complete") is True]
+        except ValueError as error:
+            found = [str(error)]
+    if is_distributed():
+        dist.broadcast_object_list(found)
+    if isinstance(found[0], str):
+        raise ValueError(found[0])
+    return bool(found[0])
 
 
-def identity(**what: Any) -> str:
-    """A digest of plain data: equal work has an equal one."""
+def identity(model: Any, about: dict[str, Any], **what: Any) -> str:
+    """A digest: equal work has an equal one. about: the model's provenance. Raises ValueError without its sha256."""
+    if not about.get("sha256"):
+        raise ValueError("this model has no sha256 to know it by: evaluate an export")
+    config = model.config.to_dict() if hasattr(model, "config") else {}
+    what |= {"model": about["sha256"], "config": config, "version": __version__}
     text = json.dumps(what, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -105,7 +128,8 @@ def in_parts(
         return [make(part, done) for part in ranges]
     paths = [folder / digest[:16] / f"part-{number:05d}.safetensors" for number in range(len(ranges))]
     for number in mine:
-        if paths[number].is_file():
+        # A clip that could not be read may be readable now.
+        if paths[number].is_file() and not facts_of(paths[number])["missing"]:
             done(len(ranges[number]))
         else:
             make(ranges[number], done).write(paths[number])
@@ -114,6 +138,8 @@ def in_parts(
     return [Kept.read(path) for path in paths] if rank() == 0 else []
 
 
-def forget_parts(folder: Path) -> None:
-    """After what they made is kept."""
-    shutil.rmtree(folder, ignore_errors=True)
+def forget_parts(folder: Path, digest: str) -> None:
+    """After what they made is kept; those of other work stay."""
+    shutil.rmtree(folder / digest[:16], ignore_errors=True)
+    with contextlib.suppress(OSError):  # others' parts are there
+        folder.rmdir()

@@ -153,9 +153,27 @@ def run(
 
 
 def recompute(protocol: Protocol, out: Path, note: Note | None = None) -> list[Result]:
-    """The results again from the scores that `run` kept, without model or audio."""
+    """The results again from the scores that `run` kept, without model or audio. Raises ValueError where there are none,
+    or ones that were made with other words, classes or windows."""
     kind: type[Scores] | type[Embeddings] = Scores if protocol.kind == "sed" else Embeddings
-    return [result_of(protocol, kind.load(protocol.kept(out, variant)), note) for variant in protocol.variants]
+    results = []
+    for variant in protocol.variants:
+        path = protocol.kept(out, variant)
+        kept = kind.load(path)
+        if isinstance(kept, Scores):
+            vocabulary = Vocabulary.load(protocol.vocabulary) if protocol.vocabulary else None
+            same = kept.asked == sed.asked(variant, vocabulary, protocol.classes, protocol.soft_threshold)
+        else:
+            words = (
+                [kept.texts] if protocol.kind == "retrieval" else [[t for said in _prompts(protocol)[1] for t in said]]
+            )
+            same = kept.windows == protocol.windows and [kept.texts] == words
+        if not same:
+            raise ValueError(
+                f"{path}: was made with other words, classes or windows than {protocol.name} has now: run it"
+            )
+        results.append(result_of(protocol, kept, note))
+    return results
 
 
 def figures(protocol: Protocol, out: Path, folder: Path) -> list[Path]:
@@ -180,6 +198,7 @@ def result_of(protocol: Protocol, made: Scores | Embeddings, note: Note | None =
     else:
         result = zero_shot.result_of(made, *_prompts(protocol), vocabulary=str(protocol.vocabulary))
     facts = {
+        "protocol": protocol.name,
         "set": protocol.title,
         "clips of the published set": protocol.clips,
         "clips in the shards": result.clips_expected,

@@ -108,11 +108,12 @@ def _ours(
 
 
 def _newest(ours: dict[str, Any] | None, results: Sequence[Result]) -> Result | None:
-    """The newest result of this protocol and set."""
+    """The newest result of the protocol in conf/eval that the column names: never of another split, filter or words."""
     if ours is None:
         return None
     names = {_plain(name) for name in ours["dataset"]}
-    fitting = [r for r in results if r.protocol == ours["protocol"] and _plain(r.dataset) in names]
+    named = [r for r in results if _plain(str(r.parameters.get("protocol", ""))) in names]
+    fitting = [r for r in named if r.protocol == ours["protocol"]]
     return max(fitting, key=lambda r: r.date, default=None)
 
 

@@ -30,6 +30,7 @@ class Scores:
     classes, phrases         K names; R lists of K phrases
     keys, durations, events  of N recordings; durations in seconds, events (onset, offset, class)
     method                   of scoring, the model's own
+    asked                    phrasings, vocabulary, classes and soft_threshold, as they were given
     facts                    the fields of the `Result` that the scores belong to, without its numbers
     digest                   `parts.identity` of how they were made
     """
@@ -46,6 +47,7 @@ class Scores:
     durations: list[float]
     events: list[list[Detection]]
     method: str
+    asked: dict[str, Any]
     facts: dict[str, Any]
     digest: str = ""
 
@@ -69,7 +71,7 @@ class Scores:
     def save(self, path: str | Path) -> Path:
         """One file, whole or not at all."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        kind = {"kind": "sed", "model": self.facts["model"].get("sha256")}
+        kind = {"kind": "sed", "model": self.facts["model"].get("sha256"), "complete": not self.facts["missing"]}
         return Kept(arrays, kind | {name: getattr(self, name) for name in _PLAIN}).write(Path(path))
 
     @classmethod
@@ -84,4 +86,4 @@ class Scores:
 
 
 _ARRAYS = ("cosine_RKF", "scale_RK", "bias_RK", "label_KF", "frame_start_N1")
-_PLAIN = ("frame_seconds", "classes", "phrases", "keys", "durations", "events", "method", "facts", "digest")
+_PLAIN = ("frame_seconds", "classes", "phrases", "keys", "durations", "events", "method", "asked", "facts", "digest")

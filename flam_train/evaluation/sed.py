@@ -21,6 +21,7 @@ import torch
 from flam_train.batch import TextEmbeddings
 from flam_train.data.corpus import Corpus
 from flam_train.data.schema import Event, Record
+from flam_train.distributed import rank
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept
 from flam_train.evaluation.result import Result, describe_data, describe_model
 from flam_train.evaluation.scores import Scores
@@ -65,16 +66,16 @@ def score_corpus(
     """
     if phrasings not in PHRASINGS:
         raise ValueError(f"phrasings {phrasings!r}: choose of {PHRASINGS}")
-    vocabulary = vocabulary or corpus.vocabulary
+    given, vocabulary = vocabulary, vocabulary or corpus.vocabulary
     names, phrases, without = phrase_rounds(vocabulary, corpus, phrasings, classes)
     ignored = set(without) | (set(vocabulary.classes) - set(classes) if classes else set())
     data, about = describe_data(corpus), describe_model(model)
     digest = identity(
-        kind="sed", model=about.get("sha256"), data=data["sha256"], phrases=phrases, classes=names,
+        model, about, kind="sed", data=data["sha256"], phrases=phrases, classes=names,
         ignored=sorted(ignored), soft_threshold=soft_threshold, batch_size=batch_size, grid=asdict(model.grid),
     )  # fmt: skip
-    if path is not None and is_kept(Path(path), digest, about.get("sha256")):
-        return Scores.load(path)
+    if path is not None and is_kept(Path(path), digest, about):
+        return Scores.load(path) if rank() == 0 else None
     text = _embed(model, [phrase for chosen in phrases for phrase in chosen])
 
     def part(numbers: range, done: Callable[[], None]) -> Kept:
@@ -150,13 +151,26 @@ def score_corpus(
         durations=[seconds for one in parts for seconds in one.facts["durations"]],
         events=[[(a, b, c) for a, b, c in found] for one in parts for found in one.facts["events"]],
         method=model.default_method,
+        asked=asked(phrasings, given, classes, soft_threshold),
         facts=facts,
         digest=digest,
     )
     if path is not None and folder is not None:
         scores.save(path)
-        forget_parts(folder)
+        forget_parts(folder, digest)
     return scores
+
+
+def asked(
+    phrasings: str, vocabulary: Vocabulary | None, classes: tuple[str, ...] | None, soft_threshold: float | None
+) -> dict[str, Any]:
+    """What scores were asked for, as plain data: those of other words are other scores."""
+    return {
+        "phrasings": phrasings,
+        "vocabulary": vocabulary.corpus if vocabulary else None,
+        "classes": list(classes) if classes else None,
+        "soft_threshold": soft_threshold,
+    }
 
 
 def result_of(scores: Scores, chosen: SedMetrics | None = None, note: Callable[[str], None] | None = None) -> Result:

@@ -61,6 +61,8 @@ class SedMetrics:
             one_of("method", self.method, METHODS)
         for name in self.metrics:
             one_of("metrics", name, METRICS)
+        if self.median_frames < 1 or self.median_frames % 2 == 0:
+            raise ValueError(f"median_frames {self.median_frames}: a median takes an odd number of frames")
         parameters = {
             name: p if isinstance(p, PsdsParameters) else from_plain(PsdsParameters, f"psds.{name}", p)
             for name, p in self.psds.items()
@@ -127,21 +129,18 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
 def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
     method = chosen.method or scores.method
     score_KF = scores.score_KF(method, r)
-    label_FK = torch.from_numpy(np.ascontiguousarray(scores.label_KF.T))
-    # Beside the scores the biased ones: probabilities under the training prior. Plain cosines are no probabilities.
-    kinds = {"": score_KF.T.contiguous()}
-    if method not in ("biased", "cosine"):
-        kinds[" biased"] = scores.score_KF("biased", r).T.contiguous()
-    score_FK = kinds[""]
+    label_FK = torch.from_numpy(scores.label_KF).T
     values: dict[str, float] = {}
     if "auroc" in chosen.metrics:
-        area = auroc(score_FK, label_FK)
+        area = auroc(score_KF.T, label_FK)
         values |= {"auroc/macro": area.macro, "auroc/micro": area.micro}
-    if "frame_f1" in chosen.metrics:
-        for kind, one_FK in kinds.items():
+    # Beside the scores the biased ones: probabilities under the training prior. Plain cosines are no probabilities.
+    kinds = {"": method} | ({" biased": "biased"} if method not in ("biased", "cosine") else {})
+    for kind, one in kinds.items():
+        one_FK = score_KF.T if one == method else scores.score_KF(one, r).T
+        if "frame_f1" in chosen.metrics:
             values |= _named(f"frame_f1{kind}", frame_f1(one_FK, label_FK, THRESHOLDS))
-    if "calibration" in chosen.metrics and method != "cosine":
-        for kind, one_FK in kinds.items():
+        if "calibration" in chosen.metrics and method != "cosine":
             found = calibration(one_FK, label_FK)
             values |= {f"calibration{kind}/ECE": found.ece, f"calibration{kind}/Brier": found.brier}
     timed = timed_arguments(scores, score_KF, chosen.median_frames)

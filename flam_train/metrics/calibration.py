@@ -47,17 +47,24 @@ def calibration(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = Non
             f"scores from {float(score_FK.min()):g} to {float(score_FK.max()):g} are no probabilities: only those in "
             "[0, 1] can be calibrated"
         )
-    counted = torch.ones_like(label_FK) if mask_FK is None else mask_FK
-    score, label = score_FK[counted].double(), label_FK[counted].double()
-    edge_N1 = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=score.device)
-    place = (torch.searchsorted(edge_N1, score, right=True) - 1).clamp(max=bins - 1)
-    count_N = torch.bincount(place, minlength=bins)
-    mean_N = torch.bincount(place, weights=score, minlength=bins) / count_N
-    positive_N = torch.bincount(place, weights=label, minlength=bins) / count_N
+    edge_N1 = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=score_FK.device)
+    sums_3N = torch.zeros(3, bins, dtype=torch.float64, device=score_FK.device)
+    squared, pairs = 0.0, 0
+    for k in range(score_FK.shape[1]):  # class by class: all pairs of a large set at once take ten times their size
+        counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
+        score, label = score_FK[counted_F, k].double(), label_FK[counted_F, k].double()
+        place = (torch.searchsorted(edge_N1, score, right=True) - 1).clamp(max=bins - 1)
+        sums_3N += torch.stack(
+            [torch.bincount(place, weights=w, minlength=bins) for w in (torch.ones_like(score), score, label)]
+        )
+        squared += float(((score - label) ** 2).sum())
+        pairs += len(score)
+    count_N = sums_3N[0].long()
+    mean_N, positive_N = sums_3N[1:] / count_N
     apart_N = (mean_N - positive_N).abs().nan_to_num()
     return Calibration(
-        ece=float((apart_N * count_N).sum() / len(score)) if len(score) else math.nan,
-        brier=float(((score - label) ** 2).mean()),
+        ece=float((apart_N * count_N).sum() / pairs) if pairs else math.nan,
+        brier=squared / pairs if pairs else math.nan,
         edge_N1=edge_N1.cpu(),
         count_N=count_N.cpu(),
         mean_N=mean_N.cpu(),

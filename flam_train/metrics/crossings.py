@@ -11,12 +11,13 @@ Shape suffixes: as in `timed`; X changes.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from flam_train.metrics.timed import Truth
+from flam_train.metrics.timed import BLOCK, Truth
 
 DECIMALS = 6
 """Durations are compared to the microsecond, as sed_scores_eval does: so that 0.7 of 10 s is reached by 7 s."""
@@ -128,7 +129,7 @@ def examine(found: Components, truth: Truth, dtc: float, gtc: float, cttc: float
     return [
         Changes.of(class_X, found.score_PT[false_PT], false=one_X, cross=cross_X),
         Changes.of(class_X, found.low_PT[false_PT], false=-one_X, cross=-cross_X),
-        _covered(found, truth, found.is_one_PT & tolerated_PT, gtc),
+        *_covered(found, truth, found.is_one_PT & tolerated_PT, gtc),
     ]
 
 
@@ -153,9 +154,16 @@ def _cross_triggers(found: Components, truth: Truth, cttc: float) -> Tensor:
     return torch.zeros_like(found.seconds_PT).index_add_(0, row_X, weight_XT)
 
 
-def _covered(found: Components, truth: Truth, tolerated_PT: Tensor, gtc: float) -> Changes:
+def _covered(found: Components, truth: Truth, tolerated_PT: Tensor, gtc: float) -> Iterator[Changes]:
     """When events become found and lost again, as components that cover them come (at `score`) and go (at `low`)."""
-    row_E, onset_E1, offset_E1 = truth.events(found.pair_P)
+    several = max(1, BLOCK // tolerated_PT.shape[1])
+    for row_E, onset_E1, offset_E1 in zip(*(x.split(several) for x in truth.events(found.pair_P)), strict=True):
+        yield _of_events(found, tolerated_PT, gtc, row_E, onset_E1, offset_E1)
+
+
+def _of_events(
+    found: Components, tolerated_PT: Tensor, gtc: float, row_E: Tensor, onset_E1: Tensor, offset_E1: Tensor
+) -> Changes:
     onset_ET, offset_ET = (found.edge_PT1[row_E].gather(1, at[row_E]) for at in (found.from_PT, found.to_PT))
     covers_ET = torch.minimum(offset_ET, offset_E1) - torch.maximum(onset_ET, onset_E1)
     covers_ET = covers_ET.clamp_(min=0) * tolerated_PT[row_E]

@@ -139,7 +139,7 @@ def segments(
         pooled_KS = score_KF.new_full((len(columns), int(first_N1[-1])), -math.inf)
         pooled.append(pooled_KS.scatter_reduce_(1, segment_X.expand(len(columns), -1), score_KF[:, frame_X], "amax"))
     recording_E, class_E = truth.recording_Q[truth.pair_E], truth.class_Q[truth.pair_E]
-    begin_E = (truth.onset_E / segment_seconds).floor().long()
+    begin_E = (truth.onset_E / segment_seconds).floor().clamp(min=0).long()
     end_E = torch.minimum((truth.offset_E / segment_seconds).ceil().long(), segments_N[recording_E])
     event_X, place_X = _spread(begin_E, (end_E - begin_E).clamp(min=0))
     label_SK = torch.zeros(int(first_N1[-1]), len(classes), dtype=torch.bool, device=first_N1.device)

@@ -129,8 +129,6 @@ def psds(
     parameters = PsdsParameters(dtc, gtc, cttc, alpha_ct, alpha_st, max_efpr)
     if missing not in ("refuse", "skip"):
         raise ValueError(f"missing {missing!r}: refuse or skip")
-    if not 0 < frame_seconds < math.inf:
-        raise ValueError(f"frame_seconds {frame_seconds}: it must be more than 0")
     sound = Sound.of(scores, classes, durations, frame_seconds)
     present = {name for found in events for _, _, name in found}
     kept = [k for k, name in enumerate(classes) if name in present]

@@ -64,6 +64,8 @@ class Sound:
     def of(
         cls, scores: Sequence[Tensor], classes: Sequence[str], durations: Sequence[float] | None, frame_seconds: float
     ) -> Sound:
+        if not 0 < frame_seconds < math.inf:
+            raise ValueError(f"frame_seconds {frame_seconds}: it must be more than 0")
         if not len(scores):
             raise ValueError("no recording: nothing to compute a score of")
         if len(set(classes)) != len(classes):
@@ -217,6 +219,9 @@ class Truth:
 
     def coverage(self, pair_P: Tensor, edge_PT1: Tensor) -> Tensor:
         """covered_PT1: seconds of the events of pairs before each edge. float64."""
-        row_E, onset_E1, offset_E1 = self.events(pair_P)
-        seconds_ET1 = (torch.minimum(edge_PT1[row_E], offset_E1) - onset_E1).clamp_(min=0)
-        return torch.zeros_like(edge_PT1).index_add_(0, row_E, seconds_ET1)
+        covered_PT1 = torch.zeros_like(edge_PT1)
+        several = max(1, BLOCK // edge_PT1.shape[1])
+        for row_E, onset_E1, offset_E1 in zip(*(x.split(several) for x in self.events(pair_P)), strict=True):
+            seconds_ET1 = (torch.minimum(edge_PT1[row_E], offset_E1) - onset_E1).clamp_(min=0)
+            covered_PT1.index_add_(0, row_E, seconds_ET1)
+        return covered_PT1

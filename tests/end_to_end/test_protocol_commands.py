@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,9 @@ def test_mistakes(trained, tmp_path, capsys):
         ),
         (("protocols", export, "--shards", shards, "--only", "clothos"), "no eval named 'clothos'"),
         (("protocols", tmp_path, "--shards", shards), "not an export"),
+        (("protocols", "--recompute", "--only", "clotho", "--out", tmp_path), "clotho.safetensors: not readable"),
+        (("protocols", export, "--shards", shards, "--device", "foo"), "--device foo: "),
+        (("sed", export, shards / "urbansed/test", "--median", "2"), "median_frames 2: a median takes an odd number"),
         (("sedd",), "did you mean sed?"),
     ):
         assert flam_eval(*arguments) == 2
@@ -90,18 +94,33 @@ def test_mistakes(trained, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_under_torchrun(trained, tmp_path):
-    """Two processes meet through a file below --out and share the scoring: the numbers of one."""
+@pytest.mark.parametrize("launcher", ["torchrun", "srun"])
+def test_under_a_launcher(launcher, trained, tmp_path):
+    """Two processes share the scoring: the numbers of one. srun is played by its variables, one process each."""
     export, shards = trained
-    arguments = [str(export), "--shards", str(shards), "--device", "cpu", "--out"]
-    script = str(ROOT / "eval/protocols.py")
-    for number, command in ((1, [sys.executable]), (2, [sys.executable, "-m", "torch.distributed.run", "--standalone",
-                                                        "--nproc-per-node", "2"])):  # fmt: skip
-        done = subprocess.run(
-            [*command, script, *arguments, str(tmp_path / str(number))], capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        assert not list((tmp_path / str(number)).glob(".ranks*"))
+
+    def command(out: str) -> list[str]:
+        script = str(ROOT / "eval/protocols.py")
+        return [script, str(export), "--shards", str(shards), "--device", "cpu", "--out", str(tmp_path / out)]
+
+    # In a batch script's own step there is but one process, whatever the job's number of tasks.
+    batch = os.environ | {"SLURM_JOB_ID": "5", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"}
+    done = subprocess.run([sys.executable, *command("1")], capture_output=True, text=True, timeout=300, env=batch)
+    assert done.returncode == 0, done.stderr
+    if launcher == "torchrun":
+        started = [[sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *command("2")]]
+        steps = [os.environ]
+    else:
+        started = [[sys.executable, *command("2")]] * 2
+        step = batch | {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2"}
+        steps = [step | {"SLURM_PROCID": str(n), "SLURM_LOCALID": str(n)} for n in range(2)]
+    running = [
+        subprocess.Popen(one, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for one, env in zip(started, steps, strict=True)
+    ]
+    for process in running:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
     assert metrics(tmp_path / "1") == metrics(tmp_path / "2")
 
 

@@ -221,6 +221,9 @@ def test_workers_and_a_run_that_was_stopped(corpus, tmp_path, monkeypatch):
     other.provenance = {"sha256": "1" * 64}
     with pytest.raises(ValueError, match=r"scores.safetensors: holds the scores of another model: give another --out"):
         score_corpus(other, corpus, batch_size=2, path=path)
+    other.provenance = {}
+    with pytest.raises(ValueError, match="this model has no sha256"):
+        score_corpus(other, corpus)
     path.write_bytes(b"x")
     with pytest.raises(ValueError, match=r"scores.safetensors: not readable"):
         score_corpus(ear, corpus, batch_size=2, path=path)
@@ -243,6 +246,19 @@ def test_a_damaged_clip_is_reported_not_hidden(corpus):
     assert "shard-000000.tar" in result.missing["clip1"]
 
 
+def test_a_clip_that_can_be_read_again_is_not_left_out(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PART_CLIPS", 2)
+    path = tmp_path / "scores.safetensors"
+    whole = (corpus.folder / "shard-000000.tar").read_bytes()
+    damaged = bytearray(whole)
+    at = damaged.find(b"fLaC", damaged.find(b"clip1"))
+    damaged[at + 200 : at + 260] = bytes(60)
+    (corpus.folder / "shard-000000.tar").write_bytes(damaged)
+    assert len(score_corpus(Ear(), Corpus(corpus.folder), path=path).keys) == 3
+    (corpus.folder / "shard-000000.tar").write_bytes(whole)
+    assert len(score_corpus(Ear(), Corpus(corpus.folder), path=path).keys) == 4
+
+
 def test_result_file(corpus, tmp_path):
     result = evaluate_sed(Ear(), corpus, metrics=FEW)
     path = result.write(tmp_path / "results")
@@ -261,6 +277,8 @@ def test_user_mistakes(corpus, tmp_path):
         evaluate_sed(Ear(), corpus, method="best")
     with pytest.raises(ValueError, match="'roc' is not known: did you mean auroc"):
         SedMetrics(metrics=("roc",))
+    with pytest.raises(ValueError, match="median_frames 2: a median takes an odd"):
+        SedMetrics(median_frames=2)
     with pytest.raises(ValueError, match="phrasings 'new'"):
         score_corpus(Ear(), corpus, phrasings="new")
     poorer = Vocabulary("poorer", {"low": Concept("low", ("a low tone",))})

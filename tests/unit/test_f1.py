@@ -215,8 +215,17 @@ def test_on_a_gpu():
             assert torch.equal(here.raised_PK, there.raised_PK)
 
 
+def test_an_event_that_begins_before_its_recording():
+    score = [torch.zeros(1, 4), torch.ones(1, 4)]
+    curve = segment_f1(score, [[], [(-1.0, 0.5, "dog")]], ["dog"], None, 1.0)
+    assert int(curve.positive_K) == 1
+    assert int(curve.hit_PK) == 1
+
+
 def test_mistakes():
     score = [torch.zeros(1, 4)]
+    with pytest.raises(ValueError, match="frame_seconds -1"):
+        event_f1(score, [[]], ["dog"], [4.0], -1.0)
     with pytest.raises(ValueError, match="2 scores but 1 lists"):
         segment_f1(score * 2, [[]], ["dog"])
     with pytest.raises(ValueError, match="recording 0: class 'cat'"):

@@ -70,6 +70,19 @@ def test_every_protocol_from_shards_to_a_result(name, tmp_path):
     assert [r.dataset for _, r in read_results([tmp_path / "out"])] == [name]
 
 
+def test_scores_of_other_words_are_not_measured_as_these(tmp_path):
+    for name, change in (
+        ("esc50", {"templates": ("{}",)}),
+        ("desed", {"classes": ("low",)}),
+        ("clotho", {"windows": "mean"}),
+    ):
+        protocol = tiny(name, tmp_path / "shards")
+        run(protocol, Ear(), tmp_path / "shards", tmp_path / "out")
+        recompute(protocol, tmp_path / "out")
+        with pytest.raises(ValueError, match=f"made with other words, classes or windows than protocol {name} has now"):
+            recompute(replace(protocol, **change), tmp_path / "out")
+
+
 def test_two_kinds_of_phrasings(tmp_path):
     protocol = replace(tiny("desed", tmp_path / "shards"), phrasings=("trained", "held_out"))
     results = run(protocol, Ear(), tmp_path / "shards", tmp_path / "out")
@@ -85,7 +98,11 @@ def _on_a_rank(number: int, world: int, folder: str) -> None:
     parts.PART_CLIPS = 1
     for name in ("urbansed", "clotho"):
         protocol = replace(Protocol.load(name), shards=f"{name}-{world}")
-        for result in run(protocol, Ear(), Path(folder), Path(folder) / f"out{world}"):
+        results = run(protocol, Ear(), Path(folder), Path(folder) / f"out{world}")
+        # Once more, from what is there: the others still have nothing.
+        again = run(protocol, Ear(), Path(folder), Path(folder) / f"out{world}")
+        assert len(results) == len(again) == (number == 0)
+        for result in results:
             result.write(Path(folder) / f"out{world}")
     dist.destroy_process_group()
 
