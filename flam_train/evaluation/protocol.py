@@ -153,8 +153,10 @@ def run(
 
 
 def recompute(protocol: Protocol, out: Path, note: Note | None = None) -> list[Result]:
-    """The results again from the scores that `run` kept, without model or audio. Raises ValueError where there are none,
-    or ones that were made with other words, classes or windows."""
+    """The results again from the scores that `run` kept, without model or audio.
+
+    Raises ValueError where there are none, or ones that were made with other words, classes or windows.
+    """
     kind: type[Scores] | type[Embeddings] = Scores if protocol.kind == "sed" else Embeddings
     results = []
     for variant in protocol.variants:
@@ -164,14 +166,10 @@ def recompute(protocol: Protocol, out: Path, note: Note | None = None) -> list[R
             vocabulary = Vocabulary.load(protocol.vocabulary) if protocol.vocabulary else None
             same = kept.asked == sed.asked(variant, vocabulary, protocol.classes, protocol.soft_threshold)
         else:
-            words = (
-                [kept.texts] if protocol.kind == "retrieval" else [[t for said in _prompts(protocol)[1] for t in said]]
-            )
-            same = kept.windows == protocol.windows and [kept.texts] == words
+            texts = None if protocol.kind == "retrieval" else [t for said in _prompts(protocol)[1] for t in said]
+            same = kept.windows == protocol.windows and texts in (None, kept.texts)
         if not same:
-            raise ValueError(
-                f"{path}: was made with other words, classes or windows than {protocol.name} has now: run it"
-            )
+            raise ValueError(f"{path}: made with other words, classes or windows than protocol {protocol.name} has now")
         results.append(result_of(protocol, kept, note))
     return results
 

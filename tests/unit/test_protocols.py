@@ -79,7 +79,7 @@ def test_scores_of_other_words_are_not_measured_as_these(tmp_path):
         protocol = tiny(name, tmp_path / "shards")
         run(protocol, Ear(), tmp_path / "shards", tmp_path / "out")
         recompute(protocol, tmp_path / "out")
-        with pytest.raises(ValueError, match=f"made with other words, classes or windows than protocol {name} has now"):
+        with pytest.raises(ValueError, match=f"made with other words, classes or windows than protocol {name}"):
             recompute(replace(protocol, **change), tmp_path / "out")
 
 
