@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from tiny_runs import ROOT, TINY, on_shards, write_corpus
+from in_process import script
+from tiny_runs import TINY, on_shards, write_corpus
 
 from flam_train.cli.train import compose_conf
 from flam_train.training.run import train
-
-
-def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / name), *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
 
 
 @pytest.fixture(scope="module")

@@ -181,8 +181,8 @@ def test_another_file_than_the_manifests_is_refused_and_not_kept(name, message, 
 
 def test_one_shard_that_cannot_be_read_does_not_lose_an_evaluation(local, server, tmp_path):
     server.break_off["shard-000001.tar"] = 1000
-    reading = Reading(Corpus(server.url, cache=ShardCache(tmp_path / "cache")), FrameGrid(4, 0.1), 4, False)
-    owners = [owner for owners, _ in reading for owner in owners]
+    reading = Reading(Corpus(server.url, cache=ShardCache(tmp_path / "cache")), FrameGrid(4, 0.1), 4, "first")
+    owners = [owner for owners, _ in reading.batches(range(len(local))) for owner in owners]
     assert owners == [n for n in range(len(local)) if n not in (3, 4)]
     assert list(reading.missing) == ["toy[3]", "toy[4]"]
     assert "not fetched" in reading.missing["toy[3]"]

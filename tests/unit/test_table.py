@@ -4,13 +4,12 @@ import csv
 import io
 import math
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import yaml
+from in_process import script
 from PIL import Image
 
 from flam_train.evaluation.formats import latex, markdown, to_csv
@@ -290,8 +289,7 @@ def test_script(tmp_path):
     result().write(tmp_path / "results")
 
     def run(*arguments):
-        command = [sys.executable, str(ROOT / "eval" / "table.py"), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return script("eval/table.py", *arguments)
 
     (tmp_path / "pictures" / "deep").mkdir(parents=True)
     out = ("--out", tmp_path / "new" / "table", "--figures", tmp_path / "pictures")
