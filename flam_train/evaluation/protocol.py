@@ -39,6 +39,7 @@ class Protocol:
     shards        the corpus below the folder of shards
     title         of the set and split, for people
     clips         how many the published set has: fewer are evaluated and counted, more are refused; None: not known
+    corpus        the name that its manifest must bear, as data_prep writes it; None: any
     vocabulary    another than the corpus' own: a name in conf/vocabulary or a .yaml file
     sed:          phrasings, classes (None: those that the corpus annotates), soft_threshold (`sed.score_corpus`), and
                   what is computed (`sed_metrics.SedMetrics`)
@@ -52,6 +53,7 @@ class Protocol:
     shards: str
     title: str
     clips: int | None = None
+    corpus: str | None = None
     vocabulary: str | None = None
     phrasings: tuple[str, ...] = ("trained",)
     classes: tuple[str, ...] | None = None
@@ -126,6 +128,11 @@ def run(
             f"{shards / protocol.shards}: no shards there: prepare {protocol.title} (see data_prep/README.md)"
         )
     corpus = Corpus(shards / protocol.shards)
+    if protocol.corpus not in (None, corpus.name):
+        raise ValueError(
+            f"{corpus.folder}: holds corpus {corpus.name!r}, but protocol {protocol.name} is of {protocol.corpus!r}: "
+            "mend the shards, or `corpus` in the protocol"
+        )
     if protocol.clips is not None and len(corpus) > protocol.clips:
         raise ValueError(
             f"{corpus.folder}: {len(corpus)} clips, but {protocol.title} has {protocol.clips}: another split? Mend the "

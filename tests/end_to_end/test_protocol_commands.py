@@ -22,8 +22,8 @@ from flam_train.training.run import train
 def trained(tmp_path_factory) -> tuple[Path, Path]:
     """An export, and shards where two protocols look for theirs."""
     folder = tmp_path_factory.mktemp("protocols")
-    corpus = write_corpus(folder / "shards/urbansed/test", 6, 3)
-    write_corpus(folder / "shards/audiocaps/test", 6, 4)
+    corpus = write_corpus(folder / "shards/urbansed/test", 6, 3, name="urbansed-test")
+    write_corpus(folder / "shards/audiocaps/test", 6, 4, name="audiocaps-test")
     overrides = [*TINY, *on_shards(corpus), "steps=1", "global_batch=2", "frame_batch=2", f"run_dir={folder / 'run'}"]
     return train(compose_conf(overrides)), folder / "shards"
 

@@ -39,7 +39,9 @@ def clip(n: int, rng: np.random.Generator, classes: list[str]) -> tuple[Record, 
     return Record(f"clip-{n:03d}", 10.0, (f"a {label}", f"the sound of a {label} {n}"), (event,)), waveform
 
 
-def write_corpus(folder: Path, count: int = 12, seed: int = 0, classes: list[str] | None = None) -> Path:
+def write_corpus(
+    folder: Path, count: int = 12, seed: int = 0, classes: list[str] | None = None, name: str = ""
+) -> Path:
     from flam_train.vocabulary import Vocabulary
 
     rng = np.random.default_rng(seed)
@@ -51,7 +53,11 @@ def write_corpus(folder: Path, count: int = 12, seed: int = 0, classes: list[str
     ]
     vocabulary = Vocabulary.load("synthetic")
     write_manifest(
-        folder, folder.name, entries, vocabulary="synthetic", annotates=[vocabulary.concept(c).id for c in classes]
+        folder,
+        name or folder.name,
+        entries,
+        vocabulary="synthetic",
+        annotates=[vocabulary.concept(c).id for c in classes],
     )
     return folder
 

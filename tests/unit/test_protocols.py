@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch.multiprocessing as mp
 import yaml
 from tone_corpus import CLASSES, CLIPS, Ear, vocabulary_file, write_tones
 
+from flam_train.data.corpus import Corpus
 from flam_train.evaluation import parts
 from flam_train.evaluation.protocol import Protocol, is_there, protocols, recompute, run
 from flam_train.evaluation.result import Result, read_results
@@ -37,7 +40,10 @@ def tiny(name: str, shards: Path) -> Protocol:
     soft = [{"class": label, "soft": [[e.onset, e.offset, e.label, 0.9] for e in found]} for label, (_, found) in
             zip(CLASSES, CLIPS, strict=True)]  # fmt: skip
     folds = {"split": ["fold1", "fold2", "fold1", "fold2"]} if protocol.kind == "zero_shot" else {}
-    corpus = write_tones(shards / protocol.shards, FIVE, events=protocol.kind == "sed", details=soft, **folds)
+    name = protocol.corpus or "any"
+    corpus = write_tones(
+        shards / protocol.shards, FIVE, events=protocol.kind == "sed", name=name, details=soft, **folds
+    )
     if protocol.kind == "zero_shot":
         protocol = replace(protocol, vocabulary=vocabulary_file(corpus.folder))
     return replace(protocol, classes=("low", "high") if protocol.classes else None)
@@ -97,7 +103,7 @@ def _on_a_rank(number: int, world: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=meeting.as_uri(), rank=number, world_size=world)
     parts.PART_CLIPS = 1
     for name in ("urbansed", "clotho"):
-        protocol = replace(Protocol.load(name), shards=f"{name}-{world}")
+        protocol = replace(Protocol.load(name), shards=f"{name}-{world}", corpus=None)
         results = run(protocol, Ear(), Path(folder), Path(folder) / f"out{world}")
         # Once more, from what is there: the others still have nothing.
         again = run(protocol, Ear(), Path(folder), Path(folder) / f"out{world}")
@@ -125,6 +131,9 @@ def test_more_clips_than_the_published_set(tmp_path):
     protocol = replace(tiny("desed", tmp_path), clips=3)
     with pytest.raises(ValueError, match=r"4 clips, but DESED, public evaluation has 3: another split\?"):
         run(protocol, Ear(), tmp_path, tmp_path / "out")
+    other = replace(protocol, clips=None, corpus="desed-validation")
+    with pytest.raises(ValueError, match=r"holds corpus 'desed-public', but protocol desed is of 'desed-validation'"):
+        run(other, Ear(), tmp_path, tmp_path / "out")
     with pytest.raises(ValueError, match=r"urbansed/test: no shards there: prepare URBAN-SED, test"):
         run(Protocol.load("urbansed"), Ear(), tmp_path, tmp_path / "out")
 
@@ -164,6 +173,27 @@ def test_files_that_are_no_protocols(tmp_path):
     write_tones(tmp_path / "a")
     with pytest.raises(ValueError, match="needs a vocabulary"):
         run(zero, Ear(), tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("script", "fixture", "arguments"),
+    [
+        ("desed", "desed_folder", ["--split", "public"]),
+        ("urbansed", "urbansed_folder", ["--split", "test"]),
+        ("maestro", "maestro_folder", []),
+        ("audioset_strong", "audioset", ["--split", "eval", "--subset"]),
+    ],
+)
+def test_scripts_write_what_their_protocols_look_for(script, fixture, arguments, tmp_path):
+    import strong_labels
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data_prep"))
+    folder = getattr(strong_labels, fixture)(tmp_path / "published")
+    out = tmp_path / "shards" / script
+    importlib.import_module(script).main([str(folder), str(out), *arguments, "--processes", "1", "--quiet"])
+    protocol = Protocol.load(script)
+    assert is_there(protocol, tmp_path / "shards")
+    assert Corpus(tmp_path / "shards" / protocol.shards).name == protocol.corpus
 
 
 def test_the_words_of_every_file_are_what_it_says():

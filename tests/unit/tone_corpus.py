@@ -81,14 +81,16 @@ def vocabulary_file(folder: Path) -> str:
     return str(path)
 
 
-def write_tones(folder: Path, captions: list[tuple[str, ...]] = CAPTIONS, events: bool = True, **more) -> Corpus:
-    """more: fields of the n-th record, lists."""
+def write_tones(
+    folder: Path, captions: list[tuple[str, ...]] = CAPTIONS, events: bool = True, name: str = "", **more
+) -> Corpus:
+    """name: of the corpus [the folder's]. more: fields of the n-th record, lists."""
     samples = []
     for n, (seconds, found) in enumerate(CLIPS):
-        fields = {"split": "test"} | {name: values[n] for name, values in more.items()}
+        fields = {"split": "test"} | {field: values[n] for field, values in more.items()}
         record = Record(f"clip{n}", seconds, captions[n], found if events else (), **fields)
         samples.append((record, tone(seconds, found)))
     vocabulary = vocabulary_file(folder)
     entry = write_shard(folder / "shard-000000.tar", samples)
-    write_manifest(folder, folder.name, [entry], vocabulary=vocabulary, annotates=["low", "high", "silent"])
+    write_manifest(folder, name or folder.name, [entry], vocabulary=vocabulary, annotates=["low", "high", "silent"])
     return Corpus(folder)
