@@ -1,7 +1,4 @@
-"""Protocols: a set, its words, how it is cut, scored and measured, as files in conf/eval.
-
-Shape suffixes: none; see the modules that compute.
-"""
+"""Protocols: a set, its words, how it is cut, scored and measured, as files in conf/eval."""
 
 from __future__ import annotations
 

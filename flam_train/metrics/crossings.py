@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flam_train.metrics.timed import BLOCK, Truth
+from flam_train.metrics.timed import BLOCK, Truth, spread
 
 DECIMALS = 6
 """Durations are compared to the microsecond, as sed_scores_eval does: so that 0.7 of 10 s is reached by 7 s."""
@@ -137,9 +137,8 @@ def _cross_triggers(found: Components, truth: Truth, cttc: float) -> Tensor:
     """cross_PT: for each component the sum of 1 / (seconds of all events of a class) over the other classes whose
     events have their share of it, divided by the number of other classes. float64, per second."""
     count_P = truth.begin_N1.diff()[found.recording_P]
-    row_X = torch.arange(len(count_P), device=count_P.device).repeat_interleave(count_P)
-    within_X = torch.arange(len(row_X), device=count_P.device) - (count_P.cumsum(0) - count_P)[row_X]
-    pair_X = truth.pair_of_recording[truth.begin_N1[found.recording_P[row_X]] + within_X]
+    row_X, place_X = spread(truth.begin_N1[found.recording_P], count_P)
+    pair_X = truth.pair_of_recording[place_X]
     other = truth.class_Q[pair_X] != found.class_P[row_X] + found.first
     row_X, pair_X = row_X[other], pair_X[other]
     # Of each pair with events the coverage is computed once, on the edges of any row with its recording.

@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
-from flam_train.metrics.timed import Detection, Sound, Truth, checked
+from flam_train.metrics.timed import Detection, Sound, Truth, checked, spread
 
 THRESHOLDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, *(n / 100 for n in range(1, 100)))
 """Those of a sweep; the low ones for biased scores, which start near the prior, sigmoid(-8)."""
@@ -131,7 +131,7 @@ def segments(
     first_N1 = torch.nn.functional.pad(segments_N.cumsum(0), (1, 0))
     begin_F = (sound.onset_F / segment_seconds).floor().long()
     end_F = torch.minimum((sound.offset_F / segment_seconds).ceil().long(), segments_N[sound.recording_F])
-    frame_X, place_X = _spread(begin_F, (end_F - begin_F).clamp(min=0))
+    frame_X, place_X = spread(begin_F, (end_F - begin_F).clamp(min=0))
     segment_X = first_N1[sound.recording_F[frame_X]] + place_X
     pooled = []
     for columns in sound.class_blocks(len(classes)):
@@ -141,7 +141,7 @@ def segments(
     recording_E, class_E = truth.recording_Q[truth.pair_E], truth.class_Q[truth.pair_E]
     begin_E = (truth.onset_E / segment_seconds).floor().clamp(min=0).long()
     end_E = torch.minimum((truth.offset_E / segment_seconds).ceil().long(), segments_N[recording_E])
-    event_X, place_X = _spread(begin_E, (end_E - begin_E).clamp(min=0))
+    event_X, place_X = spread(begin_E, (end_E - begin_E).clamp(min=0))
     label_SK = torch.zeros(int(first_N1[-1]), len(classes), dtype=torch.bool, device=first_N1.device)
     label_SK[first_N1[recording_E[event_X]] + place_X, class_E[event_X]] = True
     return torch.cat(pooled).T, label_SK
@@ -203,7 +203,7 @@ def _matched(
 ) -> Tensor:
     """The pair (of Q) of each event that is matched. A detection: its pair, its first and its last frame (of F)."""
     first_Q = torch.searchsorted(truth.pair_E, torch.arange(len(truth.class_Q) + 1, device=pair_D.device))
-    row_X, event_X = _spread(first_Q[pair_D], first_Q.diff()[pair_D])
+    row_X, event_X = spread(first_Q[pair_D], first_Q.diff()[pair_D])
     onset_E, offset_E = truth.onset_E[event_X], truth.offset_E[event_X]
     allowed_E = torch.clamp(share * (offset_E - onset_E), min=collar)
     near = (onset_E - sound.onset_F[begin_D[row_X]]).abs() <= collar
@@ -212,13 +212,6 @@ def _matched(
     graph = csr_array((np.ones(len(row), dtype=np.int8), (row, event)), shape=(len(pair_D), len(truth.onset_E)))
     match_D = maximum_bipartite_matching(graph, perm_type="column") if len(row) else np.empty(0, dtype=np.int64)
     return truth.pair_E[torch.from_numpy(match_D[match_D >= 0].astype(np.int64)).to(pair_D.device)]
-
-
-def _spread(begin_E: Tensor, count_E: Tensor) -> tuple[Tensor, Tensor]:
-    """(row_X, value_X): for each row begin, begin + 1, ... count times."""
-    row_X = torch.arange(len(count_E), device=count_E.device).repeat_interleave(count_E)
-    within_X = torch.arange(len(row_X), device=count_E.device) - (count_E.cumsum(0) - count_E)[row_X]
-    return row_X, begin_E[row_X] + within_X
 
 
 def _side_by_side(curves: list[F1Curve]) -> F1Curve:

@@ -29,6 +29,13 @@ def _edges(frames: int, frame_seconds: float) -> np.ndarray:
     return np.arange(frames + 1) * frame_seconds
 
 
+def spread(begin_R: Tensor, count_R: Tensor) -> tuple[Tensor, Tensor]:
+    """(row_X, value_X), int64: for each row R the values begin, begin + 1, ... (count of them), row after row."""
+    row_X = torch.arange(len(count_R), device=count_R.device).repeat_interleave(count_R)
+    within_X = torch.arange(len(row_X), device=count_R.device) - (count_R.cumsum(0) - count_R)[row_X]
+    return row_X, begin_R[row_X] + within_X
+
+
 def checked(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Scores, labels and mask of frames, on the scores' device. Raises ValueError for shapes that differ and for scores
     that are not numbers."""
