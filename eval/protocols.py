@@ -37,7 +37,7 @@ def main() -> None:
     chosen = [Protocol.load(name) for name in args.only or protocols()]
     if args.recompute:
         # One that was asked for by name must be there.
-        there = [p for p in chosen if args.only or all(p.kept(args.out, v).is_file() for v in p.variants)]
+        there = [p for p in chosen if args.only or p.kept(args.out).is_file()]
         for protocol in there:
             finish(protocol, recompute(protocol, args.out, note), args)
         left_out(chosen, there, f"no scores below {args.out}")

@@ -1,13 +1,13 @@
 """Sound event detection on any shards with timed events: AUROC, F1 of frames, segments and events, PSDS, calibration.
 
     python eval/sed.py runs/demo/export shards/test --phrasings trained held_out --out results/ --plot 3
-    python eval/sed.py results/scores/sed-trained-NAME.safetensors --out results/     # again, without model or audio
+    python eval/sed.py results/scores/sed-NAME.safetensors --out results/             # again, without model or audio
     torchrun --nproc-per-node 8 eval/sed.py ...                                       # or srun: the same numbers
 
-Writes one results JSON for each kind of phrasing, and the scores below OUT/scores: a run that was stopped goes on, and
-metrics can be computed again. --plot N writes heatmaps of the N clips with the most classes; --check also computes the
-metrics by sed_eval and sed_scores_eval (slow) and prints how far they are apart. The published sets have protocols: see
-eval/protocols.py.
+Writes one results JSON for each kind of phrasing, and the frames' embeddings below OUT/scores: a run that was stopped
+goes on, metrics can be computed again, and other words cost no second pass over the audio. --plot N writes heatmaps of
+the N clips with the most classes; --check also computes the metrics by sed_eval and sed_scores_eval (slow) and prints
+how far they are apart. The published sets have protocols: see eval/protocols.py.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from flam_train.cli.evaluate import note, options, ranks, report, told
 from flam_train.data.corpus import Corpus
 from flam_train.evaluation.checked import compare
 from flam_train.evaluation.figures import clip_figure, clips_with_most_classes, save_figures, sed_figures
+from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
 from flam_train.evaluation.progress import progress_line
 from flam_train.evaluation.protocol import SCORES
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed import PHRASINGS, result_of, score_corpus
-from flam_train.evaluation.sed_metrics import METRICS, SedMetrics
+from flam_train.evaluation.sed import METRICS, SedMetrics, result_of
+from flam_train.evaluation.words import PHRASINGS
 from flam_train.inference import load_model
 from flam_train.models.flam import METHODS
 from flam_train.plotting import save_figure
@@ -35,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", type=Path, help="an export folder, or kept scores (.safetensors)")
     parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL")
-    parser.add_argument("--phrasings", nargs="+", choices=PHRASINGS, default=["trained"])
+    parser.add_argument("--phrasings", nargs="+", choices=PHRASINGS, help="[trained; of kept scores those kept]")
     parser.add_argument("--method", choices=METHODS, help="[unbiased; cosine for models without scale and bias]")
     parser.add_argument(
         "--metrics", nargs="+", choices=METRICS, default=list(SedMetrics().metrics), help="[all but MPAUC]"
@@ -51,27 +52,27 @@ def main() -> None:
     if args.export.suffix == ".safetensors":
         if args.shards is not None or args.plot:
             parser.error("kept scores are evaluated without shards; --plot needs the export and the shards")
-        finish(Scores.load(args.export), chosen, args)
+        kept = FrameEmbeddings.load(args.export)
+        for phrasings in args.phrasings or kept.words:
+            finish(Scores(kept, phrasings), chosen, args)
         return
     if args.shards is None:
         parser.error("give the folder of shards to evaluate on")
-    vocabulary = Vocabulary.load(args.vocabulary) if args.vocabulary else None
     with ranks(args) as device:
-        model, corpus = load_model(args.export, device), Corpus(args.shards)
-        for phrasings in args.phrasings:
-            scores = score_corpus(
-                model,
-                corpus,
-                phrasings=phrasings,
-                vocabulary=vocabulary,
-                batch_size=args.batch_size,
-                workers=args.workers,
-                path=args.out / SCORES / f"sed-{phrasings}-{corpus.name}.safetensors",
-                progress=progress_line(f"{corpus.name}, {phrasings} phrasings"),
-            )
-            if scores is not None:
-                name = finish(scores, chosen, args)
-                plot(scores, corpus, name, args)
+        corpus, wanted = Corpus(args.shards), args.phrasings or ["trained"]
+        made = embed_frames(
+            load_model(args.export, device),
+            corpus,
+            phrasings=wanted,
+            vocabulary=Vocabulary.load(args.vocabulary) if args.vocabulary else None,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            path=args.out / SCORES / f"sed-{corpus.name}.safetensors",
+            progress=progress_line(corpus.name),
+        )
+        for phrasings in wanted if made is not None else ():
+            scores = Scores(made, phrasings)
+            plot(scores, corpus, finish(scores, chosen, args), args)
 
 
 def finish(scores: Scores, chosen: SedMetrics, args: argparse.Namespace) -> str:
@@ -89,7 +90,7 @@ def finish(scores: Scores, chosen: SedMetrics, args: argparse.Namespace) -> str:
 def plot(scores: Scores, corpus: Corpus, name: str, args: argparse.Namespace) -> None:
     index_of = {corpus.key(n): n for n in range(len(corpus))} if args.plot else {}
     for number in clips_with_most_classes(scores, args.plot):
-        key = scores.keys[number]
+        key = scores.kept.keys[number]
         figure = clip_figure(scores, number, corpus.waveform(index_of[key]), method=args.method)
         print(f"  heatmap  {save_figure(figure, args.out / 'heatmaps' / f'{name}-{key}.png')}")
 

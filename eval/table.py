@@ -78,8 +78,7 @@ def main() -> int:
 
 
 def figures_of(folder: Path) -> list[tuple[str, Path]]:
-    """The name of each figure, with the folders above it, and its file."""
-    """None where there are none: zero-shot classification draws nothing."""
+    """The name of each figure, with the folders above it, and its file: none where nothing was drawn."""
     found = sorted(folder.rglob("*.png"))
     return [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in found]
 

@@ -2,7 +2,7 @@
 
 model.safetensors   the weights
 config.json         FLAMConfig: architecture, front end, frame grid, text architecture and maximal length
-provenance.json     where the weights came from, and their sha256
+provenance.json     where the weights came from, their sha256, and the version of this layout
 tokenizer/          the tokenizer's files: nothing is looked up on a hub
 """
 
@@ -25,6 +25,9 @@ from flam_train.models.text import load_tokenizer
 
 WEIGHTS, CONFIG, PROVENANCE, TOKENIZER = "model.safetensors", "config.json", "provenance.json", "tokenizer"
 
+EXPORT_VERSION = 1
+"""Of the layout, and of what config.json means: one more where an older flam_train would read it wrongly."""
+
 
 def save_export(model: FLAM, folder: str | Path, provenance: dict[str, Any]) -> Path:
     """Writes the export folder whole or not at all; an older export of that name is replaced.
@@ -38,7 +41,7 @@ def save_export(model: FLAM, folder: str | Path, provenance: dict[str, Any]) -> 
         os.chmod(draft, 0o755)
         save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, draft / WEIGHTS)
         (draft / CONFIG).write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")
-        facts = {**provenance, "flam_train": __version__, "sha256": sha256_of(draft / WEIGHTS)}
+        facts = provenance | {"flam_train": __version__, "export": EXPORT_VERSION, "sha256": sha256_of(draft / WEIGHTS)}
         (draft / PROVENANCE).write_text(json.dumps(facts, indent=2, default=str) + "\n")
         if model.tokenizer is not None:
             model.tokenizer.save(draft / TOKENIZER)
@@ -72,9 +75,15 @@ def load_export(folder: str | Path, device: str | torch.device = "cpu") -> FLAM:
                 "flam-train writes an export as RUN_FOLDER/export at the end of a run"
             )
     try:
-        config = FLAMConfig.from_dict(json.loads((folder / CONFIG).read_text()))
         provenance = json.loads((folder / PROVENANCE).read_text())
-    except (ValueError, TypeError) as error:
+        version = provenance.get("export", 1)
+        if version != EXPORT_VERSION:
+            raise ValueError(
+                f"an export of version {version}, and flam_train {__version__} reads version {EXPORT_VERSION}: install "
+                f"the flam_train that wrote it ({provenance.get('flam_train', 'unknown')}), or export the run again"
+            )
+        config = FLAMConfig.from_dict(json.loads((folder / CONFIG).read_text()))
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: {CONFIG} or {PROVENANCE} is damaged or of another version: {error}") from error
     found = sha256_of(folder / WEIGHTS)
     if found != provenance.get("sha256"):

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed_metrics import SedMetrics, timed_arguments
+from flam_train.evaluation.sed import SedMetrics, timed_arguments
 from flam_train.metrics.detection import detections, event_f1, psds, segment_f1
 from flam_train.metrics.reference import event_f1_reference, psds_reference, segment_f1_reference
 
 
 def compare(scores: Scores, chosen: SedMetrics) -> Iterator[str]:
     """A line for each PSDS and each F1 at 0.5 that is chosen, of the first phrasings: ours, theirs, how far apart."""
-    timed = timed_arguments(scores, scores.score_KF(chosen.method or scores.method), chosen.median_frames)
+    timed = timed_arguments(scores, chosen.method or scores.kept.method, chosen.median_frames)
     smooth, events, classes, durations, hop = timed
     if "psds" in chosen.metrics:
         for name, parameters in chosen.psds.items():

@@ -6,7 +6,7 @@ Shape suffixes: N clips, M texts, D embedding width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from flam_train.batch import TextEmbeddings
 from flam_train.data.corpus import Corpus
 from flam_train.distributed import rank
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept
@@ -84,7 +85,7 @@ def embed_corpus(
     path: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Embeddings | None:
-    """Embeds the clips, and `texts` (None: the clips' captions). Arguments and errors as in `sed.score_corpus`."""
+    """Embeds the clips, and `texts` (None: the clips' captions). The rest is as in `frame_embeddings.embed_frames`."""
     if windows not in WINDOWS:
         raise ValueError(f"windows {windows!r}: choose of {', '.join(WINDOWS)}")
     data, about = describe_data(corpus), describe_model(model)
@@ -100,7 +101,7 @@ def embed_corpus(
         heard: dict[int, list[torch.Tensor]] = {}
         with torch.inference_mode():
             for owners, waveform_BS in reading.batches(numbers, done):
-                clip_BD = model.embed_audio(waveform_BS.to(_device(model))).clip_BD.float().cpu()
+                clip_BD = model.embed_audio(waveform_BS.to(device_of(model))).clip_BD.float().cpu()
                 for number, clip_D in zip(owners, clip_BD, strict=True):
                     heard.setdefault(number, []).append(clip_D)
         records = [reading.records[number] for number in heard]
@@ -131,7 +132,7 @@ def embed_corpus(
         raise ValueError(f"{corpus.folder}: not one caption in this corpus: nothing to retrieve by")
     embeddings = Embeddings(
         audio_ND=np.concatenate([one.arrays["audio_ND"] for one in parts if len(one.facts["keys"])]),
-        text_MD=embed_texts(model, said),
+        text_MD=embed_texts(model, said).text_CD.numpy(),
         texts=said,
         windows=windows,
         about={
@@ -154,13 +155,15 @@ def embed_corpus(
     return embeddings
 
 
-def embed_texts(model: Any, texts: Sequence[str]) -> np.ndarray:
-    """text_MD; each different text goes through the tower once."""
+def embed_texts(model: Any, texts: Sequence[str]) -> TextEmbeddings:
+    """float32, on the CPU; each different text goes through the tower once."""
     unique = list(dict.fromkeys(texts))
     with torch.inference_mode():
-        parts = [model.embed_text(unique[a : a + TEXTS]).text_CD.float().cpu() for a in range(0, len(unique), TEXTS)]
-    row = {text: n for n, text in enumerate(unique)}
-    return torch.cat(parts)[[row[text] for text in texts]].numpy()
+        parts = [model.embed_text(unique[a : a + TEXTS]) for a in range(0, len(unique), TEXTS)]
+    place = {text: m for m, text in enumerate(unique)}
+    rows = [place[text] for text in texts]
+    columns = ([getattr(p, f.name).float().cpu() for p in parts] for f in fields(TextEmbeddings))
+    return TextEmbeddings(*(torch.cat(column)[rows] for column in columns))
 
 
 def window_rule(windows: str, seconds: float) -> str:
@@ -172,5 +175,5 @@ def window_rule(windows: str, seconds: float) -> str:
     }[windows]
 
 
-def _device(model: Any) -> torch.device:
+def device_of(model: Any) -> torch.device:
     return next(model.parameters()).device

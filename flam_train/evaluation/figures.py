@@ -15,10 +15,9 @@ from matplotlib.figure import Figure
 from flam_train.evaluation.embeddings import Embeddings
 from flam_train.evaluation.examples import retrieval_rankings
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed_metrics import SedMetrics, timed_arguments
+from flam_train.evaluation.sed import SedMetrics, frame_auroc, frame_curves, timed_arguments
 from flam_train.frames import FrameGrid
-from flam_train.metrics.calibration import calibration
-from flam_train.metrics.detection import THRESHOLDS, auroc, frame_f1, psds
+from flam_train.metrics.detection import psds
 from flam_train.plotting import (
     class_bars,
     f1_curves,
@@ -52,39 +51,39 @@ def clip_figure(
 
     The scores are those of the first phrasing of each class.
     """
-    score_KT = scores.recordings(scores.score_KF(method or scores.method).numpy())[number]
-    label_KT = scores.recordings(scores.label_KF)[number]
+    frames = slice(*scores.kept.frame_start_N1[number : number + 2])
+    score_KT = scores.score_KF(method or scores.kept.method, frames=frames).numpy()
+    label_KT = scores.label_KF()[:, frames].numpy()
     appeared = dict.fromkeys(name for _, _, name in sorted(scores.events[number]))
     present = [scores.classes.index(name) for name in appeared][:rows]
     absent = [int(k) for k in np.argsort(-score_KT.max(axis=1), kind="stable") if scores.classes[k] not in appeared]
     shown = present + absent[: rows - len(present)]
-    frames = score_KT.shape[1]
+    count = score_KT.shape[1]
     return localization_figure(
         waveform_S,
         score_KT[shown],
         label_KT[shown],
-        [scores.phrases[0][k] for k in shown],
-        FrameGrid(frames, frames * scores.frame_seconds),
+        [scores.words.phrases[0][k] for k in shown],
+        FrameGrid(count, count * scores.kept.frame_seconds),
     )
 
 
 def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figure]:
     """F1 over thresholds with and without scale and bias, reliability; and if their metrics are chosen, bars of classes
     and PSD-ROC curves. Of several phrasings of each class the first."""
-    label_FK = torch.from_numpy(np.ascontiguousarray(scores.label_KF.T))
-    method = chosen.method or scores.method
+    method = chosen.method or scores.kept.method
     methods = dict.fromkeys((method, "biased", "cosine") if method != "cosine" else (method,))
-    kinds = {one: scores.score_KF(one).T.contiguous() for one in methods}
-    found = {"f1": f1_curves({kind: frame_f1(score, label_FK, THRESHOLDS) for kind, score in kinds.items()})}
-    if method != "cosine":  # plain cosines are no probabilities
-        probable = {kind: calibration(kinds[kind], label_FK) for kind in dict.fromkeys((method, "biased"))}
+    kinds = {one: frame_curves(scores, one) for one in methods}
+    found = {"f1": f1_curves({kind: curve for kind, (curve, _) in kinds.items()})}
+    probable = {kind: part for kind, (_, part) in kinds.items() if part is not None}
+    if probable:
         found["reliability"] = reliability_figure(probable)
     bars = {}
     if "auroc" in chosen.metrics:
-        area = auroc(kinds[method], label_FK)
+        area = frame_auroc(scores, method)
         bars["frame AUROC"] = dict(zip(scores.classes, area.per_class.tolist(), strict=True))
     if "psds" in chosen.metrics and chosen.psds:
-        timed = timed_arguments(scores, scores.score_KF(method), chosen.median_frames)
+        timed = timed_arguments(scores, method, chosen.median_frames)
         values = {n: psds(*timed, missing="skip", **asdict(p)) for n, p in chosen.psds.items()}
         found["psd-roc"] = psd_roc_figure(values)
         first, value = next(iter(values.items()))

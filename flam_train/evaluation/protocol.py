@@ -14,10 +14,12 @@ from flam_train.data.tars import MANIFEST
 from flam_train.evaluation import retrieval, sed, zero_shot
 from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
 from flam_train.evaluation.figures import retrieval_figures, save_figures, sed_figures
+from flam_train.evaluation.frame_embeddings import FrameEmbeddings, asked_of, embed_frames
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed_metrics import SedMetrics
+from flam_train.evaluation.sed import SedMetrics
 from flam_train.evaluation.windows import Progress
+from flam_train.evaluation.words import PHRASINGS
 from flam_train.paths import conf_dir, conf_file
 from flam_train.settings import from_plain, one_of
 from flam_train.vocabulary import Vocabulary
@@ -38,8 +40,8 @@ class Protocol:
     clips         how many the published set has: fewer are evaluated and counted, more are refused; None: not known
     corpus        the name that its manifest must bear, as data_prep writes it; None: any
     vocabulary    another than the corpus' own: a name in conf/vocabulary or a .yaml file
-    sed:          phrasings, classes (None: those that the corpus annotates), soft_threshold (`sed.score_corpus`), and
-                  what is computed (`sed_metrics.SedMetrics`)
+    sed:          phrasings, classes (None: those that the corpus annotates) and soft_threshold of
+                  `frame_embeddings.embed_frames`, and what is computed (`sed.SedMetrics`)
     retrieval:    captions (`retrieval.CAPTIONS`)
     zero_shot:    templates, phrases (`zero_shot.prompts`)
     windows       of clips longer than the model's (`embeddings.WINDOWS`); detection reads consecutive ones
@@ -67,7 +69,7 @@ class Protocol:
         one_of(f"{where}: captions", self.captions, retrieval.CAPTIONS)
         one_of(f"{where}: windows", self.windows, WINDOWS)
         for name in self.phrasings:
-            one_of(f"{where}: phrasings", name, sed.PHRASINGS)
+            one_of(f"{where}: phrasings", name, PHRASINGS)
         if self.clips is not None and self.clips < 1:
             raise ValueError(f"{where}: clips {self.clips}: how many the published set has, at least 1")
         if not isinstance(self.scoring, SedMetrics):
@@ -85,14 +87,14 @@ class Protocol:
             raise ValueError(f"{path}: needs one `key: value` a line")
         return from_plain(cls, str(path), {"name": path.stem} | raw)
 
-    @property
-    def variants(self) -> list[str]:
-        """One set of scores each: the kinds of phrasings of a detection, else only one without a name."""
-        return list(self.phrasings) if self.kind == "sed" else [""]
+    def kept(self, out: Path) -> Path:
+        """Where what its numbers come from is kept."""
+        return out / SCORES / f"{self.name}.safetensors"
 
-    def kept(self, out: Path, variant: str) -> Path:
-        """Where the scores of a variant are."""
-        return out / SCORES / f"{'-'.join(filter(None, (self.name, variant)))}.safetensors"
+    @property
+    def words(self) -> Vocabulary | None:
+        """Another vocabulary than the corpus' own."""
+        return Vocabulary.load(self.vocabulary) if self.vocabulary else None
 
 
 def protocols() -> list[str]:
@@ -135,70 +137,65 @@ def run(
             f"{corpus.folder}: {len(corpus)} clips, but {protocol.title} has {protocol.clips}: another split? Mend the "
             "shards, or `clips` in the protocol"
         )
-    results = []
-    for variant in protocol.variants:
-        what: dict[str, Any] = {
-            "batch_size": batch_size,
-            "workers": workers,
-            "path": protocol.kept(out, variant),
-            "progress": progress(" ".join(filter(None, (protocol.name, variant)))) if progress else None,
-        }
-        made: Scores | Embeddings | None
-        if protocol.kind == "sed":
-            vocabulary = Vocabulary.load(protocol.vocabulary) if protocol.vocabulary else None
-            what |= {"classes": protocol.classes, "soft_threshold": protocol.soft_threshold, "vocabulary": vocabulary}
-            made = sed.score_corpus(model, corpus, phrasings=variant, **what)
-        else:
-            texts = None if protocol.kind == "retrieval" else [t for said in _prompts(protocol)[1] for t in said]
-            made = embed_corpus(model, corpus, texts=texts, windows=protocol.windows, **what)
-        if made is not None:
-            results.append(result_of(protocol, made, note))
-    return results
+    what: dict[str, Any] = {
+        "batch_size": batch_size,
+        "workers": workers,
+        "path": protocol.kept(out),
+        "progress": progress(protocol.name) if progress else None,
+    }
+    made: FrameEmbeddings | Embeddings | None
+    if protocol.kind == "sed":
+        asked = (protocol.words, protocol.classes, protocol.soft_threshold)
+        what |= dict(zip(("vocabulary", "classes", "soft_threshold"), asked, strict=True))
+        made = embed_frames(model, corpus, phrasings=protocol.phrasings, **what)
+    else:
+        made = embed_corpus(model, corpus, texts=_texts(protocol), windows=protocol.windows, **what)
+    return [] if made is None else results_of(protocol, made, note)
 
 
 def recompute(protocol: Protocol, out: Path, note: Note | None = None) -> list[Result]:
-    """The results again from the scores that `run` kept, without model or audio.
+    """The results again from what `run` kept, without model or audio.
 
-    Raises ValueError where there are none, or ones that were made with other words, classes or windows.
+    Raises ValueError where there is nothing, or what was made with other words, classes or windows.
     """
-    kind: type[Scores] | type[Embeddings] = Scores if protocol.kind == "sed" else Embeddings
-    results = []
-    for variant in protocol.variants:
-        path = protocol.kept(out, variant)
-        kept = kind.load(path)
-        if isinstance(kept, Scores):
-            vocabulary = Vocabulary.load(protocol.vocabulary) if protocol.vocabulary else None
-            same = kept.asked == sed.asked(variant, vocabulary, protocol.classes, protocol.soft_threshold)
-        else:
-            texts = None if protocol.kind == "retrieval" else [t for said in _prompts(protocol)[1] for t in said]
-            same = kept.windows == protocol.windows and texts in (None, kept.texts)
-        if not same:
-            raise ValueError(f"{path}: made with other words, classes or windows than protocol {protocol.name} has now")
-        results.append(result_of(protocol, kept, note))
-    return results
+    path = protocol.kept(out)
+    kept: FrameEmbeddings | Embeddings
+    if protocol.kind == "sed":
+        kept = FrameEmbeddings.load(path)
+        same = kept.asked == asked_of(protocol.words, protocol.classes, protocol.soft_threshold)
+    else:
+        kept = Embeddings.load(path)
+        same = kept.windows == protocol.windows and _texts(protocol) in (None, kept.texts)
+    if not same:
+        raise ValueError(f"{path}: made with other words, classes or windows than protocol {protocol.name} has now")
+    return results_of(protocol, kept, note)
 
 
 def figures(protocol: Protocol, out: Path, folder: Path) -> list[Path]:
     """Pictures of what `run` kept; zero-shot classification has none."""
+    if protocol.kind == "retrieval":
+        return save_figures(retrieval_figures(Embeddings.load(protocol.kept(out))), folder, protocol.name)
     made: list[Path] = []
-    for variant in protocol.variants if protocol.kind != "zero_shot" else ():
-        kept, name = protocol.kept(out, variant), protocol.kept(out, variant).stem
-        if protocol.kind == "sed":
-            drawn = sed_figures(Scores.load(kept), protocol.scoring, name)
-        else:
-            drawn = retrieval_figures(Embeddings.load(kept))
-        made += save_figures(drawn, folder, name)
+    if protocol.kind == "sed":
+        kept = FrameEmbeddings.load(protocol.kept(out))
+        for phrasings in protocol.phrasings:
+            name = f"{protocol.name}-{phrasings}"
+            made += save_figures(sed_figures(Scores(kept, phrasings), protocol.scoring, name), folder, name)
     return made
 
 
-def result_of(protocol: Protocol, made: Scores | Embeddings, note: Note | None = None) -> Result:
-    """Of kept scores."""
-    if isinstance(made, Scores):
-        result = sed.result_of(made, protocol.scoring, note)
+def results_of(protocol: Protocol, made: FrameEmbeddings | Embeddings, note: Note | None = None) -> list[Result]:
+    """Of what is kept: one for each kind of phrasings of a detection, else one."""
+    if isinstance(made, FrameEmbeddings):
+        results = [sed.result_of(Scores(made, one), protocol.scoring, note) for one in protocol.phrasings]
     elif protocol.kind == "retrieval":
-        result = retrieval.result_of(made, protocol.captions)
+        results = [retrieval.result_of(made, protocol.captions)]
     else:
-        result = zero_shot.result_of(made, *_prompts(protocol), vocabulary=str(protocol.vocabulary))
+        results = [zero_shot.result_of(made, *_prompts(protocol), vocabulary=str(protocol.vocabulary))]
+    return [_placed(protocol, result) for result in results]
+
+
+def _placed(protocol: Protocol, result: Result) -> Result:
     facts = {
         "protocol": protocol.name,
         "set": protocol.title,
@@ -207,6 +204,11 @@ def result_of(protocol: Protocol, made: Scores | Embeddings, note: Note | None =
     }
     expected = result.clips_expected if protocol.clips is None else protocol.clips
     return replace(result, dataset=protocol.name, clips_expected=expected, parameters=facts | result.parameters)
+
+
+def _texts(protocol: Protocol) -> list[str] | None:
+    """None: the clips' captions."""
+    return None if protocol.kind == "retrieval" else [text for said in _prompts(protocol)[1] for text in said]
 
 
 def _prompts(protocol: Protocol) -> tuple[list[str], list[list[str]]]:

@@ -1,89 +1,130 @@
-"""Cosines of every frame and phrase of a set beside its labels, kept in one file: every metric comes from it again.
-
-Scores are made from cosines, a phrase's scale and its bias, so one file serves every method of scoring.
+"""Scores of every frame and class beside their labels, made from what is kept; whole, or some classes at a time.
 
 Shape suffixes: R rounds (one phrasing of each class a round), K classes, N recordings, F frames of all recordings,
-T of one.
+T of one, D embedding width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from flam_train.evaluation.parts import Kept
+from flam_train.evaluation.frame_embeddings import FrameEmbeddings
+from flam_train.evaluation.words import Words
+from flam_train.frames import FrameGrid
 from flam_train.metrics.detection import Detection
-from flam_train.models.flam import frame_score
+from flam_train.models.flam import cosines, frame_score
+
+PAIRS = 1 << 26
+"""Frames times classes that are worked on at a time: 256 MB of scores."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """cosine_RKF               float32 in [-1, 1]
-    scale_RK, bias_RK        float32: of each phrase
-    label_KF                 bool
-    frame_start_N1           int64: where each recording's frames begin; the last entry is F
-    classes, phrases         K names; R lists of K phrases
-    keys, durations, events  of N recordings; durations in seconds, events (onset, offset, class)
-    method                   of scoring, the model's own
-    asked                    phrasings, vocabulary, classes and soft_threshold, as they were given
-    facts                    the fields of the `Result` that the scores belong to, without its numbers
-    digest                   `parts.identity` of how they were made
+    """What one kind of phrasings finds in a set.
+
+    kept       the embeddings; their words have this kind
+    phrasings  of `words.PHRASINGS`
     """
 
-    cosine_RKF: np.ndarray
-    scale_RK: np.ndarray
-    bias_RK: np.ndarray
-    label_KF: np.ndarray
-    frame_start_N1: np.ndarray
-    frame_seconds: float
-    classes: list[str]
-    phrases: list[list[str]]
-    keys: list[str]
-    durations: list[float]
-    events: list[list[Detection]]
-    method: str
-    asked: dict[str, Any]
-    facts: dict[str, Any]
-    digest: str = ""
+    kept: FrameEmbeddings
+    phrasings: str = "trained"
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.cosine_RKF).all():
-            at = int(np.argwhere(~np.isfinite(self.cosine_RKF).all(axis=(0, 1)))[0, 0])
-            n = int(np.searchsorted(self.frame_start_N1, at, side="right")) - 1
-            raise ValueError(f"recording {self.keys[n]!r}: a score is not a number: look at the clip, or at the model")
+        if self.phrasings not in self.kept.words:
+            raise ValueError(
+                f"{self.kept.about['dataset']}: kept with {' and '.join(self.kept.words)} phrasings, not "
+                f"{self.phrasings}: evaluate the export with them once"
+            )
 
-    def score_KF(self, method: str, round: int = 0) -> Tensor:
-        """float32 in [0, 1], by a method of `FLAM.localize`."""
-        cosine_KF, scale_K, bias_K = (
-            torch.from_numpy(np.array(x[round])) for x in (self.cosine_RKF, self.scale_RK, self.bias_RK)
+    @property
+    def words(self) -> Words:
+        return self.kept.words[self.phrasings]
+
+    @property
+    def classes(self) -> list[str]:
+        return self.words.classes
+
+    @cached_property
+    def events(self) -> list[list[Detection]]:
+        """Of each recording (onset, offset, class), those of the classes that are scored."""
+        scored = set(self.classes)
+        return [[(a, b, c) for a, b, c in found if c in scored] for found in self.kept.events]
+
+    @cached_property
+    def _active(self) -> tuple[np.ndarray, np.ndarray]:
+        """(class_X, frame_X): the positive pairs."""
+        row = {name: k for k, name in enumerate(self.classes)}
+        start_N1 = self.kept.frame_start_N1
+        class_X, frame_X = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+        for found, start, end in zip(self.events, start_N1[:-1], start_N1[1:], strict=True):
+            if found:
+                grid = FrameGrid(int(end - start), float(end - start) * self.kept.frame_seconds)
+                event_X, at_X = grid.labels([a for a, _, _ in found], [b for _, b, _ in found]).nonzero()
+                class_X.append(np.array([row[c] for _, _, c in found])[event_X])
+                frame_X.append(start + at_X)
+        return np.concatenate(class_X), np.concatenate(frame_X)
+
+    @property
+    def positives_K(self) -> np.ndarray:
+        """int64: the positive frames of each class."""
+        pairs = np.unique(np.stack(self._active), axis=1)
+        return np.bincount(pairs[0], minlength=len(self.classes))
+
+    def label_KF(self, classes: range | None = None) -> Tensor:
+        """bool; classes: only these, which lie beside one another."""
+        classes = classes or range(len(self.classes))
+        class_X, frame_X = self._active
+        mine = (class_X >= classes.start) & (class_X < classes.stop)
+        label_KF = torch.zeros(len(classes), len(self.kept.frame_FD), dtype=torch.bool)
+        label_KF[torch.from_numpy(class_X[mine] - classes.start), torch.from_numpy(frame_X[mine])] = True
+        return label_KF
+
+    def score_KF(
+        self, method: str, round: int = 0, classes: range | None = None, frames: slice = slice(None)
+    ) -> Tensor:
+        """float32 in [0, 1], by a method of `FLAM.localize`; only of these classes and frames."""
+        classes = classes or range(len(self.classes))
+        place = {text: m for m, text in enumerate(self.kept.texts)}
+        rows = [place[self.words.phrases[round][k]] for k in classes]
+        text_KD, scale_K, bias_K = (
+            torch.from_numpy(x[rows]) for x in (self.kept.text_MD, self.kept.scale_M, self.kept.bias_M)
         )
+        cosine_KF = cosines(torch.from_numpy(self.kept.frame_FD[frames])[None], text_KD)[0]
         return frame_score(cosine_KF, scale_K, bias_K, method)
+
+    def blocks(self, method: str, round: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """(score_FK, label_FK) of all classes, about PAIRS numbers at a time."""
+        size = max(1, PAIRS // len(self.kept.frame_FD))
+        for first in range(0, len(self.classes), size):
+            classes = range(first, min(first + size, len(self.classes)))
+            yield self.score_KF(method, round, classes).T, self.label_KF(classes).T
 
     def recordings(self, score_KF: Any) -> list[Any]:
         """The frames of each recording: N arrays or tensors [K, T]."""
-        return [score_KF[:, a:b] for a, b in zip(self.frame_start_N1[:-1], self.frame_start_N1[1:], strict=True)]
+        start_N1 = self.kept.frame_start_N1
+        return [score_KF[:, a:b] for a, b in pairwise(start_N1.tolist())]
 
-    def save(self, path: str | Path) -> Path:
-        """One file, whole or not at all."""
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-        kind = {"kind": "sed", "model": self.facts["model"].get("sha256"), "complete": not self.facts["missing"]}
-        return Kept(arrays, kind | {name: getattr(self, name) for name in _PLAIN}).write(Path(path))
-
-    @classmethod
-    def load(cls, path: str | Path) -> Scores:
-        """What `save` wrote; ValueError names the file."""
-        kept = Kept.read(Path(path))
-        if kept.facts.get("kind") != "sed" or set(kept.arrays) != set(_ARRAYS):
-            raise ValueError(f"{path}: not the scores of a detection: score the set again")
-        values = kept.arrays | {name: kept.facts[name] for name in _PLAIN}
-        values["events"] = [[(a, b, c) for a, b, c in found] for found in values["events"]]
-        return cls(**values)
-
-
-_ARRAYS = ("cosine_RKF", "scale_RK", "bias_RK", "label_KF", "frame_start_N1")
-_PLAIN = ("frame_seconds", "classes", "phrases", "keys", "durations", "events", "method", "asked", "facts", "digest")
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields of the `Result` that the scores belong to, without its numbers."""
+        about = {name: value for name, value in self.kept.about.items() if name not in ("seconds", "batch size")}
+        parameters = {
+            "phrasings": self.phrasings,
+            "several phrasings": "each metric is the mean over phrasings",
+            "classes without such a phrasing (left out)": self.words.left_out,
+            "windows": f"consecutive, {self.kept.about['seconds']:g} s",
+            "batch size": self.kept.about["batch size"],
+        }
+        threshold = self.kept.asked["soft_threshold"]
+        if threshold is not None:
+            parameters["labels"] = f"soft ones greater than {threshold:g}"
+        split = "+".join(sorted(set(self.kept.splits) - {""}))
+        return about | {"protocol": f"sed/{self.phrasings}", "split": split, "parameters": parameters}

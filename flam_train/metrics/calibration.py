@@ -6,6 +6,7 @@ Shape suffixes: F frames of all recordings together, K classes, N bins.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,15 @@ class Calibration:
     mean_N: Tensor
     positive_N: Tensor
 
+    @classmethod
+    def joined(cls, parts: Sequence[Calibration]) -> Calibration:
+        """Of the pairs of all parts, which have the same bins."""
+        count_N = torch.stack([part.count_N for part in parts]).sum(dim=0)
+        score_N = torch.stack([(part.mean_N * part.count_N).nan_to_num() for part in parts]).sum(dim=0)
+        label_N = torch.stack([(part.positive_N * part.count_N).nan_to_num() for part in parts]).sum(dim=0)
+        squared = sum(part.brier * int(part.count_N.sum()) for part in parts if int(part.count_N.sum()))
+        return _of_sums(parts[0].edge_N1, count_N, score_N, label_N, squared)
+
 
 def calibration(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = None, bins: int = 15) -> Calibration:
     """score_FK: probabilities in [0, 1]; label_FK bool; mask_FK as in `auroc`. A bin holds its lower edge, the last one
@@ -49,7 +59,7 @@ def calibration(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = Non
         )
     edge_N1 = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=score_FK.device)
     sums_3N = torch.zeros(3, bins, dtype=torch.float64, device=score_FK.device)
-    squared, pairs = 0.0, 0
+    squared = 0.0
     for k in range(score_FK.shape[1]):  # class by class: all pairs of a large set at once take ten times their size
         counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
         score, label = score_FK[counted_F, k].double(), label_FK[counted_F, k].double()
@@ -58,15 +68,20 @@ def calibration(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = Non
             [torch.bincount(place, weights=w, minlength=bins) for w in (torch.ones_like(score), score, label)]
         )
         squared += float(((score - label) ** 2).sum())
-        pairs += len(score)
-    count_N = sums_3N[0].long()
-    mean_N, positive_N = sums_3N[1:] / count_N
+    sums_3N = sums_3N.cpu()
+    return _of_sums(edge_N1.cpu(), sums_3N[0].long(), sums_3N[1], sums_3N[2], squared)
+
+
+def _of_sums(edge_N1: Tensor, count_N: Tensor, score_N: Tensor, label_N: Tensor, squared: float) -> Calibration:
+    """From the number of pairs, the sum of their probabilities and of their labels in each bin, and of all squares."""
+    pairs = int(count_N.sum())
+    mean_N, positive_N = score_N / count_N, label_N / count_N
     apart_N = (mean_N - positive_N).abs().nan_to_num()
     return Calibration(
         ece=float((apart_N * count_N).sum() / pairs) if pairs else math.nan,
         brier=squared / pairs if pairs else math.nan,
-        edge_N1=edge_N1.cpu(),
-        count_N=count_N.cpu(),
-        mean_N=mean_N.cpu(),
-        positive_N=positive_N.cpu(),
+        edge_N1=edge_N1,
+        count_N=count_N,
+        mean_N=mean_N,
+        positive_N=positive_N,
     )

@@ -5,22 +5,22 @@ Shape suffixes: F frames of all recordings together, K classes, T frames of one 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import median_filter as _scipy_median
 from torch import Tensor
 
 from flam_train.frames import FrameGrid
 from flam_train.metrics.f1 import F1, THRESHOLDS, F1Curve, event_f1, frame_f1, segment_f1, segments
 from flam_train.metrics.psd import PSDS, Psds, PsdsParameters, psds
-from flam_train.metrics.timed import Detection, checked
+from flam_train.metrics.timed import BLOCK, Detection, checked
 
 __all__ = [
-    "F1", "PSDS", "THRESHOLDS", "Auroc", "Detection", "F1Curve", "Psds", "PsdsParameters", "auroc", "detections",
-    "event_f1", "frame_f1", "median_filter", "merge_overlapping", "partial_auroc", "psds", "segment_f1", "segments",
+    "F1", "PSDS", "THRESHOLDS", "Auroc", "Detection", "F1Curve", "Psds", "PsdsParameters", "auroc", "auroc_of_blocks",
+    "detections", "event_f1", "frame_f1", "median_filter", "merge_overlapping", "partial_auroc", "psds", "segment_f1",
+    "segments",
 ]  # fmt: skip
 
 
@@ -65,12 +65,43 @@ def _over_classes(
         counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
         per_class_K[k] = area(score_FK[counted_F, k], label_FK[counted_F, k])
     pooled = (score_FK, label_FK) if mask_FK is None else (score_FK[mask_FK], label_FK[mask_FK])
+    return _joined(per_class_K, area(pooled[0].flatten(), pooled[1].flatten()))
+
+
+def _joined(per_class_K: Tensor, micro: float) -> Auroc:
     defined_K = ~per_class_K.isnan()
     return Auroc(
         macro=float(per_class_K[defined_K].mean()),
-        micro=area(pooled[0].flatten(), pooled[1].flatten()),
+        micro=micro,
         per_class_K=per_class_K,
         left_out=tuple((~defined_K).nonzero().flatten().tolist()),
+    )
+
+
+Blocks = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+"""Gives (score_FK, label_FK) of some classes after the other, the same each time it is called."""
+
+
+def auroc_of_blocks(blocks: Blocks) -> Auroc:
+    """`auroc` where not all classes fit in memory at once: equal to it, to the last bit. The blocks are gone through
+    twice, and the scores of all positive pairs are kept. Errors as in `auroc`."""
+    per_class: list[float] = []
+    positive: list[Tensor] = []
+    for block in blocks():
+        score_FK, label_FK, _ = checked(*block, None)
+        per_class += [_auroc(score_FK[:, k], label_FK[:, k]) for k in range(score_FK.shape[1])]
+        positive.append(score_FK[label_FK])
+    positive_X = torch.cat(positive).sort().values
+    below = negatives = 0
+    for score_FK, label_FK in blocks():
+        negative = score_FK[~label_FK.bool()]
+        above = len(positive_X) * len(negative) - int(torch.searchsorted(positive_X, negative).sum())
+        not_below = len(positive_X) * len(negative) - int(torch.searchsorted(positive_X, negative, right=True).sum())
+        below += above + not_below  # positives above each negative, equal ones counting half
+        negatives += len(negative)
+    return _joined(
+        torch.tensor(per_class, dtype=torch.float64),
+        below / (2 * len(positive_X) * negatives) if len(positive_X) and negatives else float("nan"),
     )
 
 
@@ -108,11 +139,27 @@ def _auroc(score_F: Tensor, label_F: Tensor) -> float:
     return (below + not_above) / (2 * len(positive) * len(negative))
 
 
-def median_filter(score_KT: np.ndarray, frames: int = 3) -> np.ndarray:
-    """Each frame becomes the median of the `frames` (odd) around it; the ends are continued by their own value."""
+def median_filter(score_KF: Tensor, frames: int = 3, start_N1: Tensor | None = None) -> Tensor:
+    """Each frame becomes the median of the `frames` (odd) around it; the ends are continued by their own value.
+
+    start_N1: where each of several recordings that lie one after the other begins, and their end (int64); a recording
+    does not hear its neighbours. None: one recording. Raises ValueError for an even number of frames."""
     if frames < 1 or frames % 2 == 0:
         raise ValueError(f"a median filter takes an odd number of frames, got {frames}")
-    return score_KT if frames == 1 else _scipy_median(score_KT, size=(1, frames), mode="nearest")
+    if frames == 1 or not score_KF.shape[1]:
+        return score_KF
+    start_N1 = torch.tensor([0, score_KF.shape[1]]) if start_N1 is None else start_N1
+    start_N1 = start_N1.to(score_KF.device)
+    frames_N = start_N1.diff()
+    first_F, last_F = (x.repeat_interleave(frames_N) for x in (start_N1[:-1], start_N1[1:] - 1))
+    here_F = torch.arange(score_KF.shape[1], device=score_KF.device)
+    around = [(here_F + n).clamp(first_F, last_F) for n in range(-(frames // 2), frames // 2 + 1)]
+    smooth_KF = torch.empty_like(score_KF)
+    size = max(1, BLOCK // (frames * score_KF.shape[1]))
+    for first in range(0, len(score_KF), size):
+        rows = slice(first, first + size)
+        smooth_KF[rows] = torch.stack([score_KF[rows, at_F] for at_F in around]).median(dim=0).values
+    return smooth_KF
 
 
 def detections(score_KT: np.ndarray, classes: list[str], threshold: float, frame_seconds: float) -> list[Detection]:

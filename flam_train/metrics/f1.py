@@ -45,6 +45,16 @@ class F1Curve:
     raised_PK: Tensor
     positive_K: Tensor
 
+    @classmethod
+    def joined(cls, curves: Sequence[F1Curve]) -> F1Curve:
+        """The classes of all curves, which have the same thresholds."""
+        return cls(
+            curves[0].thresholds,
+            torch.cat([curve.hit_PK for curve in curves], dim=1),
+            torch.cat([curve.raised_PK for curve in curves], dim=1),
+            torch.cat([curve.positive_K for curve in curves]),
+        )
+
     def at(self, threshold: float) -> F1:
         """At one of the thresholds. F1 = 2 right / (found + to be found)."""
         if threshold not in self.thresholds:
@@ -188,7 +198,7 @@ def event_f1(
                 truth.count_K[columns.start : columns.stop].cpu(),
             )
         )
-    return _side_by_side(curves)
+    return F1Curve.joined(curves)
 
 
 def _runs(active_KF: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,13 +222,3 @@ def _matched(
     graph = csr_array((np.ones(len(row), dtype=np.int8), (row, event)), shape=(len(pair_D), len(truth.onset_E)))
     match_D = maximum_bipartite_matching(graph, perm_type="column") if len(row) else np.empty(0, dtype=np.int64)
     return truth.pair_E[torch.from_numpy(match_D[match_D >= 0].astype(np.int64)).to(pair_D.device)]
-
-
-def _side_by_side(curves: list[F1Curve]) -> F1Curve:
-    """The classes of all curves."""
-    return F1Curve(
-        curves[0].thresholds,
-        torch.cat([c.hit_PK for c in curves], dim=1),
-        torch.cat([c.raised_PK for c in curves], dim=1),
-        torch.cat([c.positive_K for c in curves]),
-    )

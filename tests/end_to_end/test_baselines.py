@@ -9,8 +9,9 @@ from tiny_runs import TINY, metrics, on_shards, tiny_roberta
 from flam_train.cli.train import compose_conf, main
 from flam_train.data.corpus import Corpus
 from flam_train.evaluation.figures import sed_figures
-from flam_train.evaluation.sed import result_of, score_corpus
-from flam_train.evaluation.sed_metrics import SedMetrics
+from flam_train.evaluation.frame_embeddings import embed_frames
+from flam_train.evaluation.scores import Scores
+from flam_train.evaluation.sed import SedMetrics, result_of
 from flam_train.inference import detect, load_model, score_recording
 from flam_train.models.mga import LocalBlock
 from flam_train.training.micro_batches import joined
@@ -47,7 +48,7 @@ def test_a_baseline_trains_and_locates_phrases(name, corpora, tmp_path):
     middle = float(score_CT.median())
     assert all(d.score > middle for d in detect(model, waveform_S, phrases, middle))
 
-    scores = score_corpus(model, corpus)
+    scores = Scores(embed_frames(model, corpus))
     result = result_of(scores, SedMetrics(metrics=("auroc", "frame_f1", "calibration")))
     assert result.parameters["method"] == "cosine"
     assert not any("biased" in name or "calibration" in name for name in result.metrics)  # no probabilities

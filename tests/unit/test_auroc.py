@@ -10,10 +10,11 @@ import torch.multiprocessing as mp
 from sklearn.metrics import roc_auc_score
 from timed_problems import problem, with_events
 
-from flam_train.metrics.calibration import calibration
+from flam_train.metrics.calibration import Calibration, calibration
 from flam_train.metrics.detection import (
     PSDS,
     auroc,
+    auroc_of_blocks,
     event_f1,
     merge_overlapping,
     partial_auroc,
@@ -110,6 +111,34 @@ def test_calibration_equals_torchmetrics_and_scikit_learn():
         assert got.ece == pytest.approx(float(want), abs=1e-6)
         assert got.brier == pytest.approx(brier_score_loss(label[counted], score[counted]), abs=1e-12)
         assert int(got.count_N.sum()) == int(counted.sum())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_block_by_block_equals_all_at_once(seed):
+    """Ties within and across blocks, classes without positives or without negatives."""
+    r = np.random.default_rng(seed)
+    label = torch.from_numpy(r.random((60, 7)) < r.random(7))
+    label[:, 2], label[:, 5] = False, True
+    score = torch.from_numpy(np.round(r.random((60, 7)) + 0.2 * label.numpy(), 1 + seed % 3).clip(0, 1))
+    cuts = [(0, 2), (2, 3), (3, 7)]
+    blocks = [(score[:, a:b], label[:, a:b]) for a, b in cuts]
+    got, want = auroc_of_blocks(lambda: iter(blocks)), auroc(score, label)
+    assert torch.equal(got.per_class_K.nan_to_num(-1), want.per_class_K.nan_to_num(-1))
+    assert (got.macro, got.micro, got.left_out) == (want.macro, want.micro, want.left_out)
+    joined, whole = Calibration.joined([calibration(*block) for block in blocks]), calibration(score, label)
+    assert torch.equal(joined.count_N, whole.count_N)
+    for name in ("mean_N", "positive_N"):
+        assert torch.allclose(getattr(joined, name), getattr(whole, name), atol=1e-12, equal_nan=True)
+    assert (joined.ece, joined.brier) == pytest.approx((whole.ece, whole.brier), abs=1e-12)
+
+
+def test_blocks_without_a_positive_pair():
+    score, label = torch.rand(5, 2), torch.zeros(5, 2, dtype=torch.bool)
+    got = auroc_of_blocks(lambda: [(score, label)])
+    assert math.isnan(got.macro)
+    assert math.isnan(got.micro)
+    with pytest.raises(ValueError, match="is not a number"):
+        auroc_of_blocks(lambda: [(score * torch.nan, label)])
 
 
 def test_calibration_by_hand():

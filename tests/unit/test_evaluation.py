@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,14 +14,16 @@ from flam_train.data.corpus import Corpus
 from flam_train.data.schema import Event, Record
 from flam_train.data.shards import write_manifest, write_shard
 from flam_train.evaluation import parts, retrieval, zero_shot
+from flam_train.evaluation import scores as scores_module
 from flam_train.evaluation.checked import compare
 from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
 from flam_train.evaluation.figures import clip_figure, clips_with_most_classes
+from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
 from flam_train.evaluation.result import Result, read_results
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed import result_of, score_corpus
-from flam_train.evaluation.sed_metrics import SedMetrics
-from flam_train.metrics.detection import PSDS
+from flam_train.evaluation.sed import SedMetrics, frame_auroc, frame_curves, result_of
+from flam_train.metrics.calibration import calibration
+from flam_train.metrics.detection import PSDS, THRESHOLDS, auroc, frame_f1
 from flam_train.vocabulary import Concept, Vocabulary
 
 
@@ -32,8 +35,13 @@ def corpus(tmp_path):
 ALL, FEW = SedMetrics().metrics, ("auroc", "frame_f1")
 
 
-def evaluate_sed(model, corpus, metrics=ALL, method=None, **options):
-    return result_of(score_corpus(model, corpus, **options), SedMetrics(method, metrics))
+def evaluate_sed(model, corpus, metrics=ALL, method=None, phrasings="trained", **options):
+    made = embed_frames(model, corpus, phrasings=[phrasings], **options)
+    return result_of(Scores(made, phrasings), SedMetrics(method, metrics))
+
+
+def score_corpus(model, corpus, **options):
+    return Scores(embed_frames(model, corpus, **options))
 
 
 def test_sed(corpus, tmp_path):
@@ -53,12 +61,12 @@ def test_sed(corpus, tmp_path):
     psds = [name for name in result.metrics if name.startswith("PSDS")]
     assert psds[0] == "PSDS1[dtc=0.7,gtc=0.7,cttc=none,alpha_ct=0,alpha_st=1,max_efpr=100]"
 
-    again = result_of(Scores.load(path))
+    scores = Scores(FrameEmbeddings.load(path))
+    again = result_of(scores)
     assert again.metrics == pytest.approx(result.metrics, nan_ok=True)
     assert (again.model, again.data, again.parameters) == (result.model, result.data, result.parameters)
-    scores = Scores.load(path)
-    assert scores.frame_start_N1.tolist() == [0, 8, 16, 34, 38]
-    low = scores.label_KF[scores.classes.index("low"), 16:34]
+    assert scores.kept.frame_start_N1.tolist() == [0, 8, 16, 34, 38]
+    low = scores.label_KF()[scores.classes.index("low"), 16:34]
     assert np.flatnonzero(low).tolist() == [1, 2, 3, 6, 7, 8, 9, 10, 11]  # across the border of two windows
 
 
@@ -183,7 +191,7 @@ def test_scores_that_are_no_numbers(corpus):
             heard.clip_BD[-1] = torch.nan
             return heard
 
-    with pytest.raises(ValueError, match="recording 'clip3': a score is not a number"):
+    with pytest.raises(ValueError, match="recording 'clip3': a frame's embedding is not a number"):
         score_corpus(Deaf(), corpus)
     with pytest.raises(ValueError, match="the embedding of 'clip3' is not a number"):
         embed_corpus(Deaf(), corpus)
@@ -207,16 +215,22 @@ def test_workers_and_a_run_that_was_stopped(corpus, tmp_path, monkeypatch):
     gone_on = score_corpus(ear, corpus, batch_size=2, path=path, workers=1, progress=lambda *n: done.append(n))
     assert ear.heard == 4  # the two windows of the first part were there
     assert done == [(2, 4), (3, 4), (4, 4)]
-    assert np.array_equal(gone_on.cosine_RKF, whole.cosine_RKF)
+    assert np.array_equal(gone_on.kept.frame_FD, whole.kept.frame_FD)
     assert gone_on.events == whole.events
     assert [p.name for p in tmp_path.glob("*scores*")] == [path.name]
-    # Once more: nothing is heard. Other words: heard again.
+    # Once more, and other words: nothing is heard.
     ear = Ear()
     again = score_corpus(ear, corpus, batch_size=2, path=path)
     assert ear.heard == 0
     assert result_of(again).metrics == pytest.approx(result_of(whole).metrics, nan_ok=True)
-    score_corpus(ear, corpus, batch_size=2, path=path, phrasings="held_out")
-    assert ear.heard == 6
+    other = embed_frames(ear, corpus, batch_size=2, path=path, phrasings=["held_out"])
+    assert ear.heard == 0
+    assert list(other.words) == ["trained", "held_out"]
+    assert FrameEmbeddings.load(path).words == other.words
+    fresh = embed_frames(Ear(), corpus, batch_size=2, phrasings=["held_out"])
+    found = [Scores(made, "held_out").score_KF("unbiased", 1) for made in (other, fresh)]
+    assert torch.equal(*found)
+    assert torch.equal(Scores(other).score_KF("biased"), whole.score_KF("biased"))
     other = Ear()
     other.provenance = {"sha256": "1" * 64}
     with pytest.raises(ValueError, match=r"scores.safetensors: holds the scores of another model: give another --out"):
@@ -227,6 +241,46 @@ def test_workers_and_a_run_that_was_stopped(corpus, tmp_path, monkeypatch):
     path.write_bytes(b"x")
     with pytest.raises(ValueError, match=r"scores.safetensors: not readable"):
         score_corpus(ear, corpus, batch_size=2, path=path)
+
+
+def test_another_vocabulary_needs_no_second_hearing(corpus, tmp_path):
+    path, ear = tmp_path / "scores.safetensors", Ear()
+    embed_frames(ear, corpus, path=path, phrasings=["trained", "held_out"])
+    ear.heard = 0
+    mine = Vocabulary("mine", {c: Concept(c, (f"{said} it is",)) for c, said in
+                               (("low", "humming"), ("high", "shrill"), ("silent", "nothing"))})  # fmt: skip
+    made = embed_frames(ear, corpus, path=path, vocabulary=mine)
+    assert ear.heard == 0
+    assert list(made.words) == ["trained"]  # the other vocabulary's words are no answer to this question
+    assert made.texts == ["humming it is", "shrill it is", "nothing it is"]
+    assert result_of(Scores(made)).vocabulary == "mine"
+    assert result_of(Scores(FrameEmbeddings.load(path))).metrics["auroc/macro"] == 1.0
+    again = embed_frames(ear, corpus, path=path)
+    assert result_of(Scores(again)).vocabulary == corpus.manifest["vocabulary"]
+    # Other classes are other events.
+    embed_frames(ear, corpus, path=path, classes=("high",))
+    assert ear.heard == 6
+
+
+@pytest.mark.parametrize("pairs", [1, 50, 10**6])
+def test_a_few_classes_at_a_time(corpus, monkeypatch, pairs):
+    r = np.random.default_rng(0)
+    made = embed_frames(Ear(), corpus, phrasings=["trained"])
+    noisy = made.frame_FD + 0.6 * r.standard_normal(made.frame_FD.shape).astype(np.float32)
+    scores = Scores(replace(made, frame_FD=noisy / np.linalg.norm(noisy, axis=1, keepdims=True)))
+    monkeypatch.setattr(scores_module, "PAIRS", pairs)
+    method = "unbiased"
+    whole, label_FK = scores.score_KF(method).T, scores.label_KF().T
+    area, want = frame_auroc(scores, method), auroc(whole, label_FK)
+    assert 0.5 < want.macro < 0.99
+    assert (area.macro, area.micro, area.left_out) == (want.macro, want.micro, want.left_out)
+    curve, found = frame_curves(scores, method)
+    assert torch.equal(curve.hit_PK, frame_f1(whole, label_FK, THRESHOLDS).hit_PK)
+    assert torch.equal(curve.raised_PK, frame_f1(whole, label_FK, THRESHOLDS).raised_PK)
+    one = calibration(whole, label_FK)
+    assert (found.ece, found.brier) == pytest.approx((one.ece, one.brier), abs=1e-12)
+    assert scores.positives_K.tolist() == label_FK.sum(dim=0).tolist()
+    assert frame_curves(scores, "cosine")[1] is None
 
 
 def test_the_references_agree(corpus):
@@ -254,9 +308,9 @@ def test_a_clip_that_can_be_read_again_is_not_left_out(corpus, tmp_path, monkeyp
     at = damaged.find(b"fLaC", damaged.find(b"clip1"))
     damaged[at + 200 : at + 260] = bytes(60)
     (corpus.folder / "shard-000000.tar").write_bytes(damaged)
-    assert len(score_corpus(Ear(), Corpus(corpus.folder), path=path).keys) == 3
+    assert len(score_corpus(Ear(), Corpus(corpus.folder), path=path).kept.keys) == 3
     (corpus.folder / "shard-000000.tar").write_bytes(whole)
-    assert len(score_corpus(Ear(), Corpus(corpus.folder), path=path).keys) == 4
+    assert len(score_corpus(Ear(), Corpus(corpus.folder), path=path).kept.keys) == 4
 
 
 def test_result_file(corpus, tmp_path):
@@ -279,8 +333,10 @@ def test_user_mistakes(corpus, tmp_path):
         SedMetrics(metrics=("roc",))
     with pytest.raises(ValueError, match="median_frames 2: a median takes an odd"):
         SedMetrics(median_frames=2)
-    with pytest.raises(ValueError, match="phrasings 'new'"):
-        score_corpus(Ear(), corpus, phrasings="new")
+    with pytest.raises(ValueError, match="phrasings: 'new' is not known"):
+        embed_frames(Ear(), corpus, phrasings=["new"])
+    with pytest.raises(ValueError, match="tones: kept with trained phrasings, not held_out"):
+        Scores(embed_frames(Ear(), corpus), "held_out")
     poorer = Vocabulary("poorer", {"low": Concept("low", ("a low tone",))})
     with pytest.raises(ValueError, match=r"shard-000000.tar: sample 0 .*class 'high'"):
         evaluate_sed(Ear(), corpus, vocabulary=poorer)
@@ -295,11 +351,18 @@ def test_user_mistakes(corpus, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no results"):
         read_results([tmp_path / "empty"])
+    made = embed_frames(Ear(), corpus)
+    for change, message in (
+        ({"events": made.events[:3]}, "tones: frames of 4 recordings but events of 3"),
+        ({"frame_start_N1": made.frame_start_N1[:4]}, "tones: frames of 3 recordings but keys of 4"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            replace(made, **change)
     with pytest.raises(ValueError, match=r"scores\.safetensors: not readable"):
-        Scores.load(tmp_path / "scores.safetensors")
+        FrameEmbeddings.load(tmp_path / "scores.safetensors")
     embed_corpus(Ear(), corpus, path=tmp_path / "e.safetensors")
-    with pytest.raises(ValueError, match="not the scores of a detection"):
-        Scores.load(tmp_path / "e.safetensors")
+    with pytest.raises(ValueError, match="not what a detection kept"):
+        FrameEmbeddings.load(tmp_path / "e.safetensors")
 
 
 def test_open_corpus_scores_every_label(tmp_path):

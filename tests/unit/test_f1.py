@@ -1,13 +1,15 @@
 """F1 of frames, segments and events: by hand, beside plain counts, beside sed_eval, and its quirks that are mended."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 from timed_problems import Problem, merged, problem, spans
 
-from flam_train.metrics import timed
+from flam_train.metrics import detection, timed
 from flam_train.metrics.detection import (
     THRESHOLDS,
     detections,
@@ -162,10 +164,25 @@ def test_a_few_classes_at_a_time(monkeypatch):
 def test_detections_and_median():
     score = np.array([[0.9, 0.1, 0.9, 0.9, 0.0, 0.7], [0.0, 0.0, 0.8, 0.0, 0.0, 0.0]])
     assert detections(score, ["a", "b"], 0.5, 0.5) == [(0, 0.5, "a"), (1, 2, "a"), (2.5, 3, "a"), (1, 1.5, "b")]
-    filtered = detections(median_filter(score, 3), ["a", "b"], 0.5, 0.5)
+    filtered = detections(median_filter(torch.from_numpy(score), 3).numpy(), ["a", "b"], 0.5, 0.5)
     assert filtered == [(0, 3, "a")]
     with pytest.raises(ValueError, match="odd"):
-        median_filter(score, 4)
+        median_filter(torch.from_numpy(score), 4)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 5, 9])
+@pytest.mark.parametrize("block", [1, 1 << 20])
+def test_the_median_of_many_recordings_is_that_of_each(frames, block, monkeypatch):
+    monkeypatch.setattr(detection, "BLOCK", block)
+    r = np.random.default_rng(frames)
+    lengths = [1, 2, 7, 30, 3]
+    score = np.round(r.random((5, sum(lengths))).astype(np.float32), 1)
+    start = np.cumsum([0, *lengths])
+    got = median_filter(torch.from_numpy(score), frames, torch.from_numpy(start)).numpy()
+    for a, b in pairwise(start):
+        assert np.array_equal(got[:, a:b], scipy.ndimage.median_filter(score[:, a:b], (1, frames), mode="nearest"))
+    alone = median_filter(torch.from_numpy(score[:, 10:40]), frames).numpy()
+    assert np.array_equal(alone, got[:, 10:40])
 
 
 def test_merge_overlapping():

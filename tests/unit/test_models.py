@@ -268,6 +268,21 @@ def test_damaged_exports_are_refused(model, tmp_path):
         load_export(folder)
 
 
+def test_an_export_of_another_version_is_refused(model, tmp_path):
+    folder = save_export(model, tmp_path / "export", {})
+    provenance = folder / "provenance.json"
+    facts = json.loads(provenance.read_text())
+    provenance.write_text(json.dumps(facts | {"export": 2, "flam_train": "9.1"}))
+    with pytest.raises(ValueError, match=r"export of version 2, and flam_train \S+ reads version 1: .*\(9\.1\)"):
+        load_export(folder)
+    del facts["export"]  # written before it was counted
+    provenance.write_text(json.dumps(facts))
+    assert load_export(folder).config == model.config
+    provenance.write_text("[]")
+    with pytest.raises(ValueError, match=r"config\.json or provenance\.json is damaged"):
+        load_export(folder)
+
+
 def test_starting_from_an_export(model, small_config, tmp_path):
     folder = save_export(model, tmp_path / "export", {})
     same = FLAM(small_config)

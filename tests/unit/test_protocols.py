@@ -91,9 +91,11 @@ def test_scores_of_other_words_are_not_measured_as_these(tmp_path):
 
 def test_two_kinds_of_phrasings(tmp_path):
     protocol = replace(tiny("desed", tmp_path / "shards"), phrasings=("trained", "held_out"))
-    results = run(protocol, Ear(), tmp_path / "shards", tmp_path / "out")
+    ear = Ear()
+    results = run(protocol, ear, tmp_path / "shards", tmp_path / "out")
     assert [r.protocol for r in results] == ["sed/trained", "sed/held_out"]
-    assert len(list((tmp_path / "out/scores").iterdir())) == 2
+    assert [p.name for p in (tmp_path / "out/scores").iterdir()] == ["desed.safetensors"]
+    assert ear.heard == 6  # once for both
 
 
 def _on_a_rank(number: int, world: int, folder: str) -> None:

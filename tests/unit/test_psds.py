@@ -233,6 +233,7 @@ SCORE = [torch.zeros(1, 4)]
         ((SCORE, [[]], ["dog", "cat"]), {}, r"recording 0: scores \(1, 4\) must be \[2 classes, frames\]"),
         ((SCORE, [[]], ["dog"]), {}, "'dog' has no event in the ground truth: leave it out, or say missing='skip'"),
         ((SCORE, [[], []], ["dog"]), {"missing": "skip"}, "1 scores but 2 lists of events"),
+        ((SCORE * 2, [[]], ["dog"]), {"missing": "skip"}, "2 scores but 1 lists of events"),
         ((SCORE, [[(0, 1, "dog")]], ["dog"], [1.0, 2.0]), {}, "1 scores but 2 durations"),
         ((SCORE, [[(0, 1, "dog")]], ["dog"], [0.0]), {}, "recording 0: lasts 0.0 s"),
         ((SCORE, [[(0, 1, "dog")]], ["dog"], [math.nan]), {}, "recording 0: lasts nan s"),

@@ -1,0 +1,273 @@
+"""Embeddings of every frame of a corpus beside its events and the words to ask for, kept in one file.
+
+Every score is a frame's cosine with a phrase, so one pass over the audio serves all words, methods and metrics, and
+what is kept does not grow with the vocabulary.
+
+Shape suffixes: F frames of all recordings, D embedding width, N recordings, M texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from flam_train.data.corpus import Corpus
+from flam_train.data.schema import Event, Record
+from flam_train.distributed import rank
+from flam_train.evaluation.embeddings import device_of, embed_texts
+from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept
+from flam_train.evaluation.result import describe_data, describe_model
+from flam_train.evaluation.windows import Progress, Reading
+from flam_train.evaluation.words import Words
+from flam_train.frames import FrameGrid
+from flam_train.metrics.detection import Detection
+from flam_train.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class FrameEmbeddings:
+    """frame_FD                 float32, unit length; frames past a recording's end are left out
+    frame_start_N1           int64: where each recording's frames begin; the last entry is F
+    text_MD, scale_M, bias_M float32: of each text
+    texts                    M strings: every phrase of `words` once
+    words                    by kind of phrasings
+    keys, splits, durations, events  of N recordings; durations in seconds, events (onset, offset, class)
+    frame_seconds
+    method                   of scoring, the model's own
+    asked                    vocabulary, classes and soft_threshold, as they were given
+    about                    what of the `Result` is known: clips expected, missing, model, data
+    digest                   `parts.identity` of how the frames were made
+    """
+
+    frame_FD: np.ndarray
+    frame_start_N1: np.ndarray
+    text_MD: np.ndarray
+    scale_M: np.ndarray
+    bias_M: np.ndarray
+    texts: list[str]
+    words: dict[str, Words]
+    keys: list[str]
+    splits: list[str]
+    durations: list[float]
+    events: list[list[Detection]]
+    frame_seconds: float
+    method: str
+    asked: dict[str, Any]
+    about: dict[str, Any]
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        recordings = len(self.frame_start_N1) - 1
+        for name in ("keys", "splits", "durations", "events"):
+            if len(getattr(self, name)) != recordings:
+                raise ValueError(
+                    f"{self.about['dataset']}: frames of {recordings} recordings but {name} of "
+                    f"{len(getattr(self, name))}: each needs both, remove what is kept and run again"
+                )
+        finite_F = np.isfinite(self.frame_FD).all(axis=1)
+        if not finite_F.all():
+            n = int(np.searchsorted(self.frame_start_N1, np.flatnonzero(~finite_F)[0], side="right")) - 1
+            raise ValueError(
+                f"recording {self.keys[n]!r}: a frame's embedding is not a number: look at the clip, or at the model"
+            )
+        finite_M = np.isfinite(self.text_MD).all(axis=1) & np.isfinite(self.scale_M) & np.isfinite(self.bias_M)
+        if not finite_M.all():
+            text = self.texts[int(np.flatnonzero(~finite_M)[0])]
+            raise ValueError(f"the embedding of {text!r} is not a number: look at the model")
+
+    def save(self, path: str | Path) -> Path:
+        """One file, whole or not at all."""
+        kind = {"kind": "frames", "model": self.about["model"].get("sha256"), "complete": not self.about["missing"]}
+        words = {phrasings: asdict(one) for phrasings, one in self.words.items()}
+        plain = {name: getattr(self, name) for name in _PLAIN} | {"words": words}
+        return Kept({name: getattr(self, name) for name in _ARRAYS}, kind | plain).write(Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> FrameEmbeddings:
+        """What `save` wrote; ValueError names the file."""
+        kept = Kept.read(Path(path))
+        if kept.facts.get("kind") != "frames" or set(kept.arrays) != set(_ARRAYS):
+            raise ValueError(f"{path}: not what a detection kept: remove it, or give another --out, and run again")
+        values: dict[str, Any] = kept.arrays | {name: kept.facts[name] for name in _PLAIN}
+        values["events"] = [[(a, b, c) for a, b, c in found] for found in values["events"]]
+        values["words"] = {kind: Words(**words) for kind, words in kept.facts["words"].items()}
+        return cls(**values)
+
+
+_OF_TEXTS = ("text_MD", "scale_M", "bias_M")
+_ARRAYS = ("frame_FD", "frame_start_N1", *_OF_TEXTS)
+_PLAIN = ("texts", "keys", "splits", "durations", "events", "frame_seconds", "method", "asked", "about", "digest")
+
+
+def embed_frames(
+    model: Any,
+    corpus: Corpus,
+    *,
+    phrasings: Sequence[str] = ("trained",),
+    vocabulary: Vocabulary | None = None,
+    classes: Sequence[str] | None = None,
+    soft_threshold: float | None = None,
+    batch_size: int = 16,
+    workers: int = 0,
+    path: str | Path | None = None,
+    progress: Progress | None = None,
+) -> FrameEmbeddings | None:
+    """Embeds every frame of a corpus, and what is to be asked for in it.
+
+    model           a FLAM in eval mode: `grid`, `embed_audio`, `embed_text`, `default_method`, `provenance`
+    phrasings       of `words.PHRASINGS`: which phrasings of each class are asked for; a class without any of the kind
+                    is left out and named in the result
+    vocabulary      another than the corpus' own
+    classes         only these; events of others are left out
+    soft_threshold  the labels are details["soft"] where greater than this, instead of the events (MAESTRO)
+    workers         processes that read and decode
+    path            where the embeddings are kept, and while they are made, their parts: a run that was stopped goes on,
+                    several ranks share the work, and frames that are there already are not made again, even for other
+                    words
+
+    Recordings longer than the model's clip are read in consecutive windows. On ranks other than the first the answer is
+    None. Raises ValueError for a choice that does not exist, an event of an unknown class, a corpus without events.
+    """
+    asked = asked_of(vocabulary, classes, soft_threshold)
+    named = vocabulary.corpus if vocabulary else corpus.manifest["vocabulary"]
+    vocabulary = vocabulary or corpus.vocabulary
+    words = {kind: Words.of(corpus, vocabulary, kind, classes) for kind in phrasings}
+    known = {name for one in words.values() for name in (*one.classes, *one.left_out)}
+    ignored = set(vocabulary.classes) - set(classes) if classes else set()
+    data, about = describe_data(corpus), describe_model(model)
+    digest = identity(
+        model, about, kind="frames", data=data["sha256"], known=sorted(known), ignored=sorted(ignored),
+        soft_threshold=soft_threshold, batch_size=batch_size, grid=asdict(model.grid),
+    )  # fmt: skip
+    if path is not None and is_kept(Path(path), digest, about):
+        return _asking(model, Path(path), words, asked, named) if rank() == 0 else None
+
+    def part(numbers: range, done: Callable[[], None]) -> Kept:
+        reading = Reading(corpus, model.grid, batch_size, "all", workers)
+        heard: dict[int, list[np.ndarray]] = {}
+        with torch.inference_mode():
+            for owners, waveform_BS in reading.batches(numbers, done):
+                frame_BTD = model.embed_audio(waveform_BS.to(device_of(model))).frame_BTD.float().cpu().numpy()
+                for row, number in enumerate(owners):
+                    heard.setdefault(number, []).append(frame_BTD[row])
+        records = [reading.records[number] for number in heard]
+        events = [_events(reading, number, known, ignored, soft_threshold) for number in heard]
+        frames_N = [_inside(reading, record) for record in records]
+        frame_FD = [np.concatenate(found)[:frames] for found, frames in zip(heard.values(), frames_N, strict=True)]
+        return Kept(
+            {"frame_FD": np.concatenate(frame_FD) if frame_FD else np.zeros((0, 0), dtype=np.float32)},
+            {
+                "keys": [record.key for record in records],
+                "splits": [record.split for record in records],
+                "durations": [record.duration for record in records],
+                "events": events,
+                "frames": frames_N,
+                "missing": reading.missing,
+            },
+        )
+
+    folder = None if path is None else Path(path).with_name(f".{Path(path).name}.parts")
+    parts = in_parts(len(corpus), part, folder, digest, progress)
+    if not parts:
+        return None
+    lists: dict[str, Any] = {
+        name: [x for one in parts for x in one.facts[name]] for name in ("keys", "splits", "durations", "events")
+    }
+    missing = {key: why for one in parts for key, why in one.facts["missing"].items()}
+    if not lists["keys"]:
+        why = next(iter(missing.values()), "the manifest lists no clip")
+        raise ValueError(f"{corpus.folder}: not one clip could be read: {why}")
+    lists["events"] = [[(a, b, c) for a, b, c in found] for found in lists["events"]]
+    made = FrameEmbeddings(
+        frame_FD=np.concatenate([one.arrays["frame_FD"] for one in parts if one.facts["keys"]]),
+        frame_start_N1=np.cumsum([0, *(frames for one in parts for frames in one.facts["frames"])]),
+        frame_seconds=model.grid.frame_seconds,
+        method=model.default_method,
+        asked=asked,
+        about={
+            "dataset": corpus.name,
+            "vocabulary": named,
+            "clips_expected": len(corpus),
+            "clips_evaluated": len(lists["keys"]),
+            "missing": missing,
+            "model": about,
+            "data": data,
+            "seed": model.provenance.get("seed"),
+            "seconds": model.grid.seconds,
+            "batch size": batch_size,
+        },
+        digest=digest,
+        **lists,
+        **_said(model, words),
+    )
+    if path is not None and folder is not None:
+        made.save(path)
+        forget_parts(folder, digest)
+    return made
+
+
+def asked_of(
+    vocabulary: Vocabulary | None, classes: Sequence[str] | None, soft_threshold: float | None
+) -> dict[str, Any]:
+    """What was asked for, as plain data: what was kept for other questions is no answer."""
+    return {
+        "vocabulary": vocabulary.corpus if vocabulary else None,
+        "classes": list(classes) if classes else None,
+        "soft_threshold": soft_threshold,
+    }
+
+
+def _asking(
+    model: Any, path: Path, words: dict[str, Words], asked: dict[str, Any], vocabulary: str | None
+) -> FrameEmbeddings:
+    """What is kept, with these words beside those that answer the same question; kept again if they are new."""
+    kept = FrameEmbeddings.load(path)
+    both = (kept.words if asked == kept.asked else {}) | words
+    if both == kept.words:
+        return kept
+    changed = replace(kept, asked=asked, about=kept.about | {"vocabulary": vocabulary}, **_said(model, both))
+    changed.save(path)
+    return changed
+
+
+def _said(model: Any, words: dict[str, Words]) -> dict[str, Any]:
+    """The fields of `FrameEmbeddings` that are of texts."""
+    texts = list(dict.fromkeys(phrase for one in words.values() for said in one.phrases for phrase in said))
+    text = embed_texts(model, texts)
+    arrays = (text.text_CD, text.scale_C, text.bias_C)
+    return {"words": words, "texts": texts} | {n: x.numpy() for n, x in zip(_OF_TEXTS, arrays, strict=True)}
+
+
+def _inside(reading: Reading, record: Record) -> int:
+    """Frames inside the recording: at least one."""
+    windows = reading.count(record.duration)
+    grid = FrameGrid(reading.grid.frames * windows, reading.grid.seconds * windows)
+    return max(1, int(grid.valid(record.duration).sum()))
+
+
+def _events(
+    reading: Reading, number: int, known: set[str], ignored: set[str], soft_threshold: float | None
+) -> list[Detection]:
+    """The events of a recording that are not ignored. Raises ValueError for one of an unknown class."""
+    record = reading.records[number]
+    truth = record.events if soft_threshold is None else _hardened(reading, number, record, soft_threshold)
+    for event in truth:
+        if event.label not in known and event.label not in ignored:
+            raise ValueError(
+                f"{reading.corpus.where(number)}: class {event.label!r} is not among those to be scored: "
+                "add it to the vocabulary (and to what the corpus annotates), or mend the label"
+            )
+    return [(event.onset, event.offset, event.label) for event in truth if event.label not in ignored]
+
+
+def _hardened(reading: Reading, number: int, record: Record, threshold: float) -> tuple[Event, ...]:
+    """Where soft labels, details["soft"] = [onset, offset, class, value], are greater than the threshold."""
+    soft = record.details.get("soft")
+    if not isinstance(soft, list):
+        raise ValueError(f"{reading.corpus.where(number)}: has no soft labels: prepare it with data_prep/maestro.py")
+    return tuple(Event(a, min(b, record.duration), c) for a, b, c, value in soft if value > threshold)
