@@ -62,12 +62,11 @@ def calibration(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = Non
     squared = 0.0
     for k in range(score_FK.shape[1]):  # class by class: all pairs of a large set at once take ten times their size
         counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
-        score, label = score_FK[counted_F, k].double(), label_FK[counted_F, k].double()
-        place = (torch.searchsorted(edge_N1, score, right=True) - 1).clamp(max=bins - 1)
-        sums_3N += torch.stack(
-            [torch.bincount(place, weights=w, minlength=bins) for w in (torch.ones_like(score), score, label)]
-        )
-        squared += float(((score - label) ** 2).sum())
+        score_F, label_F = score_FK[counted_F, k].double(), label_FK[counted_F, k]
+        place_F = (torch.searchsorted(edge_N1, score_F, right=True) - 1).clamp_(max=bins - 1)
+        counts = (place_F, None), (place_F, score_F), (place_F[label_F], None)
+        sums_3N += torch.stack([torch.bincount(at, weights=w, minlength=bins).double() for at, w in counts])
+        squared += float((score_F - label_F.double()).square().sum())
     sums_3N = sums_3N.cpu()
     return _of_sums(edge_N1.cpu(), sums_3N[0].long(), sums_3N[1], sums_3N[2], squared)
 

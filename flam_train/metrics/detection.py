@@ -92,17 +92,14 @@ def auroc_of_blocks(blocks: Blocks) -> Auroc:
         per_class += [_auroc(score_FK[:, k], label_FK[:, k]) for k in range(score_FK.shape[1])]
         positive.append(score_FK[label_FK])
     positive_X = torch.cat(positive).sort().values
-    below = negatives = 0
+    lost = negatives = 0
     for score_FK, label_FK in blocks():
         negative = score_FK[~label_FK.bool()]
-        above = len(positive_X) * len(negative) - int(torch.searchsorted(positive_X, negative).sum())
-        not_below = len(positive_X) * len(negative) - int(torch.searchsorted(positive_X, negative, right=True).sum())
-        below += above + not_below  # positives above each negative, equal ones counting half
+        lost += _lost(positive_X, negative)
         negatives += len(negative)
-    return _joined(
-        torch.tensor(per_class, dtype=torch.float64),
-        below / (2 * len(positive_X) * negatives) if len(positive_X) and negatives else float("nan"),
-    )
+    pairs = len(positive_X) * negatives
+    micro = (2 * pairs - lost) / (2 * pairs) if pairs else float("nan")
+    return _joined(torch.tensor(per_class, dtype=torch.float64), micro)
 
 
 def partial_auroc(score_FK: Tensor, label_FK: Tensor, max_fpr: float = 0.1, mask_FK: Tensor | None = None) -> Auroc:
@@ -131,12 +128,14 @@ def _staircase(score_F: Tensor, label_F: Tensor, max_fpr: float) -> float:
 
 
 def _auroc(score_F: Tensor, label_F: Tensor) -> float:
-    positive, negative = score_F[label_F].contiguous(), score_F[~label_F].sort().values
-    if not len(positive) or not len(negative):
-        return float("nan")
-    below = int(torch.searchsorted(negative, positive, right=False).sum())
-    not_above = int(torch.searchsorted(negative, positive, right=True).sum())
-    return (below + not_above) / (2 * len(positive) * len(negative))
+    positive, negative = score_F[label_F].sort().values, score_F[~label_F]  # positives are few: sorted in no time
+    pairs = len(positive) * len(negative)
+    return (2 * pairs - _lost(positive, negative)) / (2 * pairs) if pairs else float("nan")
+
+
+def _lost(positive_X: Tensor, negative: Tensor) -> int:
+    """Pairs in which the negative scores above the positive (sorted), counted twice, and once those of equal scores."""
+    return sum(int(torch.searchsorted(positive_X, negative, right=right).sum()) for right in (False, True))
 
 
 def median_filter(score_KF: Tensor, frames: int = 3, start_N1: Tensor | None = None) -> Tensor:

@@ -88,21 +88,42 @@ def frame_f1(
 ) -> F1Curve:
     """F1 over frames: each (frame, class) pair is one decision. Arguments and errors as in `auroc`."""
     score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
-    threshold_P = torch.tensor(thresholds, dtype=score_FK.dtype, device=score_FK.device)
-    hit_PK, raised_PK, positive_K = [], [], []
+    levels = _Levels(thresholds)
+    hits, raised, positives = [], [], []
     for k in range(score_FK.shape[1]):
         counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
-        score_F, label_F = score_FK[counted_F, k], label_FK[counted_F, k]
-        positive, everything = score_F[label_F].sort().values, score_F.sort().values
-        positive_K.append(len(positive))
-        hit_PK.append(len(positive) - torch.searchsorted(positive, threshold_P, right=True))
-        raised_PK.append(len(everything) - torch.searchsorted(everything, threshold_P, right=True))
+        passed_F, label_F = levels.passed(score_FK[counted_F, k]), label_FK[counted_F, k]
+        hits.append(torch.bincount(passed_F[label_F], minlength=levels.places))
+        raised.append(torch.bincount(passed_F, minlength=levels.places))
+        positives.append(int(label_F.sum()))
     return F1Curve(
         tuple(thresholds),
-        torch.stack(hit_PK, dim=1).cpu(),
-        torch.stack(raised_PK, dim=1).cpu(),
-        torch.tensor(positive_K),
+        levels.above(torch.stack(hits)).T.cpu(),
+        levels.above(torch.stack(raised)).T.cpu(),
+        torch.tensor(positives),
     )
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """Thresholds P, in any order; a score's level is how many of them it passes."""
+
+    thresholds: Sequence[float]
+
+    @property
+    def places(self) -> int:
+        return len(self.thresholds) + 1
+
+    def passed(self, score: Tensor) -> Tensor:
+        """int64, of the scores' shape."""
+        level_P = torch.tensor(self.thresholds, dtype=score.dtype, device=score.device).sort().values
+        return torch.bucketize(score, level_P)
+
+    def above(self, count_KI: Tensor) -> Tensor:
+        """count_KP: of counts at each of the levels I, those that pass each threshold."""
+        more_KI = count_KI.flip(1).cumsum(1).flip(1)[:, 1:]
+        rank_P = torch.tensor(self.thresholds, device=count_KI.device).argsort().argsort()
+        return more_KI[:, rank_P]
 
 
 def segment_f1(
@@ -174,50 +195,68 @@ def event_f1(
         raise ValueError(f"collar_seconds {collar_seconds} and offset_share {offset_share} must be at least 0")
     sound = Sound.of(scores, classes, durations, frame_seconds)
     truth = Truth.of(events, list(classes), sound)
+    levels = _Levels(thresholds)
+    first_Q = torch.searchsorted(truth.pair_E, torch.arange(len(truth.class_Q) + 1, device=truth.pair_E.device))
     curves = []
     for columns in sound.class_blocks(len(classes)):
         score_KF = sound.block(list(columns))
         mine_Q = ((truth.class_Q >= columns.start) & (truth.class_Q < columns.stop)).nonzero()[:, 0]
-        pair_KN = torch.full((len(columns), len(sound.score_NKT)), -1, device=score_KF.device)
-        pair_KN[truth.class_Q[mine_Q] - columns.start, truth.recording_Q[mine_Q]] = mine_Q
-        hits, raised = [], []
+        # A detection can only match in a recording with an event of its class: elsewhere they are counted at once.
+        begin_Q, end_Q = (sound.start_N1[truth.recording_Q[mine_Q] + n] for n in (0, 1))
+        row_X, frame_X = spread(begin_Q, end_Q - begin_Q)
+        score_X = score_KF[truth.class_Q[mine_Q][row_X] - columns.start, frame_X]
+        hits = []
         for threshold in thresholds:
-            begins_KF, ends_KF = _runs(score_KF > threshold)
-            raised.append(begins_KF.sum(dim=1))
-            class_D, begin_D = begins_KF.nonzero(as_tuple=True)
-            end_D = ends_KF.nonzero()[:, 1]
-            pair_D = pair_KN[class_D, sound.recording_F[begin_D]]
-            near = pair_D >= 0
-            found = _matched(sound, truth, pair_D[near], begin_D[near], end_D[near], collar_seconds, offset_share)
+            begin_D, end_D = (at_1X.nonzero()[:, 1] for at_1X in _runs(score_X[None] > threshold))
+            pair_D = mine_Q[row_X[begin_D]]
+            onset_D, offset_D = sound.onset_F[frame_X[begin_D]], sound.offset_F[frame_X[end_D]]
+            found = _matched(truth, first_Q, pair_D, onset_D, offset_D, collar_seconds, offset_share)
             hits.append(torch.bincount(truth.class_Q[found].cpu() - columns.start, minlength=len(columns)))
         curves.append(
             F1Curve(
                 tuple(thresholds),
                 torch.stack(hits),
-                torch.stack(raised).cpu(),
+                _runs_above(score_KF, levels).T.cpu(),
                 truth.count_K[columns.start : columns.stop].cpu(),
             )
         )
     return F1Curve.joined(curves)
 
 
+def _runs_above(score_KF: Tensor, levels: _Levels) -> Tensor:
+    """runs_KP: of each row, how many runs of frames pass each threshold. One begins at every threshold that a frame
+    passes and the one before it does not."""
+    passed_KF = levels.passed(score_KF)
+    before_KF = torch.nn.functional.pad(passed_KF, (1, -1))
+    row_K1 = torch.arange(len(score_KF), device=score_KF.device)[:, None] * levels.places
+    rises_KF = passed_KF > before_KF
+    size = len(score_KF) * levels.places
+    to_KI, from_KI = (
+        torch.bincount((row_K1 + at_KF)[rises_KF], minlength=size).reshape(-1, levels.places)
+        for at_KF in (passed_KF, before_KF)
+    )
+    return levels.above(to_KI - from_KI)
+
+
 def _runs(active_KF: Tensor) -> tuple[Tensor, Tensor]:
     """begins_KF, ends_KF: the first and the last frame of each run of active ones; the i-th of each belong together."""
+    if not active_KF.shape[1]:
+        return active_KF, active_KF
     before = torch.nn.functional.pad(active_KF, (1, -1), value=False)
     after = torch.nn.functional.pad(active_KF, (-1, 1), value=False)
     return active_KF & ~before, active_KF & ~after
 
 
 def _matched(
-    sound: Sound, truth: Truth, pair_D: Tensor, begin_D: Tensor, end_D: Tensor, collar: float, share: float
+    truth: Truth, first_Q: Tensor, pair_D: Tensor, onset_D: Tensor, offset_D: Tensor, collar: float, share: float
 ) -> Tensor:
-    """The pair (of Q) of each event that is matched. A detection: its pair, its first and its last frame (of F)."""
-    first_Q = torch.searchsorted(truth.pair_E, torch.arange(len(truth.class_Q) + 1, device=pair_D.device))
+    """The pair (of Q) of each event that is matched. A detection: its pair, onset and offset in seconds; first_Q: where
+    a pair's events begin, and their end."""
     row_X, event_X = spread(first_Q[pair_D], first_Q.diff()[pair_D])
     onset_E, offset_E = truth.onset_E[event_X], truth.offset_E[event_X]
     allowed_E = torch.clamp(share * (offset_E - onset_E), min=collar)
-    near = (onset_E - sound.onset_F[begin_D[row_X]]).abs() <= collar
-    near &= (offset_E - sound.offset_F[end_D[row_X]]).abs() <= allowed_E
+    near = (onset_E - onset_D[row_X]).abs() <= collar
+    near &= (offset_E - offset_D[row_X]).abs() <= allowed_E
     row, event = row_X[near].cpu().numpy(), event_X[near].cpu().numpy()
     graph = csr_array((np.ones(len(row), dtype=np.int8), (row, event)), shape=(len(pair_D), len(truth.onset_E)))
     match_D = maximum_bipartite_matching(graph, perm_type="column") if len(row) else np.empty(0, dtype=np.int64)

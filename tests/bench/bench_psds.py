@@ -20,11 +20,14 @@ from flam_train.metrics.psd import PSDS
 from flam_train.metrics.reference import psds_reference
 
 
-def problem(recordings: int, classes: int, frames: int, seed: int) -> tuple[torch.Tensor, list, list[str]]:
+def problem(
+    recordings: int, classes: int, frames: int, seed: int, scores: bool = True
+) -> tuple[torch.Tensor | None, list, list[str]]:
     """score_NKT float32; events, 8.2 a recording as in AudioSet Strong's evaluation (139,538 in 16,996)."""
     rng = np.random.default_rng(seed)
     names = [f"class {k}" for k in range(classes)]
-    score_NKT = torch.rand(recordings, classes, frames, generator=torch.Generator().manual_seed(seed)) * 0.6
+    generator = torch.Generator().manual_seed(seed)
+    score_NKT = torch.rand(recordings, classes, frames, generator=generator) * 0.6 if scores else None
     hop = 10.0 / frames
     events: list[list[tuple[float, float, str]]] = [[] for _ in range(recordings)]
     owners = np.concatenate((np.arange(classes), rng.integers(classes, size=round(8.21 * recordings) - classes)))
@@ -33,7 +36,8 @@ def problem(recordings: int, classes: int, frames: int, seed: int) -> tuple[torc
         onset = rng.uniform(0, 9)
         offset = min(10.0, onset + rng.exponential(2.0) + 0.1)
         events[n].append((onset, offset, names[k]))
-        score_NKT[n, k, int(onset / hop) : int(offset / hop) + 1] += rng.uniform(0, 0.4)
+        if score_NKT is not None:
+            score_NKT[n, k, int(onset / hop) : int(offset / hop) + 1] += rng.uniform(0, 0.4)
     return score_NKT, events, names
 
 
@@ -48,6 +52,7 @@ def main() -> None:
     parser.add_argument("--reference", action="store_true")
     args = parser.parse_args()
     score_NKT, events, names = problem(args.recordings, args.classes, args.frames, args.seed)
+    assert score_NKT is not None
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     scores = list(score_NKT.to(args.device))
     print(f"{args.classes} classes x {args.recordings:,} recordings x {args.frames} frames on {args.device}")
