@@ -35,7 +35,7 @@ def synthetic(recordings: int, classes: int, frames: int, width: int, seed: int)
     for n, found in enumerate(events):
         for onset, offset, name in found:
             at = n * frames + grid.labels([onset], [offset])[0].nonzero()[0]
-            frame_FD[at] += 0.3 * text_MD[row[name]]
+            frame_FD[at] += 0.1 * text_MD[row[name]]
     frame_FD /= np.linalg.norm(frame_FD, axis=1, keepdims=True)
     return FrameEmbeddings(
         frame_FD=frame_FD,
