@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from flam_train.batch import TextEmbeddings
 from flam_train.data.corpus import Corpus
 from flam_train.distributed import rank
-from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept
+from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips
 from flam_train.evaluation.result import describe_data, describe_model
 from flam_train.evaluation.windows import Progress, Reading
 
@@ -120,13 +120,7 @@ def embed_corpus(
     parts = in_parts(len(corpus), part, folder, digest, progress)
     if not parts:
         return None
-    lists: dict[str, list] = {
-        name: [x for one in parts for x in one.facts[name]] for name in ("keys", "captions", "classes", "splits")
-    }
-    missing = {key: why for one in parts for key, why in one.facts["missing"].items()}
-    if not lists["keys"]:
-        why = next(iter(missing.values()), "the manifest lists no clip")
-        raise ValueError(f"{corpus.folder}: not one clip could be read: {why}")
+    lists, missing = of_clips(parts, ("keys", "captions", "classes", "splits"), corpus.folder)
     said = [caption for captions in lists["captions"] for caption in captions] if texts is None else list(texts)
     if not said:
         raise ValueError(f"{corpus.folder}: not one caption in this corpus: nothing to retrieve by")

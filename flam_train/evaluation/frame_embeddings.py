@@ -20,7 +20,7 @@ from flam_train.data.corpus import Corpus
 from flam_train.data.schema import Event, Record
 from flam_train.distributed import rank
 from flam_train.evaluation.embeddings import device_of, embed_texts
-from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept
+from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips
 from flam_train.evaluation.result import describe_data, describe_model
 from flam_train.evaluation.windows import Progress, Reading
 from flam_train.evaluation.words import Words
@@ -175,13 +175,7 @@ def embed_frames(
     parts = in_parts(len(corpus), part, folder, digest, progress)
     if not parts:
         return None
-    lists: dict[str, Any] = {
-        name: [x for one in parts for x in one.facts[name]] for name in ("keys", "splits", "durations", "events")
-    }
-    missing = {key: why for one in parts for key, why in one.facts["missing"].items()}
-    if not lists["keys"]:
-        why = next(iter(missing.values()), "the manifest lists no clip")
-        raise ValueError(f"{corpus.folder}: not one clip could be read: {why}")
+    lists, missing = of_clips(parts, ("keys", "splits", "durations", "events"), corpus.folder)
     lists["events"] = [[(a, b, c) for a, b, c in found] for found in lists["events"]]
     made = FrameEmbeddings(
         frame_FD=np.concatenate([one.arrays["frame_FD"] for one in parts if one.facts["keys"]]),

@@ -138,6 +138,17 @@ def in_parts(
     return [Kept.read(path) for path in paths] if rank() == 0 else []
 
 
+def of_clips(parts: list[Kept], names: tuple[str, ...], where: object) -> tuple[dict[str, Any], dict[str, str]]:
+    """(the facts of these names, each a list over the clips of all parts; key -> why of clips that could not be read).
+    Raises ValueError if not one clip could. where: the corpus' folder, for the message."""
+    lists = {name: [x for one in parts for x in one.facts[name]] for name in names}
+    missing = {key: why for one in parts for key, why in one.facts["missing"].items()}
+    if not lists["keys"]:
+        why = next(iter(missing.values()), "the manifest lists no clip")
+        raise ValueError(f"{where}: not one clip could be read: {why}")
+    return lists, missing
+
+
 def forget_parts(folder: Path, digest: str) -> None:
     """After what they made is kept; those of other work stay."""
     shutil.rmtree(folder / digest[:16], ignore_errors=True)
