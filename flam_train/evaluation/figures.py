@@ -51,9 +51,9 @@ def clip_figure(
 
     The scores are those of the first phrasing of each class.
     """
-    frames = slice(*scores.kept.frame_start_N1[number : number + 2])
+    frames = range(*scores.kept.frame_start_N1[number : number + 2].tolist())
     score_KT = scores.score_KF(method or scores.kept.method, frames=frames).numpy()
-    label_KT = scores.label_KF()[:, frames].numpy()
+    label_KT = scores.label_KF(frames=frames).numpy()
     appeared = dict.fromkeys(name for _, _, name in sorted(scores.events[number]))
     present = [scores.classes.index(name) for name in appeared][:rows]
     absent = [int(k) for k in np.argsort(-score_KT.max(axis=1), kind="stable") if scores.classes[k] not in appeared]

@@ -78,26 +78,29 @@ class Scores:
         pairs = np.unique(np.stack(self._active), axis=1)
         return np.bincount(pairs[0], minlength=len(self.classes))
 
-    def label_KF(self, classes: range | None = None) -> Tensor:
-        """bool; classes: only these, which lie beside one another."""
+    def label_KF(self, classes: range | None = None, frames: range | None = None) -> Tensor:
+        """bool; only of these classes and frames, which lie beside one another."""
         classes = classes or range(len(self.classes))
+        frames = frames or range(len(self.kept.frame_FD))
         class_X, frame_X = self._active
         mine = (class_X >= classes.start) & (class_X < classes.stop)
-        label_KF = torch.zeros(len(classes), len(self.kept.frame_FD), dtype=torch.bool)
-        label_KF[torch.from_numpy(class_X[mine] - classes.start), torch.from_numpy(frame_X[mine])] = True
+        mine &= (frame_X >= frames.start) & (frame_X < frames.stop)
+        label_KF = torch.zeros(len(classes), len(frames), dtype=torch.bool)
+        label_KF[torch.from_numpy(class_X[mine] - classes.start), torch.from_numpy(frame_X[mine] - frames.start)] = True
         return label_KF
 
     def score_KF(
-        self, method: str, round: int = 0, classes: range | None = None, frames: slice = slice(None)
+        self, method: str, round: int = 0, classes: range | None = None, frames: range | None = None
     ) -> Tensor:
-        """float32 in [0, 1], by a method of `FLAM.localize`; only of these classes and frames."""
+        """float32 in [0, 1], by a method of `FLAM.localize`; classes and frames as in `label_KF`."""
         classes = classes or range(len(self.classes))
+        frames = frames or range(len(self.kept.frame_FD))
         place = {text: m for m, text in enumerate(self.kept.texts)}
         rows = [place[self.words.phrases[round][k]] for k in classes]
         text_KD, scale_K, bias_K = (
             torch.from_numpy(x[rows]) for x in (self.kept.text_MD, self.kept.scale_M, self.kept.bias_M)
         )
-        cosine_KF = cosines(torch.from_numpy(self.kept.frame_FD[frames])[None], text_KD)[0]
+        cosine_KF = cosines(torch.from_numpy(self.kept.frame_FD[frames.start : frames.stop])[None], text_KD)[0]
         return frame_score(cosine_KF, scale_K, bias_K, method)
 
     def blocks(self, method: str, round: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
