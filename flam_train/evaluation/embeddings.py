@@ -6,7 +6,7 @@ Shape suffixes: N clips, M texts, D embedding width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from flam_train.evaluation.result import describe_data, describe_model
 from flam_train.evaluation.windows import Progress, Reading
 
 WINDOWS = ("first", "centre", "mean")
-"""Of clips longer than the model's: the beginning; the middle; the mean of consecutive windows, made unit length."""
+"""Of clips longer than the model's: the beginning; the middle; the mean of consecutive windows, each counting by its
+seconds inside the clip, made unit length."""
 
 TEXTS = 256
 """Embedded at a time."""
@@ -67,7 +68,7 @@ class Embeddings:
         kept = Kept.read(Path(path))
         if kept.facts.get("kind") != "embeddings":
             raise ValueError(f"{path}: not the embeddings of a set: embed it again")
-        values: dict[str, Any] = kept.arrays | {name: kept.facts[name] for name in _PLAIN}
+        values: dict[str, Any] = kept.arrays | kept.named(path, *_PLAIN)
         return cls(**values)
 
 
@@ -90,11 +91,10 @@ def embed_corpus(
         raise ValueError(f"windows {windows!r}: choose of {', '.join(WINDOWS)}")
     data, about = describe_data(corpus), describe_model(model)
     digest = identity(
-        model, about, kind="embeddings", data=data["sha256"], texts=texts, windows=windows,
-        batch_size=batch_size,
+        model, about, kind="embeddings", data=data["sha256"], windows=windows, batch_size=batch_size,
     )  # fmt: skip
     if path is not None and is_kept(Path(path), digest, about):
-        return Embeddings.load(path) if rank() == 0 else None
+        return _asking(model, Path(path), texts) if rank() == 0 else None
 
     def part(numbers: range, done: Callable[[], None]) -> Kept:
         reading = Reading(corpus, model.grid, batch_size, "all" if windows == "mean" else windows, workers)
@@ -105,7 +105,10 @@ def embed_corpus(
                 for number, clip_D in zip(owners, clip_BD, strict=True):
                     heard.setdefault(number, []).append(clip_D)
         records = [reading.records[number] for number in heard]
-        rows = [one[0] if len(one) == 1 else normalize(torch.stack(one).mean(0), dim=0) for one in heard.values()]
+        rows = [
+            _mean(clips, record.duration, model.grid.seconds)
+            for clips, record in zip(heard.values(), records, strict=True)
+        ]
         audio_ND = torch.stack(rows).numpy() if rows else np.zeros((0, 0), dtype=np.float32)
         facts = {
             "keys": [record.key for record in records],
@@ -121,9 +124,7 @@ def embed_corpus(
     if not parts:
         return None
     lists, missing = of_clips(parts, ("keys", "captions", "classes", "splits"), corpus.folder)
-    said = [caption for captions in lists["captions"] for caption in captions] if texts is None else list(texts)
-    if not said:
-        raise ValueError(f"{corpus.folder}: not one caption in this corpus: nothing to retrieve by")
+    said = _said(lists["captions"], texts, corpus.folder)
     embeddings = Embeddings(
         audio_ND=np.concatenate([one.arrays["audio_ND"] for one in parts if len(one.facts["keys"])]),
         text_MD=embed_texts(model, said).text_CD.numpy(),
@@ -145,8 +146,34 @@ def embed_corpus(
     )
     if path is not None and folder is not None:
         embeddings.save(path)
-        forget_parts(folder, digest)
+        if not missing:  # as in `embed_frames`
+            forget_parts(folder, digest)
     return embeddings
+
+
+def _said(captions: list[list[str]], texts: Sequence[str] | None, where: object) -> list[str]:
+    said = [caption for some in captions for caption in some] if texts is None else list(texts)
+    if not said:
+        raise ValueError(f"{where}: not one caption in this corpus: nothing to retrieve by")
+    return said
+
+
+def _asking(model: Any, path: Path, texts: Sequence[str] | None) -> Embeddings:
+    """What is kept, with these texts; kept again if they are others."""
+    kept = Embeddings.load(path)
+    said = _said(kept.captions, texts, path)
+    if said == kept.texts:
+        return kept
+    changed = replace(kept, texts=said, text_MD=embed_texts(model, said).text_CD.numpy())
+    changed.save(path)
+    return changed
+
+
+def _mean(window_WD: list[torch.Tensor], duration: float, seconds: float) -> torch.Tensor:
+    if len(window_WD) == 1:
+        return window_WD[0]
+    inside_W = torch.tensor([min(seconds, duration - n * seconds) for n in range(len(window_WD))])
+    return normalize((torch.stack(window_WD) * inside_W[:, None]).sum(0), dim=0)
 
 
 def embed_texts(model: Any, texts: Sequence[str]) -> TextEmbeddings:
@@ -165,7 +192,7 @@ def window_rule(windows: str, seconds: float) -> str:
     return {
         "first": f"the first {seconds:g} s of each clip",
         "centre": f"the middle {seconds:g} s of each clip",
-        "mean": f"the mean of consecutive windows of {seconds:g} s of each clip",
+        "mean": f"the mean of consecutive windows of {seconds:g} s of each clip, each by its seconds inside the clip",
     }[windows]
 
 

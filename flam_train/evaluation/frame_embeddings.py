@@ -8,6 +8,8 @@ Shape suffixes: F frames of all recordings, D embedding width, N recordings, M t
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -93,7 +95,7 @@ class FrameEmbeddings:
         kept = Kept.read(Path(path))
         if kept.facts.get("kind") != "frames" or set(kept.arrays) != set(_ARRAYS):
             raise ValueError(f"{path}: not what a detection kept: remove it, or give another --out, and run again")
-        values: dict[str, Any] = kept.arrays | {name: kept.facts[name] for name in _PLAIN}
+        values: dict[str, Any] = kept.arrays | kept.named(path, *_PLAIN)
         values["events"] = [[(a, b, c) for a, b, c in found] for found in values["events"]]
         values["words"] = {kind: Words(**words) for kind, words in kept.facts["words"].items()}
         return cls(**values)
@@ -134,11 +136,13 @@ def embed_frames(
     None. Raises ValueError for a choice that does not exist, an event of an unknown class, a corpus without events.
     """
     asked = asked_of(vocabulary, classes, soft_threshold)
-    named = vocabulary.corpus if vocabulary else corpus.manifest["vocabulary"]
+    name = vocabulary.corpus if vocabulary else corpus.manifest["vocabulary"]
     vocabulary = vocabulary or corpus.vocabulary
+    named = {"vocabulary": name, "vocabulary sha256": content_of(vocabulary)}
     words = {kind: Words.of(corpus, vocabulary, kind, classes) for kind in phrasings}
     known = {name for one in words.values() for name in (*one.classes, *one.left_out)}
-    ignored = set(vocabulary.classes) - set(classes) if classes else set()
+    everything = vocabulary.classes or {event.label for n in range(len(corpus)) for event in corpus.record(n).events}
+    ignored = set(everything) - set(classes) if classes else set()
     data, about = describe_data(corpus), describe_model(model)
     digest = identity(
         model, about, kind="frames", data=data["sha256"], known=sorted(known), ignored=sorted(ignored),
@@ -176,6 +180,8 @@ def embed_frames(
     if not parts:
         return None
     lists, missing = of_clips(parts, ("keys", "splits", "durations", "events"), corpus.folder)
+    if not any(lists["events"]):
+        raise ValueError(f"{corpus.folder}: not one event of these classes in this corpus: nothing to detect")
     lists["events"] = [[(a, b, c) for a, b, c in found] for found in lists["events"]]
     made = FrameEmbeddings(
         frame_FD=np.concatenate([one.arrays["frame_FD"] for one in parts if one.facts["keys"]]),
@@ -185,7 +191,7 @@ def embed_frames(
         asked=asked,
         about={
             "dataset": corpus.name,
-            "vocabulary": named,
+            **named,
             "clips_expected": len(corpus),
             "clips_evaluated": len(lists["keys"]),
             "missing": missing,
@@ -201,7 +207,8 @@ def embed_frames(
     )
     if path is not None and folder is not None:
         made.save(path)
-        forget_parts(folder, digest)
+        if not missing:  # else the next run reads again the parts with clips that could not be read, and no others
+            forget_parts(folder, digest)
     return made
 
 
@@ -211,20 +218,29 @@ def asked_of(
     """What was asked for, as plain data: what was kept for other questions is no answer."""
     return {
         "vocabulary": vocabulary.corpus if vocabulary else None,
+        "vocabulary sha256": content_of(vocabulary) if vocabulary else None,
         "classes": list(classes) if classes else None,
         "soft_threshold": soft_threshold,
     }
 
 
+def content_of(vocabulary: Vocabulary) -> str:
+    """A digest of every word of it: a file can be edited and keep its name."""
+    text = json.dumps([asdict(vocabulary.classes[name]) | {"name": name} for name in sorted(vocabulary.classes)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _asking(
-    model: Any, path: Path, words: dict[str, Words], asked: dict[str, Any], vocabulary: str | None
+    model: Any, path: Path, words: dict[str, Words], asked: dict[str, Any], named: dict[str, Any]
 ) -> FrameEmbeddings:
-    """What is kept, with these words beside those that answer the same question; kept again if they are new."""
+    """What is kept, with these words beside those that answer the same question of the same vocabulary (`named`); kept
+    again if they are new."""
     kept = FrameEmbeddings.load(path)
-    both = (kept.words if asked == kept.asked else {}) | words
-    if both == kept.words:
+    same = asked == kept.asked and named.items() <= kept.about.items()
+    both = (kept.words if same else {}) | words
+    if same and both == kept.words:
         return kept
-    changed = replace(kept, asked=asked, about=kept.about | {"vocabulary": vocabulary}, **_said(model, both))
+    changed = replace(kept, asked=asked, about=kept.about | named, **_said(model, both))
     changed.save(path)
     return changed
 
@@ -264,4 +280,14 @@ def _hardened(reading: Reading, number: int, record: Record, threshold: float) -
     soft = record.details.get("soft")
     if not isinstance(soft, list):
         raise ValueError(f"{reading.corpus.where(number)}: has no soft labels: prepare it with data_prep/maestro.py")
-    return tuple(Event(a, min(b, record.duration), c) for a, b, c, value in soft if value > threshold)
+    try:
+        return tuple(
+            Event(float(a), min(float(b), record.duration), str(c))
+            for a, b, c, value in soft
+            if value > threshold and a < record.duration
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{reading.corpus.where(number)}: a soft label is not [onset, offset, class, value] ({error}): prepare it "
+            "with data_prep/maestro.py"
+        ) from error

@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 from flam_train import __version__
 from flam_train.distributed import is_distributed, rank, world_size
 
-PART_CLIPS = 256
+PART_CLIPS = 64
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,20 @@ class Kept:
             save_file(arrays, draft, {"facts": json.dumps(self.facts, ensure_ascii=False)})
             with draft.open("rb") as file:
                 os.fsync(file.fileno())
+            umask = os.umask(0)  # there is no other way to ask
+            os.umask(umask)
+            draft.chmod(0o666 & ~umask)  # the library writes for its owner alone
             os.replace(draft, path)
         finally:
             draft.unlink(missing_ok=True)
         return path
+
+    def named(self, path: str | Path, *names: str) -> dict[str, Any]:
+        """Some of the facts. Raises ValueError that names the file and what it lacks."""
+        lacks = [name for name in names if name not in self.facts]
+        if lacks:
+            raise ValueError(f"{path}: has no {lacks[0]!r}, as of another version: remove it and run again")
+        return {name: self.facts[name] for name in names}
 
     @classmethod
     def read(cls, path: Path) -> Kept:

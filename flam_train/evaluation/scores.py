@@ -7,7 +7,7 @@ T of one, D embedding width.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings
+from flam_train.evaluation.result import Result
 from flam_train.evaluation.words import Words
 from flam_train.frames import FrameGrid
 from flam_train.metrics.detection import Detection
@@ -118,13 +119,15 @@ class Scores:
     @property
     def facts(self) -> dict[str, Any]:
         """The fields of the `Result` that the scores belong to, without its numbers."""
-        about = {name: value for name, value in self.kept.about.items() if name not in ("seconds", "batch size")}
+        of_result = {field.name for field in fields(Result)}
+        about = {name: value for name, value in self.kept.about.items() if name in of_result}
         parameters = {
             "phrasings": self.phrasings,
             "several phrasings": "each metric is the mean over phrasings",
             "classes without such a phrasing (left out)": self.words.left_out,
             "windows": f"consecutive, {self.kept.about['seconds']:g} s",
             "batch size": self.kept.about["batch size"],
+            "vocabulary sha256": self.kept.about["vocabulary sha256"],
         }
         threshold = self.kept.asked["soft_threshold"]
         if threshold is not None:

@@ -120,7 +120,7 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
         "frame seconds": scores.kept.frame_seconds,
         "threshold": 0.5,
         "best threshold": "of each F1 one for all classes, by its macro value on this very set: an upper bound",
-        "median filter (PSDS, segment and event metrics), frames": chosen.median_frames,
+        "median filter (PSDS, MPAUC, segment and event metrics), frames": chosen.median_frames,
     }
     if {"segment_f1", "mpauc"} & set(chosen.metrics):
         out["segment seconds"] = chosen.segment_seconds

@@ -36,10 +36,14 @@ class Words:
         if not vocabulary.classes:
             if phrasings == "held_out":
                 raise ValueError(f"{corpus.folder}: an open corpus has no held-out phrasings: ask for the trained ones")
-            labels = sorted({event.label for n in range(len(corpus)) for event in corpus.record(n).events})
+            labels = {event.label for n in range(len(corpus)) for event in corpus.record(n).events}
+            unknown = set(wanted or ()) - labels
+            if unknown:
+                raise ValueError(f"{corpus.folder}: no event is labelled {sorted(unknown)[0]!r}: mend the protocol")
+            labels = set(wanted) if wanted else labels
             if not labels:
                 raise ValueError(f"{corpus.folder}: not one event in this corpus: nothing to detect")
-            return cls(labels, [labels], [])
+            return cls(sorted(labels), [sorted(labels)], [])
         annotated = set(corpus.annotates)
         unknown = set(wanted or ()) - set(vocabulary.classes)
         if unknown:

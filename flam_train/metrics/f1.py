@@ -111,19 +111,23 @@ class _Levels:
     thresholds: Sequence[float]
 
     @property
+    def order_P(self) -> Tensor:
+        """The lowest first. In whatever precision scores have, that order stands: rounding keeps it."""
+        return torch.tensor(self.thresholds, dtype=torch.float64).argsort(stable=True)
+
+    @property
     def places(self) -> int:
         return len(self.thresholds) + 1
 
     def passed(self, score: Tensor) -> Tensor:
         """int64, of the scores' shape."""
-        level_P = torch.tensor(self.thresholds, dtype=score.dtype, device=score.device).sort().values
-        return torch.bucketize(score, level_P)
+        level_P = torch.tensor(self.thresholds, dtype=score.dtype, device=score.device)
+        return torch.bucketize(score, level_P[self.order_P.to(score.device)])
 
     def above(self, count_KI: Tensor) -> Tensor:
         """count_KP: of counts at each of the levels I, those that pass each threshold."""
         more_KI = count_KI.flip(1).cumsum(1).flip(1)[:, 1:]
-        rank_P = torch.tensor(self.thresholds, device=count_KI.device).argsort().argsort()
-        return more_KI[:, rank_P]
+        return more_KI[:, self.order_P.argsort().to(count_KI.device)]
 
 
 def segment_f1(

@@ -43,6 +43,10 @@ def checked(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None) -> tuple
         raise ValueError(
             f"scores {tuple(score_FK.shape)} and labels {tuple(label_FK.shape)} must both be [frames, classes]"
         )
+    if not score_FK.is_floating_point():
+        raise ValueError(f"scores are {score_FK.dtype}, not floating-point numbers")
+    if label_FK.dtype != torch.bool and not ((label_FK == 0) | (label_FK == 1)).all():
+        raise ValueError("labels are neither bool nor 0 and 1: say from which value on a soft label is positive")
     if score_FK.isnan().any():
         row, column = (int(x) for x in score_FK.isnan().nonzero()[0])
         raise ValueError(f"the score of frame {row}, class {column} is not a number: look at the model's output")

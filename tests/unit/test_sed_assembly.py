@@ -1,0 +1,159 @@
+"""Every number of a detection's result beside the same number put together plainly, from noisy kept embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+
+from flam_train.evaluation.frame_embeddings import FrameEmbeddings, asked_of
+from flam_train.evaluation.scores import Scores
+from flam_train.evaluation.sed import METRICS, SedMetrics, result_of
+from flam_train.evaluation.words import Words
+from flam_train.metrics.calibration import calibration
+from flam_train.metrics.detection import (
+    THRESHOLDS,
+    PsdsParameters,
+    auroc,
+    event_f1,
+    frame_f1,
+    partial_auroc,
+    psds,
+    segment_f1,
+    segments,
+)  # fmt: skip
+
+HOP = 0.25
+LENGTHS = [9, 16, 4, 1, 12]
+TEXTS = ["a dog", "barking", "rain", "hum", "a deep hum"]
+WORDS = {
+    "trained": Words(["dog", "rain"], [["a dog", "rain"], ["barking", "rain"]], ["hum"]),
+    "held_out": Words(["hum"], [["hum"], ["a deep hum"]], ["dog", "rain"]),
+}
+CHOSEN = SedMetrics(
+    metrics=METRICS,
+    median_frames=5,
+    segment_seconds=0.6,
+    max_fpr=0.3,
+    collar_seconds=0.3,
+    offset_share=0.6,
+    psds={
+        "strict": {"dtc": 0.7, "gtc": 0.7, "cttc": None, "alpha_ct": 0.0, "alpha_st": 1.0, "max_efpr": 2000.0},
+        "even": {"dtc": 0.7, "gtc": 0.7, "cttc": None, "alpha_ct": 0.0, "alpha_st": 0.0, "max_efpr": 2000.0},
+        "loose": {"dtc": 0.1, "gtc": 0.1, "cttc": 0.3, "alpha_ct": 0.5, "alpha_st": 1.0, "max_efpr": 3000.0},
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def kept() -> FrameEmbeddings:
+    r = np.random.default_rng(3)
+    text_MD = r.normal(size=(5, 12)).astype(np.float32)
+    text_MD /= np.linalg.norm(text_MD, axis=1, keepdims=True)
+    start_N1 = np.cumsum([0, *LENGTHS])
+    frame_FD = 0.35 * r.normal(size=(start_N1[-1], 12)).astype(np.float32)
+    events: list = [
+        [(0.0, 1.1, "dog"), (1.5, 2.25, "rain"), (0.5, 1.0, "hum")],
+        [(0.6, 2.0, "rain"), (2.5, 3.9, "dog"), (3.0, 3.5, "hum")],
+        [(0.25, 0.75, "hum")],
+        [],
+        [(0.5, 1.25, "dog"), (1.0, 2.75, "rain")],
+    ]
+    of = {"dog": [0, 1], "rain": [2], "hum": [3, 4]}
+    for start, found in zip(start_N1, events, strict=False):
+        for onset, offset, name in found:
+            frame_FD[start + int(onset / HOP) : start + int(offset / HOP) + 1] += 0.6 * text_MD[of[name]].mean(0)
+    return FrameEmbeddings(
+        frame_FD=frame_FD / np.linalg.norm(frame_FD, axis=1, keepdims=True),
+        frame_start_N1=start_N1,
+        text_MD=text_MD,
+        scale_M=np.array([4, 7, 10, 3, 6], dtype=np.float32),
+        bias_M=np.array([-1, -2, -4, -0.5, -3], dtype=np.float32),
+        texts=TEXTS,
+        words=WORDS,
+        keys=[f"r{n}" for n in range(5)],
+        splits=["test"] * 5,
+        durations=[n * HOP - 0.05 for n in LENGTHS],
+        events=events,
+        frame_seconds=HOP,
+        method="unbiased",
+        asked=asked_of(None, None, None),
+        about={
+            "dataset": "d", "vocabulary": None, "vocabulary sha256": "", "clips_expected": 5, "clips_evaluated": 5,
+            "missing": {}, "model": {}, "data": {}, "seed": 0, "seconds": 4.0, "batch size": 2,
+        },
+    )  # fmt: skip
+
+
+def plain(kept: FrameEmbeddings, phrasings: str, r: int, method: str) -> dict[str, float]:
+    """Of one round, class by class and recording by recording, in the given method and beside it biased."""
+    words = kept.words[phrasings]
+
+    def score(kind: str) -> torch.Tensor:
+        rows = []
+        for phrase in words.phrases[r]:
+            m = kept.texts.index(phrase)
+            cosine = kept.frame_FD.astype(np.float64) @ kept.text_MD[m].astype(np.float64)
+            p, q = (1 / (1 + np.exp(-x)) for x in (kept.scale_M[m] * cosine + kept.bias_M[m], kept.bias_M[m]))
+            rows.append({"unbiased": p / (p + q), "biased": p, "cosine": (1 + cosine) / 2}[kind])
+        return torch.from_numpy(np.stack(rows)).float()
+
+    label = torch.zeros(len(words.classes), len(kept.frame_FD), dtype=torch.bool)
+    events = [[e for e in found if e[2] in words.classes] for found in kept.events]
+    for start, length, found in zip(kept.frame_start_N1, LENGTHS, events, strict=False):
+        for onset, offset, name in found:
+            for t in range(length):
+                inside = min(offset, (t + 1) * HOP) - max(onset, t * HOP)
+                label[words.classes.index(name), start + t] |= inside >= 0.5 * min(HOP, offset - onset) - 1e-6
+    out = {}
+    area = auroc(score(method).T, label.T)
+    out |= {"auroc/macro": area.macro, "auroc/micro": area.micro}
+    for name, kind in {"": method, **({} if method in ("biased", "cosine") else {" biased": "biased"})}.items():
+        curve, found = frame_f1(score(kind).T, label.T, THRESHOLDS), calibration(score(kind).T, label.T)
+        out |= {f"frame_f1{name}/macro": curve.at(0.5).macro, f"frame_f1{name}/micro": curve.at(0.5).micro}
+        out |= {f"frame_f1{name} best/{key}": getattr(curve.best, key) for key in ("macro", "micro", "threshold")}
+        if method != "cosine":
+            out |= {f"calibration{name}/ECE": found.ece, f"calibration{name}/Brier": found.brier}
+    pieces = [score(method)[:, a : a + n].numpy() for a, n in zip(kept.frame_start_N1, LENGTHS, strict=False)]
+    smooth = [torch.from_numpy(scipy.ndimage.median_filter(x, (1, 5), mode="nearest")) for x in pieces]
+    timed = (smooth, events, words.classes, kept.durations, HOP)
+    for name, curve in (
+        ("segment_f1", segment_f1(*timed, THRESHOLDS, 0.6)), ("event_f1", event_f1(*timed, THRESHOLDS, 0.3, 0.6))
+    ):  # fmt: skip
+        out |= {f"{name}/macro": curve.at(0.5).macro, f"{name}/micro": curve.at(0.5).micro}
+        out |= {f"{name} best/{key}": getattr(curve.best, key) for key in ("macro", "micro", "threshold")}
+    out["MPAUC"] = partial_auroc(*segments(*timed, 0.6), 0.3).macro
+    for name, p in CHOSEN.psds.items():
+        out[f"{name}[{p}]"] = psds(*timed, missing="skip", **asdict(p)).value
+    return out
+
+
+@pytest.mark.parametrize("method", ["unbiased", "biased", "cosine"])
+@pytest.mark.parametrize("phrasings", WORDS)
+def test_every_number_is_that_of_its_parts(kept, phrasings, method):
+    from dataclasses import replace
+
+    result = result_of(Scores(kept, phrasings), replace(CHOSEN, method=method))
+    rounds = [plain(kept, phrasings, r, method) for r in range(2)]
+    assert list(result.metrics) == list(dict.fromkeys(result.metrics))
+    assert set(result.metrics) == set(rounds[0])
+    for name, value in result.metrics.items():
+        both = [one[name] for one in rounds]
+        assert value == pytest.approx(np.mean(both), abs=1e-6), name
+        assert result.spread[name] == pytest.approx(np.std(both), abs=1e-6), name
+    # What these numbers tell apart: the rounds, the settings of PSDS, and what is left out.
+    assert result.spread["auroc/micro"] > 0.001
+    assert result.parameters["classes without such a phrasing (left out)"] == WORDS[phrasings].left_out
+    if phrasings == "trained":
+        assert len({round(v, 4) for k, v in result.metrics.items() if "max_efpr" in k}) == 3
+        assert isinstance(CHOSEN.psds["strict"], PsdsParameters)
+
+
+def test_the_file_keeps_all_of_it(kept, tmp_path):
+    again = FrameEmbeddings.load(kept.save(tmp_path / "a.safetensors"))
+    for phrasings in WORDS:
+        assert result_of(Scores(again, phrasings)).metrics == result_of(Scores(kept, phrasings)).metrics
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o044  # colleagues may read it
