@@ -28,7 +28,7 @@ from flam_train.inference import load_model
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", nargs="?", type=Path, help="an export folder")
-    parser.add_argument("--shards", type=Path, default=Path("shards"), help="where data_prep wrote them [shards]")
+    parser.add_argument("--shards", default="shards", help="where data_prep wrote them, or its URL [shards]")
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(protocols())}, or .yaml files [all]")
     parser.add_argument("--recompute", action="store_true", help="only the metrics, from the scores below --out")
     parser.add_argument("--figures", action="store_true", help="pictures of each set, below OUT/figures")

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from flam_train.cli.evaluate import told
 from flam_train.data.tars import replace_with
 from flam_train.evaluation.formats import latex, markdown, to_csv
 from flam_train.evaluation.html import to_html
@@ -103,8 +104,4 @@ def show(console: Console, table: Table) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(told(main))

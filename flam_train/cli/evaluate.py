@@ -38,6 +38,8 @@ def ranks(args: argparse.Namespace) -> Iterator[str]:
     env = os.environ
     week = datetime.timedelta(days=7)  # the others wait while the first joins, measures and draws
     if int(env.get("WORLD_SIZE", 1)) > 1:
+        if "RANK" not in env:
+            raise ValueError("WORLD_SIZE is set, but not RANK: start it by torchrun or srun, or unset WORLD_SIZE")
         number, local = int(env["RANK"]), int(env.get("LOCAL_RANK", 0))
         dist.init_process_group("gloo", timeout=week)
     elif "SLURM_STEP_ID" in env and int(env.get("SLURM_STEP_NUM_TASKS", 1)) > 1:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from flam_train.data.cache import file_system, is_url
 from flam_train.data.corpus import Corpus
 from flam_train.data.tars import MANIFEST
 from flam_train.evaluation import retrieval, sed, zero_shot
@@ -102,14 +103,23 @@ def protocols() -> list[str]:
     return sorted(path.stem for path in (conf_dir() / "eval").glob("*.yaml"))
 
 
-def is_there(protocol: Protocol, shards: Path) -> bool:
-    return (shards / protocol.shards / MANIFEST).is_file()
+def place_of(protocol: Protocol, shards: Path | str) -> Path | str:
+    """Its folder, or the URL of it."""
+    return f"{shards}/{protocol.shards}" if is_url(shards) else Path(shards) / protocol.shards
+
+
+def is_there(protocol: Protocol, shards: Path | str) -> bool:
+    place = place_of(protocol, shards)
+    if isinstance(place, Path):
+        return (place / MANIFEST).is_file()
+    system, path = file_system(f"{place}/{MANIFEST}")
+    return bool(system.exists(path))
 
 
 def run(
     protocol: Protocol,
     model: Any,
-    shards: Path,
+    shards: Path | str,
     out: Path,
     *,
     batch_size: int = 16,
@@ -124,9 +134,9 @@ def run(
     """
     if not is_there(protocol, shards):
         raise ValueError(
-            f"{shards / protocol.shards}: no shards there: prepare {protocol.title} (see data_prep/README.md)"
+            f"{place_of(protocol, shards)}: no shards there: prepare {protocol.title} (see data_prep/README.md)"
         )
-    corpus = Corpus(shards / protocol.shards)
+    corpus = Corpus(place_of(protocol, shards))
     if protocol.corpus not in (None, corpus.name):
         raise ValueError(
             f"{corpus.folder}: holds corpus {corpus.name!r}, but protocol {protocol.name} is of {protocol.corpus!r}: "

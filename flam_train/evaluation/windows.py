@@ -19,7 +19,7 @@ from flam_train.data.corpus import Corpus
 from flam_train.data.schema import Record
 from flam_train.frames import FrameGrid
 
-WINDOWS = ("all", "first", "centre")
+CUTS = ("all", "first", "centre")
 """Of a clip longer than the model's: consecutive windows, the last filled up with zeros; its beginning; its middle."""
 
 Progress = Callable[[int, int], None]
@@ -48,8 +48,8 @@ class Reading:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ValueError(f"batch size {self.batch_size}: give at least 1")
-        if self.windows not in WINDOWS:
-            raise ValueError(f"windows {self.windows!r}: choose of {', '.join(WINDOWS)}")
+        if self.windows not in CUTS:
+            raise ValueError(f"windows {self.windows!r}: choose of {', '.join(CUTS)}")
 
     def batches(
         self, numbers: Iterable[int], done: Callable[[], None] = lambda: None

@@ -53,8 +53,9 @@ def synthetic(recordings: int, classes: int, frames: int, width: int, seed: int)
         method="unbiased",
         asked=asked_of(None, None, None),
         about={
-            "dataset": "noise", "vocabulary": None, "vocabulary sha256": "", "clips_expected": recordings, "clips_evaluated": recordings,
-            "missing": {}, "model": {"sha256": "0" * 64}, "data": {}, "seed": seed, "seconds": 10.0, "batch size": 16,
+            "dataset": "noise", "vocabulary": None, "vocabulary sha256": "", "clips_expected": recordings,
+            "clips_evaluated": recordings, "missing": {}, "model": {"sha256": "0" * 64}, "data": {}, "seed": seed,
+            "seconds": 10.0, "batch size": 16,
         },
     )  # fmt: skip
 

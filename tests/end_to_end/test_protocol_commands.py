@@ -15,6 +15,7 @@ from tiny_runs import ROOT, TINY, on_shards, write_corpus
 from flam_train.checkpoints.export import load_export
 from flam_train.cli import convert, scripts
 from flam_train.cli.train import compose_conf
+from flam_train.evaluation.parts import PART_CLIPS
 from flam_train.training.run import train
 
 
@@ -68,6 +69,16 @@ def test_from_an_export_to_the_paper_s_table(trained, tmp_path, capsys):
     assert "ours" in text
 
 
+def test_make_table_refuses_an_export_that_is_not_there(tmp_path):
+    """Also where an earlier one was converted to OUT."""
+    (tmp_path / "out/export").mkdir(parents=True)
+    python = Path(sys.executable).parent
+    command = ["make", "-o", "venv", "table", f"EXPORT={tmp_path}/typo", f"OUT={tmp_path}/out", f"BIN={python}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert f"EXPORT={tmp_path}/typo: no such folder or file" in done.stderr
+
+
 def test_mistakes(trained, tmp_path, capsys):
     export, shards = trained
     for arguments, message in (
@@ -94,7 +105,10 @@ def test_mistakes(trained, tmp_path, capsys):
 @pytest.mark.parametrize("launcher", ["torchrun", "srun"])
 def test_under_a_launcher(launcher, trained, tmp_path):
     """Two processes share the scoring: the numbers of one. srun is played by its variables, one process each."""
-    export, shards = trained
+    export, _ = trained
+    shards = tmp_path / "shards"
+    write_corpus(shards / "urbansed/test", PART_CLIPS + 6, 3, name="urbansed-test")  # a part for each
+    write_corpus(shards / "audiocaps/test", 6, 4, name="audiocaps-test")
 
     def command(out: str) -> list[str]:
         script = str(ROOT / "eval/protocols.py")

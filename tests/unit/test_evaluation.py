@@ -121,6 +121,30 @@ def test_windows_of_longer_clips(corpus):
         embed_corpus(Ear(), corpus, windows="last")
 
 
+def test_windows_count_by_their_seconds(corpus):
+    """The third clip lasts 4.5 s: its third window is 0.5 s of a high tone, a quarter of the others' weight."""
+    model = Ear()
+    waveform_S = np.pad(corpus.waveform(2), (0, 288_000 - len(corpus.waveform(2))))
+    window_WD = model.embed_audio(torch.from_numpy(waveform_S.reshape(3, 96_000))).clip_BD
+    want_D = (window_WD * torch.tensor([[2.0], [2.0], [0.5]])).sum(0)
+    got_D = embed_corpus(Ear(), corpus, windows="mean").audio_ND[2]
+    assert np.allclose(got_D, want_D / want_D.norm(), atol=1e-6)
+
+
+def test_caption_sets_hold_the_first_captions_then_the_second(corpus):
+    """Two captions a clip; only the first ones say what is heard."""
+    audio_ND = np.eye(3, dtype=np.float32)
+    found = Embeddings(
+        audio_ND, np.concatenate([[audio_ND[n], audio_ND[(n + 1) % 3]] for n in range(3)]), list("abcdef"),
+        list("xyz"), [["a", "b"], ["c", "d"], ["e", "f"]], [""] * 3, ["test"] * 3, "first",
+        {"dataset": "d", "vocabulary": None, "clips_expected": 3, "clips_evaluated": 3, "missing": {}, "model": {},
+         "data": {}, "seconds": 10.0},
+    )  # fmt: skip
+    result = retrieval.result_of(found, "sets")
+    assert result.metrics["text_to_audio/R@1"] == 0.5  # all of the first set, none of the second
+    assert result.spread["text_to_audio/R@1"] == 0.5
+
+
 def test_zero_shot(tmp_path):
     details = [{"class": name} for name in CLASSES]
     corpus = write_tones(tmp_path / "tones", events=False, details=details, split=["fold1", "fold1", "fold2", "fold2"])
@@ -128,8 +152,9 @@ def test_zero_shot(tmp_path):
     assert texts[0] == ["a low tone", "humming", "the sound of a low tone", "the sound of humming"]
     made = embed_corpus(Ear(), corpus, texts=[text for said in texts for text in said])
     result = zero_shot.result_of(made, classes, texts, "tones")
-    # The first clip is half low and half high: its class is low, and a tie counts against us.
-    assert result.metrics["accuracy"] == pytest.approx(3 / 4, abs=0.26)
+    # The second clip is high for half of it and silent for the other half, of which the ear hears a little more.
+    assert result.metrics["accuracy"] == 3 / 4
+    assert result.spread["accuracy/mean over folds"] == 1 / 4
     assert result.metrics["accuracy/mean over folds"] == pytest.approx(result.metrics["accuracy"])
     assert result.metrics["accuracy/top 5"] == 1.0
     assert result.metrics["accuracy/chance"] == pytest.approx(1 / 3)
@@ -162,7 +187,13 @@ def test_only_some_classes_and_soft_labels(tmp_path):
     soft = [
         [[0.0, 1.0, "low", 0.9], [1.0, 2.0, "low", 0.5], [1.0, 2.0, "high", 0.6]],
         [[0.0, 1.0, "high", 0.8], [1.0, 2.0, "high", 0.8]],
-        [[0.0, 1.0, "low", 1.0], [1.0, 2.0, "low", 0.9], [2.0, 3.0, "low", 0.7], [4.0, 5.0, "high", 1.0]],
+        [
+            [0.0, 1.0, "low", 1.0],
+            [1.0, 2.0, "low", 0.9],
+            [2.0, 3.0, "low", 0.7],
+            [4.0, 5.0, "high", 1.0],
+            [5.0, 6.0, "low", 1.0],
+        ],
         [],
     ]
     corpus = write_tones(tmp_path / "tones", details=[{"soft": found} for found in soft])
@@ -179,6 +210,12 @@ def test_only_some_classes_and_soft_labels(tmp_path):
     assert result.parameters["segment seconds"] == 1.0
     with pytest.raises(ValueError, match="class 'shrill' is not in vocabulary 'tones'"):
         score_corpus(Ear(), corpus, classes=("shrill",))
+    with pytest.raises(ValueError, match="tones: not one event of these classes in this corpus"):
+        score_corpus(Ear(), corpus, classes=("silent",))
+    for row in ([0.0, 1.0, "low"], [0.0, 1.0, "low", "much"]):
+        wrong = write_tones(tmp_path / "wrong", details=[{"soft": [row]}] + [{"soft": []}] * 3)
+        with pytest.raises(ValueError, match=r"sample 0 .*: a soft label is not \[onset, offset, class, value\]"):
+            score_corpus(Ear(), wrong, soft_threshold=0.5)
     with pytest.raises(ValueError, match=r"sample 0 .*: has no soft labels"):
         score_corpus(Ear(), write_tones(tmp_path / "hard"), soft_threshold=0.5)
 
@@ -309,6 +346,9 @@ def test_a_clip_that_can_be_read_again_is_not_left_out(corpus, tmp_path, monkeyp
     damaged[at + 200 : at + 260] = bytes(60)
     (corpus.folder / "shard-000000.tar").write_bytes(damaged)
     assert len(score_corpus(Ear(), Corpus(corpus.folder), path=path).kept.keys) == 3
+    ear = Ear()
+    assert len(score_corpus(ear, Corpus(corpus.folder), path=path).kept.keys) == 3
+    assert ear.heard == 1  # of the damaged clip's part the other one, and no other part
     (corpus.folder / "shard-000000.tar").write_bytes(whole)
     assert len(score_corpus(Ear(), Corpus(corpus.folder), path=path).kept.keys) == 4
 
@@ -375,6 +415,10 @@ def test_open_corpus_scores_every_label(tmp_path):
     result = evaluate_sed(Ear(), Corpus(folder), metrics=FEW)
     assert result.metrics["auroc/macro"] == 1.0
     assert result.vocabulary is None
+    only = embed_frames(Ear(), Corpus(folder), classes=("a low tone",))
+    assert Scores(only).classes == ["a low tone"]
+    with pytest.raises(ValueError, match="no event is labelled 'a high tone': mend the protocol"):
+        embed_frames(Ear(), Corpus(folder), classes=("a high tone",))
     with pytest.raises(ValueError, match="no held-out"):
         evaluate_sed(Ear(), Corpus(folder), phrasings="held_out")
     with pytest.raises(ValueError, match="not one caption"):

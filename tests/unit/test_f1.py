@@ -149,6 +149,22 @@ def test_as_many_as_can_be_are_matched():
             assert int(curve.positive_K[k]) == sum(map(len, truth))
 
 
+def test_thresholds_closer_than_float32_resolves():
+    """In any order, with two that are equal; the scores are float64."""
+    score = torch.tensor([[1 - 2e-9], [1 - 3e-9], [1 - 1e-9]], dtype=torch.float64)
+    label = torch.ones(3, 1, dtype=torch.bool)
+    thresholds = (1 - 2.5e-9, 1 - 3.5e-9, 1 - 1.5e-9, 1 - 3.5e-9)
+    curve = frame_f1(score, label, thresholds)
+    assert curve.raised_PK.flatten().tolist() == curve.hit_PK.flatten().tolist() == [2, 3, 1, 3]
+    events = event_f1([score.T], [[(0.0, 3.0, "a")]], ["a"], None, 1.0, thresholds)
+    assert events.raised_PK.flatten().tolist() == [2, 1, 1, 1]
+    assert events.hit_PK.flatten().tolist() == [0, 1, 0, 1]
+    with pytest.raises(ValueError, match=r"scores are torch\.int64, not floating-point"):
+        frame_f1(torch.zeros(3, 1, dtype=torch.int64), label)
+    with pytest.raises(ValueError, match="labels are neither bool nor 0 and 1"):
+        frame_f1(score, torch.full((3, 1), 0.5))
+
+
 def test_a_few_classes_at_a_time(monkeypatch):
     p = problem(4)
     whole = [f(*p.arguments(), SOME) for f in (segment_f1, event_f1)]

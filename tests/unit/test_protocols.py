@@ -89,6 +89,47 @@ def test_scores_of_other_words_are_not_measured_as_these(tmp_path):
             recompute(replace(protocol, **change), tmp_path / "out")
 
 
+def test_an_edited_vocabulary_is_another_one(tmp_path):
+    protocol = replace(tiny("desed", tmp_path / "shards"), vocabulary=vocabulary_file(tmp_path / "words"))
+    ear = Ear()
+    run(protocol, ear, tmp_path / "shards", tmp_path / "out")
+    recompute(protocol, tmp_path / "out")
+    file = Path(protocol.vocabulary)
+    file.write_text(file.read_text().replace("[a low tone, humming]", "[a shrill sound, humming]"))
+    with pytest.raises(ValueError, match="made with other words, classes or windows than protocol desed"):
+        recompute(protocol, tmp_path / "out")
+    heard = ear.heard
+    (result,) = run(protocol, ear, tmp_path / "shards", tmp_path / "out")
+    assert ear.heard == heard  # the same classes
+    assert result.parameters["phrases"][0]["low"] == "a shrill sound"
+    assert result.metrics["auroc/macro"] < 0.9
+
+
+def test_other_templates_need_no_second_hearing(tmp_path):
+    protocol, ear = tiny("esc50", tmp_path / "shards"), Ear()
+    (first,) = run(protocol, ear, tmp_path / "shards", tmp_path / "out")
+    heard = ear.heard
+    # Only the second template names what is heard: each counts.
+    other = replace(protocol, templates=("nothing but {}", "{}"))
+    (again,) = run(other, ear, tmp_path / "shards", tmp_path / "out")
+    assert ear.heard == heard
+    assert again.parameters["phrases"] != first.parameters["phrases"]
+    fresh = run(other, Ear(), tmp_path / "shards", tmp_path / "fresh")[0]
+    assert again.metrics == fresh.metrics
+
+
+def test_shards_at_a_url(tmp_path):
+    protocol = tiny("clotho", tmp_path / "shards")
+    url = f"file://{tmp_path}/shards"
+    assert is_there(protocol, url)
+    assert not is_there(protocol, f"file://{tmp_path}/elsewhere")
+    (here,) = run(protocol, Ear(), tmp_path / "shards", tmp_path / "here")
+    (there,) = run(protocol, Ear(), url, tmp_path / "there")
+    assert here.metrics == there.metrics
+    with pytest.raises(ValueError, match=r"elsewhere/clotho/evaluation: no shards there: prepare Clotho"):
+        run(protocol, Ear(), f"file://{tmp_path}/elsewhere", tmp_path / "out")
+
+
 def test_two_kinds_of_phrasings(tmp_path):
     protocol = replace(tiny("desed", tmp_path / "shards"), phrasings=("trained", "held_out"))
     ear = Ear()
