@@ -18,6 +18,9 @@ from flam_train.evaluation.result import Result
 
 RENDEZVOUS = ".ranks"
 
+SAID = ("method", "captions", "windows", "protocol")
+"""Parameters of a result that its file's name does not tell."""
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     """--out, --batch-size, --workers, --device."""
@@ -58,6 +61,10 @@ def ranks(args: argparse.Namespace) -> Iterator[str]:
         many = device == "cuda" and torch.cuda.device_count() > 1
         yield f"cuda:{local % torch.cuda.device_count()}" if many else device
         dist.barrier()
+    except RuntimeError as error:
+        if "gloo" not in str(error).lower() and "closed by peer" not in str(error).lower():
+            raise
+        raise ValueError(f"another of the processes has ended, its own message says why ({error})") from error
     finally:
         dist.destroy_process_group()
 
@@ -73,7 +80,12 @@ def _device(name: str) -> str:
 def report(results: list[Result], out: Path) -> None:
     """Writes and prints results (of the first rank; the others have none)."""
     for result in results:
-        path = result.write(out)
+        path = out / f"{result.name}.json"
+        before = Result.read(path).parameters if path.is_file() else {}
+        other = [f"{n} {before[n]!r}" for n in SAID if n in before and before[n] != result.parameters.get(n)]
+        if other:
+            print(f"  replaces an older result ({', '.join(other)}): --out keeps them apart", file=sys.stderr)
+        result.write(path)
         print(f"{result.summary()}\n  results  {path}", flush=True)
 
 

@@ -5,6 +5,7 @@ Shape suffixes: as in `scores`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -183,8 +184,18 @@ def frame_curves(scores: Scores, method: str, r: int = 0) -> tuple[F1Curve, Cali
 def timed_arguments(
     scores: Scores, method: str, median_frames: int, r: int = 0
 ) -> tuple[list[torch.Tensor], list[list[Detection]], list[str], list[float], float]:
-    """What `psds`, `segment_f1` and `event_f1` begin with, each recording's scores filtered."""
+    """What `psds`, `segment_f1` and `event_f1` begin with, each recording's scores filtered.
+
+    Raises ValueError where this machine has not the memory: they need all classes at once."""
     kept = scores.kept
+    need = 3 * 4 * len(scores.classes) * len(kept.frame_FD)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > there:
+        raise ValueError(
+            f"PSDS, MPAUC, segment and event F1 of {len(scores.classes):,} classes in {len(kept.frame_FD):,} frames "
+            f"need {need / 2**30:.0f} GB and there are {there / 2**30:.0f}: choose --metrics auroc frame_f1 "
+            "calibration, which take the classes some at a time"
+        )
     smooth_KF = median_filter(scores.score_KF(method, r), median_frames, torch.from_numpy(kept.frame_start_N1))
     return scores.recordings(smooth_KF), scores.events, scores.classes, kept.durations, kept.frame_seconds
 

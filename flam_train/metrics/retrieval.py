@@ -10,6 +10,7 @@ Shape suffixes: N clips, M captions, D embedding width, R clips of one block, P 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -25,6 +26,10 @@ TILE_CLIPS = 250
 
 DEPTH = 10
 """K of mAP@K."""
+
+CLOSE = 2**25
+"""Most scores that are kept to be settled at the end: 400 MB. Where more lie that close together, the blocks are scored
+a second time."""
 
 GROUP = 64
 """Captions whose highest score is looked at first."""
@@ -61,16 +66,23 @@ def retrieval_metrics(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor)
     # One piece of memory for all blocks: fresh pages would cost as much as the comparisons.
     memory = torch.empty(block, len(text_MD), dtype=text_MD.dtype, device=text_MD.device)
     mask = _Mask(min(block, TILE_CLIPS), len(text_MD), text_MD.device)
-    for start in range(0, len(audio_ND), block):
-        stop = min(start + block, len(audio_ND))
-        score_RM = torch.mm(audio_ND[start:stop], text_MD.T, out=memory[: stop - start])
-        for a in range(start, stop, TILE_CLIPS):
-            b = min(a + TILE_CLIPS, stop)
-            tile_RM = score_RM[a - start : b - start]
-            forward.add(tile_RM, a, slice(int(first_N1[a]), int(first_N1[b])), mask)
-            ranks_R, precision_R = _audio_to_text(tile_RM, first_N1[a : b + 1], mask)
-            best_rank.append(ranks_R)
-            precision.append(precision_R)
+
+    def tiles() -> Iterator[tuple[int, int, Tensor]]:
+        for start in range(0, len(audio_ND), block):
+            stop = min(start + block, len(audio_ND))
+            score_RM = torch.mm(audio_ND[start:stop], text_MD.T, out=memory[: stop - start])
+            for a in range(start, stop, TILE_CLIPS):
+                b = min(a + TILE_CLIPS, stop)
+                yield a, b, score_RM[a - start : b - start]
+
+    for a, b, tile_RM in tiles():
+        forward.add(tile_RM, a, slice(int(first_N1[a]), int(first_N1[b])), mask)
+        ranks_R, precision_R = _audio_to_text(tile_RM, first_N1[a : b + 1], mask)
+        best_rank.append(ranks_R)
+        precision.append(precision_R)
+    if forward.many:
+        for _, _, tile_RM in tiles():
+            forward.count(tile_RM, mask)
     forward_M = forward.ranks()
     return {
         **_summary("text_to_audio", forward_M),
@@ -137,7 +149,8 @@ class _TextToAudio:
 
     A caption's right score stands in one block only, and the blocks before it are gone when it is met. So it is
     estimated first, within `slack` of what any block will compute; what is certainly above is counted at once, and
-    the few scores within the slack are kept and settled by exact comparison at the end.
+    the few scores within the slack are kept and settled by exact comparison at the end. Are they not few (`many`), all
+    blocks have to be shown again, to `count`: by then every right score is known.
     """
 
     def __init__(self, audio_ND: Tensor, text_MD: Tensor, owner_M: Tensor, slack: float) -> None:
@@ -150,16 +163,24 @@ class _TextToAudio:
         self.right_M = torch.full_like(self.estimate_M, math.nan)
         self.above_M = torch.zeros(len(text_MD), dtype=torch.int64, device=text_MD.device)
         self.close: list[tuple[Tensor, Tensor]] = []
+        self.kept, self.many = 0, False
 
     def add(self, score_RM: Tensor, start: int, own: slice, mask: _Mask) -> None:
         """`start`: the tile's first clip; `own`: the captions of its clips."""
         self.right_M[own] = score_RM[
             self.owner_M[own] - start, torch.arange(own.start, own.stop, device=score_RM.device)
         ]
+        if self.many:
+            return
         above_M = mask.count_columns(score_RM, self.high_M)
         self.above_M += above_M
         close_M = mask.count_columns(score_RM, self.low_M) - above_M
         close_M[own] -= 1  # the right score itself is within the slack
+        self.kept += int(close_M.sum())
+        if self.kept > CLOSE:
+            self.many, self.above_M = True, torch.full_like(self.above_M, -1)  # the right score counts itself
+            self.close.clear()
+            return
         column = close_M.nonzero().flatten()
         near_RM = score_RM[:, column]
         near = (near_RM >= self.low_M[column]) & ~(near_RM >= self.high_M[column])
@@ -168,9 +189,15 @@ class _TextToAudio:
         row, place = row[foreign], place[foreign]
         self.close.append((column[place], near_RM[row, place]))
 
+    def count(self, score_RM: Tensor, mask: _Mask) -> None:
+        """Of a tile that was added before; only if there were `many`."""
+        self.above_M += mask.count_columns(score_RM, self.right_M)
+
     def ranks(self) -> Tensor:
         """int64 [M], from 0."""
         assert bool(((self.right_M >= self.low_M) & (self.right_M < self.high_M)).all())
+        if self.many:
+            return self.above_M
         column, value = (torch.cat(parts) for parts in zip(*self.close, strict=True))
         return self.above_M + torch.bincount(column[value >= self.right_M[column]], minlength=len(self.above_M))
 

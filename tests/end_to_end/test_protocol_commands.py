@@ -79,6 +79,14 @@ def test_make_table_refuses_an_export_that_is_not_there(tmp_path):
     assert f"EXPORT={tmp_path}/typo: no such folder or file" in done.stderr
 
 
+def test_another_method_says_that_it_replaces(trained, tmp_path, capsys):
+    export, shards = trained
+    arguments = ("sed", export, shards / "urbansed/test", "--out", tmp_path, "--metrics", "auroc", "--device", "cpu")
+    for method, said in (("unbiased", False), ("unbiased", False), ("biased", True)):
+        assert flam_eval(*arguments, "--method", method) == 0
+        assert ("replaces an older result (method 'unbiased')" in capsys.readouterr().err) == said
+
+
 def test_mistakes(trained, tmp_path, capsys):
     export, shards = trained
     for arguments, message in (

@@ -63,6 +63,23 @@ def test_equals_the_plain_loop(ties, blocks, monkeypatch):
             assert got[name] == pytest.approx(value, abs=1e-12), (seed, name)
 
 
+@pytest.mark.parametrize("close", [0, 40])
+def test_where_many_scores_are_close_the_blocks_are_scored_again(close, monkeypatch):
+    """Ties make many; 40 are passed in the midst of a set."""
+    monkeypatch.setattr(retrieval, "BLOCK_CLIPS", 7)
+    monkeypatch.setattr(retrieval, "TILE_CLIPS", 3)
+    monkeypatch.setattr(retrieval, "CLOSE", close)
+    counted = []
+    again = retrieval._TextToAudio.count
+    monkeypatch.setattr(retrieval._TextToAudio, "count", lambda *x: (counted.append(1), again(*x)))
+    for seed in range(25):
+        audio, text, owner = problem(seed, True)
+        got, want = retrieval_metrics(audio, text, owner), plain(audio, text, owner)
+        for name, value in want.items():
+            assert got[name] == pytest.approx(value, abs=1e-12), (seed, name)
+    assert len(counted) > 25
+
+
 def test_more_clips_than_a_byte_counts():
     """Everything ties: each of 600 clips is ahead of every other, which overflows a byte if tiles were too large."""
     metrics = retrieval_metrics(torch.ones(600, 4), torch.ones(600, 4), torch.arange(600))

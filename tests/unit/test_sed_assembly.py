@@ -152,6 +152,13 @@ def test_every_number_is_that_of_its_parts(kept, phrasings, method):
         assert isinstance(CHOSEN.psds["strict"], PsdsParameters)
 
 
+def test_more_than_memory_holds_is_refused_before_it_is_tried(kept, monkeypatch):
+    monkeypatch.setattr("os.sysconf", lambda name: 20)
+    with pytest.raises(ValueError, match=r"of 2 classes in 42 frames need 0 GB and there are 0: choose --metrics"):
+        result_of(Scores(kept), SedMetrics(metrics=("psds",)))
+    result_of(Scores(kept), SedMetrics(metrics=("auroc",)))
+
+
 def test_the_file_keeps_all_of_it(kept, tmp_path):
     again = FrameEmbeddings.load(kept.save(tmp_path / "a.safetensors"))
     for phrasings in WORDS:
