@@ -18,7 +18,7 @@ from flam_train.evaluation.result import Result
 
 RENDEZVOUS = ".ranks"
 
-SAID = ("method", "captions", "windows", "protocol")
+NOT_IN_NAME = ("method", "captions", "windows", "protocol")
 """Parameters of a result that its file's name does not tell."""
 
 
@@ -81,12 +81,20 @@ def report(results: list[Result], out: Path) -> None:
     """Writes and prints results (of the first rank; the others have none)."""
     for result in results:
         path = out / f"{result.name}.json"
-        before = Result.read(path).parameters if path.is_file() else {}
-        other = [f"{n} {before[n]!r}" for n in SAID if n in before and before[n] != result.parameters.get(n)]
-        if other:
-            print(f"  replaces an older result ({', '.join(other)}): --out keeps them apart", file=sys.stderr)
+        if path.is_file() and (other := _differs(path, result)):
+            print(f"  replaces an older result ({other}): --out keeps them apart", file=sys.stderr)
         result.write(path)
         print(f"{result.summary()}\n  results  {path}", flush=True)
+
+
+def _differs(path: Path, result: Result) -> str:
+    """How an older result is another one than this, whose file has its name; empty if it is not."""
+    try:
+        before = Result.read(path).parameters
+    except ValueError as error:  # hours of work are not lost for a file that is to be replaced
+        return str(error)
+    names = [name for name in NOT_IN_NAME if name in before and before[name] != result.parameters.get(name)]
+    return ", ".join(f"{name} {before[name]!r}" for name in names)
 
 
 def note(text: str) -> None:

@@ -1,6 +1,6 @@
 """Embeddings of the clips of a corpus and of texts, kept in one file, for retrieval and zero-shot classification.
 
-Shape suffixes: N clips, M texts, D embedding width.
+Shape suffixes: N clips, M texts, D embedding width, B and W windows of several clips and of one, S samples.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from flam_train.batch import TextEmbeddings
 from flam_train.data.corpus import Corpus
 from flam_train.distributed import rank
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips
-from flam_train.evaluation.result import describe_data, describe_model
+from flam_train.evaluation.result import describe
 from flam_train.evaluation.windows import Progress, Reading
 
 WINDOWS = ("first", "centre", "mean")
@@ -89,11 +89,9 @@ def embed_corpus(
     """Embeds the clips, and `texts` (None: the clips' captions). The rest is as in `frame_embeddings.embed_frames`."""
     if windows not in WINDOWS:
         raise ValueError(f"windows {windows!r}: choose of {', '.join(WINDOWS)}")
-    data, about = describe_data(corpus), describe_model(model)
-    digest = identity(
-        model, about, kind="embeddings", data=data["sha256"], windows=windows, batch_size=batch_size,
-    )  # fmt: skip
-    if path is not None and is_kept(Path(path), digest, about):
+    about = describe(model, corpus)
+    digest = identity(model, about, kind="embeddings", windows=windows, batch_size=batch_size)
+    if path is not None and is_kept(Path(path), digest, about["model"]):
         return _asking(model, Path(path), texts) if rank() == 0 else None
 
     def part(numbers: range, done: Callable[[], None]) -> Kept:
@@ -130,17 +128,7 @@ def embed_corpus(
         text_MD=embed_texts(model, said).text_CD.numpy(),
         texts=said,
         windows=windows,
-        about={
-            "dataset": corpus.name,
-            "vocabulary": corpus.manifest["vocabulary"],
-            "clips_expected": len(corpus),
-            "clips_evaluated": len(lists["keys"]),
-            "missing": missing,
-            "model": about,
-            "data": data,
-            "seed": model.provenance.get("seed"),
-            "seconds": model.grid.seconds,
-        },
+        about=about | {"clips_evaluated": len(lists["keys"]), "missing": missing},
         digest=digest,
         **lists,
     )
@@ -170,6 +158,7 @@ def _asking(model: Any, path: Path, texts: Sequence[str] | None) -> Embeddings:
 
 
 def _mean(window_WD: list[torch.Tensor], duration: float, seconds: float) -> torch.Tensor:
+    """clip_D, unit length, of a clip of `duration` seconds from its windows of `seconds`, the last one filled up."""
     if len(window_WD) == 1:
         return window_WD[0]
     inside_W = torch.tensor([min(seconds, duration - n * seconds) for n in range(len(window_WD))])
@@ -197,4 +186,5 @@ def window_rule(windows: str, seconds: float) -> str:
 
 
 def device_of(model: Any) -> torch.device:
+    """Where its parameters are."""
     return next(model.parameters()).device

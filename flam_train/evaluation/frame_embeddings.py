@@ -8,8 +8,6 @@ Shape suffixes: F frames of all recordings, D embedding width, N recordings, M t
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,14 +17,13 @@ import numpy as np
 import torch
 
 from flam_train.data.corpus import Corpus
-from flam_train.data.schema import Event, Record
 from flam_train.distributed import rank
 from flam_train.evaluation.embeddings import device_of, embed_texts
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips
-from flam_train.evaluation.result import describe_data, describe_model
+from flam_train.evaluation.result import describe
+from flam_train.evaluation.truth import events_of, frames_inside
 from flam_train.evaluation.windows import Progress, Reading
-from flam_train.evaluation.words import Words
-from flam_train.frames import FrameGrid
+from flam_train.evaluation.words import Words, asked_of, content_of, labels_of
 from flam_train.metrics.detection import Detection
 from flam_train.vocabulary import Vocabulary
 
@@ -95,9 +92,9 @@ class FrameEmbeddings:
         kept = Kept.read(Path(path))
         if kept.facts.get("kind") != "frames" or set(kept.arrays) != set(_ARRAYS):
             raise ValueError(f"{path}: not what a detection kept: remove it, or give another --out, and run again")
-        values: dict[str, Any] = kept.arrays | kept.named(path, *_PLAIN)
+        values: dict[str, Any] = kept.arrays | kept.named(path, *_PLAIN, "words")
         values["events"] = [[(a, b, c) for a, b, c in found] for found in values["events"]]
-        values["words"] = {kind: Words(**words) for kind, words in kept.facts["words"].items()}
+        values["words"] = {kind: Words(**words) for kind, words in values["words"].items()}
         return cls(**values)
 
 
@@ -141,14 +138,13 @@ def embed_frames(
     named = {"vocabulary": name, "vocabulary sha256": content_of(vocabulary)}
     words = {kind: Words.of(corpus, vocabulary, kind, classes) for kind in phrasings}
     known = {name for one in words.values() for name in (*one.classes, *one.left_out)}
-    everything = vocabulary.classes or {event.label for n in range(len(corpus)) for event in corpus.record(n).events}
-    ignored = set(everything) - set(classes) if classes else set()
-    data, about = describe_data(corpus), describe_model(model)
+    ignored = set(vocabulary.classes or labels_of(corpus)) - set(classes) if classes else set()
+    about = describe(model, corpus)
     digest = identity(
-        model, about, kind="frames", data=data["sha256"], known=sorted(known), ignored=sorted(ignored),
+        model, about, kind="frames", known=sorted(known), ignored=sorted(ignored),
         soft_threshold=soft_threshold, batch_size=batch_size, grid=asdict(model.grid),
     )  # fmt: skip
-    if path is not None and is_kept(Path(path), digest, about):
+    if path is not None and is_kept(Path(path), digest, about["model"]):
         return _asking(model, Path(path), words, asked, named) if rank() == 0 else None
 
     def part(numbers: range, done: Callable[[], None]) -> Kept:
@@ -160,8 +156,8 @@ def embed_frames(
                 for row, number in enumerate(owners):
                     heard.setdefault(number, []).append(frame_BTD[row])
         records = [reading.records[number] for number in heard]
-        events = [_events(reading, number, known, ignored, soft_threshold) for number in heard]
-        frames_N = [_inside(reading, record) for record in records]
+        events = [events_of(reading, number, known, ignored, soft_threshold) for number in heard]
+        frames_N = [frames_inside(reading, record) for record in records]
         frame_FD = [np.concatenate(found)[:frames] for found, frames in zip(heard.values(), frames_N, strict=True)]
         return Kept(
             {"frame_FD": np.concatenate(frame_FD) if frame_FD else np.zeros((0, 0), dtype=np.float32)},
@@ -189,18 +185,7 @@ def embed_frames(
         frame_seconds=model.grid.frame_seconds,
         method=model.default_method,
         asked=asked,
-        about={
-            "dataset": corpus.name,
-            **named,
-            "clips_expected": len(corpus),
-            "clips_evaluated": len(lists["keys"]),
-            "missing": missing,
-            "model": about,
-            "data": data,
-            "seed": model.provenance.get("seed"),
-            "seconds": model.grid.seconds,
-            "batch size": batch_size,
-        },
+        about=about | named | {"clips_evaluated": len(lists["keys"]), "missing": missing, "batch size": batch_size},
         digest=digest,
         **lists,
         **_said(model, words),
@@ -210,24 +195,6 @@ def embed_frames(
         if not missing:  # else the next run reads again the parts with clips that could not be read, and no others
             forget_parts(folder, digest)
     return made
-
-
-def asked_of(
-    vocabulary: Vocabulary | None, classes: Sequence[str] | None, soft_threshold: float | None
-) -> dict[str, Any]:
-    """What was asked for, as plain data: what was kept for other questions is no answer."""
-    return {
-        "vocabulary": vocabulary.corpus if vocabulary else None,
-        "vocabulary sha256": content_of(vocabulary) if vocabulary else None,
-        "classes": list(classes) if classes else None,
-        "soft_threshold": soft_threshold,
-    }
-
-
-def content_of(vocabulary: Vocabulary) -> str:
-    """A digest of every word of it: a file can be edited and keep its name."""
-    text = json.dumps([asdict(vocabulary.classes[name]) | {"name": name} for name in sorted(vocabulary.classes)])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _asking(
@@ -251,43 +218,3 @@ def _said(model: Any, words: dict[str, Words]) -> dict[str, Any]:
     text = embed_texts(model, texts)
     arrays = (text.text_CD, text.scale_C, text.bias_C)
     return {"words": words, "texts": texts} | {n: x.numpy() for n, x in zip(_OF_TEXTS, arrays, strict=True)}
-
-
-def _inside(reading: Reading, record: Record) -> int:
-    """Frames inside the recording: at least one."""
-    windows = reading.count(record.duration)
-    grid = FrameGrid(reading.grid.frames * windows, reading.grid.seconds * windows)
-    return max(1, int(grid.valid(record.duration).sum()))
-
-
-def _events(
-    reading: Reading, number: int, known: set[str], ignored: set[str], soft_threshold: float | None
-) -> list[Detection]:
-    """The events of a recording that are not ignored. Raises ValueError for one of an unknown class."""
-    record = reading.records[number]
-    truth = record.events if soft_threshold is None else _hardened(reading, number, record, soft_threshold)
-    for event in truth:
-        if event.label not in known and event.label not in ignored:
-            raise ValueError(
-                f"{reading.corpus.where(number)}: class {event.label!r} is not among those to be scored: "
-                "add it to the vocabulary (and to what the corpus annotates), or mend the label"
-            )
-    return [(event.onset, event.offset, event.label) for event in truth if event.label not in ignored]
-
-
-def _hardened(reading: Reading, number: int, record: Record, threshold: float) -> tuple[Event, ...]:
-    """Where soft labels, details["soft"] = [onset, offset, class, value], are greater than the threshold."""
-    soft = record.details.get("soft")
-    if not isinstance(soft, list):
-        raise ValueError(f"{reading.corpus.where(number)}: has no soft labels: prepare it with data_prep/maestro.py")
-    try:
-        return tuple(
-            Event(float(a), min(float(b), record.duration), str(c))
-            for a, b, c, value in soft
-            if value > threshold and a < record.duration
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{reading.corpus.where(number)}: a soft label is not [onset, offset, class, value] ({error}): prepare it "
-            "with data_prep/maestro.py"
-        ) from error

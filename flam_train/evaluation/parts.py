@@ -100,11 +100,14 @@ def is_kept(path: Path, digest: str, model: dict[str, Any]) -> bool:
 
 
 def identity(model: Any, about: dict[str, Any], **what: Any) -> str:
-    """A digest: equal work has an equal one. about: the model's provenance. Raises ValueError without its sha256."""
-    if not about.get("sha256"):
+    """A digest: equal work has an equal one. about: of `result.describe`. Raises ValueError without the model's
+    sha256."""
+    if not about["model"].get("sha256"):
         raise ValueError("this model has no sha256 to know it by: evaluate an export")
     config = model.config.to_dict() if hasattr(model, "config") else {}
-    what |= {"model": about["sha256"], "config": config, "version": __version__}
+    what |= {
+        "model": about["model"]["sha256"], "data": about["data"]["sha256"], "config": config, "version": __version__,
+    }  # fmt: skip
     text = json.dumps(what, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

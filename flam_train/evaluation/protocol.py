@@ -15,12 +15,12 @@ from flam_train.data.tars import MANIFEST
 from flam_train.evaluation import retrieval, sed, zero_shot
 from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
 from flam_train.evaluation.figures import retrieval_figures, save_figures, sed_figures
-from flam_train.evaluation.frame_embeddings import FrameEmbeddings, asked_of, embed_frames
+from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics
 from flam_train.evaluation.windows import Progress
-from flam_train.evaluation.words import PHRASINGS
+from flam_train.evaluation.words import PHRASINGS, asked_of
 from flam_train.paths import conf_dir, conf_file
 from flam_train.settings import from_plain, one_of
 from flam_train.vocabulary import Vocabulary
@@ -93,9 +93,9 @@ class Protocol:
         return out / SCORES / f"{self.name}.safetensors"
 
     @property
-    def words(self) -> Vocabulary | None:
-        """Another vocabulary than the corpus' own."""
-        return Vocabulary.load(self.vocabulary) if self.vocabulary else None
+    def asked(self) -> tuple[Vocabulary | None, tuple[str, ...] | None, float | None]:
+        """Of a detection: another vocabulary than the corpus' own, classes, soft_threshold (`words.asked_of`)."""
+        return Vocabulary.load(self.vocabulary) if self.vocabulary else None, self.classes, self.soft_threshold
 
 
 def protocols() -> list[str]:
@@ -127,10 +127,10 @@ def run(
     progress: Callable[[str], Progress] | None = None,
     note: Note | None = None,
 ) -> list[Result]:
-    """Scores the set, keeps the scores below `out`, and gives the results; on ranks other than the first none.
+    """Embeds the set, keeps the embeddings below `out`, and gives the results; on ranks other than the first none.
 
-    Scores that are there already, of this model, these shards and these words, are not made again. Raises ValueError
-    for shards that are not there or hold more clips than the published set.
+    What is there already, of this model and these shards, is not made again. Raises ValueError for shards that are not
+    there, are another corpus', or hold more clips than the published set.
     """
     if not is_there(protocol, shards):
         raise ValueError(
@@ -155,8 +155,8 @@ def run(
     }
     made: FrameEmbeddings | Embeddings | None
     if protocol.kind == "sed":
-        asked = (protocol.words, protocol.classes, protocol.soft_threshold)
-        what |= dict(zip(("vocabulary", "classes", "soft_threshold"), asked, strict=True))
+        other, classes, soft = protocol.asked
+        what |= {"vocabulary": other, "classes": classes, "soft_threshold": soft}
         made = embed_frames(model, corpus, phrasings=protocol.phrasings, **what)
     else:
         made = embed_corpus(model, corpus, texts=_texts(protocol), windows=protocol.windows, **what)
@@ -172,7 +172,7 @@ def recompute(protocol: Protocol, out: Path, note: Note | None = None) -> list[R
     kept: FrameEmbeddings | Embeddings
     if protocol.kind == "sed":
         kept = FrameEmbeddings.load(path)
-        same = kept.asked == asked_of(protocol.words, protocol.classes, protocol.soft_threshold)
+        same = kept.asked == asked_of(*protocol.asked)
     else:
         kept = Embeddings.load(path)
         same = kept.windows == protocol.windows and _texts(protocol) in (None, kept.texts)

@@ -136,6 +136,19 @@ def versions() -> dict[str, str]:
     return {"flam_train": __version__, "python": platform.python_version(), **found}
 
 
+def describe(model: Any, corpus: Corpus) -> dict[str, Any]:
+    """What is known of a result before anything is computed, and the length of the model's clips in `seconds`."""
+    return {
+        "dataset": corpus.name,
+        "vocabulary": corpus.manifest["vocabulary"],
+        "clips_expected": len(corpus),
+        "model": describe_model(model),
+        "data": describe_data(corpus),
+        "seed": model.provenance.get("seed"),
+        "seconds": model.grid.seconds,
+    }
+
+
 def describe_data(corpus: Corpus) -> dict[str, Any]:
     """`sha256` over the shards' hashes in the manifest's order: two folders with the same shards are the same data."""
     shards = corpus.manifest["shards"]

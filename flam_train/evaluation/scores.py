@@ -1,7 +1,7 @@
 """Scores of every frame and class beside their labels, made from what is kept; whole, or some classes at a time.
 
 Shape suffixes: R rounds (one phrasing of each class a round), K classes, N recordings, F frames of all recordings,
-T of one, D embedding width.
+T of one, D embedding width, X positive pairs of a class and a frame.
 """
 
 from __future__ import annotations
@@ -76,13 +76,14 @@ class Scores:
     @property
     def positives_K(self) -> np.ndarray:
         """int64: the positive frames of each class."""
-        pairs = np.unique(np.stack(self._active), axis=1)
-        return np.bincount(pairs[0], minlength=len(self.classes))
+        class_X, frame_X = self._active
+        pair_X = np.unique(class_X * len(self.kept.frame_FD) + frame_X)  # events of one class may overlap
+        return np.bincount(pair_X // len(self.kept.frame_FD), minlength=len(self.classes))
 
     def label_KF(self, classes: range | None = None, frames: range | None = None) -> Tensor:
         """bool; only of these classes and frames, which lie beside one another."""
-        classes = classes or range(len(self.classes))
-        frames = frames or range(len(self.kept.frame_FD))
+        classes = range(len(self.classes)) if classes is None else classes
+        frames = range(len(self.kept.frame_FD)) if frames is None else frames
         class_X, frame_X = self._active
         mine = (class_X >= classes.start) & (class_X < classes.stop)
         mine &= (frame_X >= frames.start) & (frame_X < frames.stop)
@@ -94,8 +95,8 @@ class Scores:
         self, method: str, round: int = 0, classes: range | None = None, frames: range | None = None
     ) -> Tensor:
         """float32 in [0, 1], by a method of `FLAM.localize`; classes and frames as in `label_KF`."""
-        classes = classes or range(len(self.classes))
-        frames = frames or range(len(self.kept.frame_FD))
+        classes = range(len(self.classes)) if classes is None else classes
+        frames = range(len(self.kept.frame_FD)) if frames is None else frames
         place = {text: m for m, text in enumerate(self.kept.texts)}
         rows = [place[self.words.phrases[round][k]] for k in classes]
         text_KD, scale_K, bias_K = (

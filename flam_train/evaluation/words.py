@@ -7,8 +7,11 @@ rounds. So a number never hides which words were used, and no phrasing is picked
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from flam_train.data.corpus import Corpus
 from flam_train.settings import one_of
@@ -36,7 +39,7 @@ class Words:
         if not vocabulary.classes:
             if phrasings == "held_out":
                 raise ValueError(f"{corpus.folder}: an open corpus has no held-out phrasings: ask for the trained ones")
-            labels = {event.label for n in range(len(corpus)) for event in corpus.record(n).events}
+            labels = labels_of(corpus)
             unknown = set(wanted or ()) - labels
             if unknown:
                 raise ValueError(f"{corpus.folder}: no event is labelled {sorted(unknown)[0]!r}: mend the protocol")
@@ -66,3 +69,26 @@ class Words:
         rounds = max(len(ways[c]) for c in classes)
         phrases = [[ways[c][p % len(ways[c])] for c in classes] for p in range(rounds)]
         return cls(classes, phrases, [c for c, said in ways.items() if not said])
+
+
+def labels_of(corpus: Corpus) -> set[str]:
+    """Every label that occurs: the words of an open corpus."""
+    return {event.label for n in range(len(corpus)) for event in corpus.record(n).events}
+
+
+def asked_of(
+    vocabulary: Vocabulary | None, classes: Sequence[str] | None, soft_threshold: float | None
+) -> dict[str, Any]:
+    """What was asked for, as plain data: what was kept for other questions is no answer."""
+    return {
+        "vocabulary": vocabulary.corpus if vocabulary else None,
+        "vocabulary sha256": content_of(vocabulary) if vocabulary else None,
+        "classes": list(classes) if classes else None,
+        "soft_threshold": soft_threshold,
+    }
+
+
+def content_of(vocabulary: Vocabulary) -> str:
+    """A digest of every word of it: a file can be edited and keep its name."""
+    text = json.dumps([asdict(vocabulary.classes[name]) | {"name": name} for name in sorted(vocabulary.classes)])
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from bench_psds import problem
 
-from flam_train.evaluation.frame_embeddings import FrameEmbeddings, asked_of
+from flam_train.evaluation.frame_embeddings import FrameEmbeddings
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import METRICS, SedMetrics, result_of
-from flam_train.evaluation.words import Words
+from flam_train.evaluation.words import Words, asked_of
 from flam_train.frames import FrameGrid
 
 

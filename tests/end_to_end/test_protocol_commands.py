@@ -85,6 +85,11 @@ def test_another_method_says_that_it_replaces(trained, tmp_path, capsys):
     for method, said in (("unbiased", False), ("unbiased", False), ("biased", True)):
         assert flam_eval(*arguments, "--method", method) == 0
         assert ("replaces an older result (method 'unbiased')" in capsys.readouterr().err) == said
+    (file,) = tmp_path.glob("*.json")
+    file.write_text("{}")
+    assert flam_eval(*arguments) == 0  # an evaluation is not lost for what it replaces
+    assert f"replaces an older result ({file}: not a result" in capsys.readouterr().err
+    assert metrics(tmp_path)[file.stem]
 
 
 def test_mistakes(trained, tmp_path, capsys):

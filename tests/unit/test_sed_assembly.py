@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import scipy.ndimage
 import torch
 
-from flam_train.evaluation.frame_embeddings import FrameEmbeddings, asked_of
+from flam_train.evaluation.frame_embeddings import FrameEmbeddings
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import METRICS, SedMetrics, result_of
-from flam_train.evaluation.words import Words
+from flam_train.evaluation.words import Words, asked_of
 from flam_train.metrics.calibration import calibration
 from flam_train.metrics.detection import (
     THRESHOLDS,
-    PsdsParameters,
     auroc,
     event_f1,
     frame_f1,
@@ -56,7 +55,7 @@ def kept() -> FrameEmbeddings:
     start_N1 = np.cumsum([0, *LENGTHS])
     frame_FD = 0.35 * r.normal(size=(start_N1[-1], 12)).astype(np.float32)
     events: list = [
-        [(0.0, 1.1, "dog"), (1.5, 2.25, "rain"), (0.5, 1.0, "hum")],
+        [(0.0, 1.1, "dog"), (0.25, 1.3, "dog"), (1.5, 2.25, "rain"), (0.5, 1.0, "hum")],
         [(0.6, 2.0, "rain"), (2.5, 3.9, "dog"), (3.0, 3.5, "hum")],
         [(0.25, 0.75, "hum")],
         [],
@@ -134,11 +133,8 @@ def plain(kept: FrameEmbeddings, phrasings: str, r: int, method: str) -> dict[st
 @pytest.mark.parametrize("method", ["unbiased", "biased", "cosine"])
 @pytest.mark.parametrize("phrasings", WORDS)
 def test_every_number_is_that_of_its_parts(kept, phrasings, method):
-    from dataclasses import replace
-
     result = result_of(Scores(kept, phrasings), replace(CHOSEN, method=method))
     rounds = [plain(kept, phrasings, r, method) for r in range(2)]
-    assert list(result.metrics) == list(dict.fromkeys(result.metrics))
     assert set(result.metrics) == set(rounds[0])
     for name, value in result.metrics.items():
         both = [one[name] for one in rounds]
@@ -149,7 +145,14 @@ def test_every_number_is_that_of_its_parts(kept, phrasings, method):
     assert result.parameters["classes without such a phrasing (left out)"] == WORDS[phrasings].left_out
     if phrasings == "trained":
         assert len({round(v, 4) for k, v in result.metrics.items() if "max_efpr" in k}) == 3
-        assert isinstance(CHOSEN.psds["strict"], PsdsParameters)
+
+
+def test_positive_frames_are_counted_once(kept):
+    """Two events of the first recording overlap."""
+    scores = Scores(kept)
+    assert scores.positives_K.tolist() == scores.label_KF().sum(dim=1).tolist() == [5 + 6 + 3, 3 + 6 + 7]
+    assert scores.label_KF(range(1, 2), range(9, 25)).tolist() == scores.label_KF()[1:2, 9:25].tolist()
+    assert scores.label_KF(frames=range(0)).shape == (2, 0)
 
 
 def test_more_than_memory_holds_is_refused_before_it_is_tried(kept, monkeypatch):
