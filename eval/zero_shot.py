@@ -2,10 +2,12 @@
 
     python eval/zero_shot.py runs/demo/export shards/esc50/zero-shot --vocabulary esc50 --out results/
     python eval/zero_shot.py ... --templates "{}" "the sound of {}" --phrases all
+    python eval/zero_shot.py results/scores/zero-shot-NAME.safetensors --vocabulary esc50 --out results/   # again
     torchrun --nproc-per-node 8 eval/zero_shot.py ...                        # or srun: the same numbers
 
 A clip's class is details["class"], as data_prep/{esc,urbansound8k,vggsound}.py write it; its fold is its split. The
-embeddings are kept below OUT/scores: a run that was stopped goes on. The published sets have protocols: see
+embeddings are kept below OUT/scores: a run that was stopped goes on; the numbers can be had again without model or
+audio, also of fewer templates. The published sets have protocols: see
 eval/protocols.py.
 """
 
@@ -17,7 +19,7 @@ from pathlib import Path
 
 from flam_train.cli.evaluate import options, ranks, report, told
 from flam_train.data.corpus import Corpus
-from flam_train.evaluation.embeddings import WINDOWS, embed_corpus
+from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
 from flam_train.evaluation.progress import progress_line
 from flam_train.evaluation.protocol import SCORES
 from flam_train.evaluation.zero_shot import PHRASES, prompts, result_of
@@ -27,14 +29,23 @@ from flam_train.vocabulary import Vocabulary
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("export", type=Path, help="an export folder")
-    parser.add_argument("shards", help="a folder of shards with its manifest, or its URL")
+    parser.add_argument("export", type=Path, help="an export folder, or kept embeddings (.safetensors)")
+    parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL")
     parser.add_argument("--vocabulary", help="another than the corpus' own: a name in conf/vocabulary, or a .yaml file")
     parser.add_argument("--templates", nargs="+", default=["{}", "the sound of {}"], help="[%(default)s]")
     parser.add_argument("--phrases", choices=PHRASES, default="first", help="of each class [first]")
     parser.add_argument("--windows", choices=WINDOWS, default="first", help="of clips longer than the model's [first]")
     options(parser)
     args = parser.parse_args()
+    if args.export.suffix == ".safetensors":
+        if args.shards is not None or args.vocabulary is None:
+            parser.error("kept embeddings are evaluated without shards, with --vocabulary")
+        vocabulary = Vocabulary.load(args.vocabulary)
+        texts = prompts(vocabulary, args.templates, args.phrases)
+        report([result_of(Embeddings.load(args.export), *texts, vocabulary.corpus)], args.out)
+        return
+    if args.shards is None:
+        parser.error("give the folder of shards to evaluate on")
     with ranks(args) as device:
         model, corpus = load_model(args.export, device), Corpus(args.shards)
         vocabulary = Vocabulary.load(args.vocabulary) if args.vocabulary else corpus.vocabulary

@@ -13,7 +13,7 @@ from flam_train.metrics.reference import event_f1_reference, psds_reference, seg
 
 def compare(scores: Scores, chosen: SedMetrics) -> Iterator[str]:
     """A line for each PSDS and each F1 at 0.5 that is chosen, of the first phrasings: ours, theirs, how far apart."""
-    timed = timed_arguments(scores, chosen.method or scores.kept.method, chosen.median_frames)
+    timed = timed_arguments(scores, chosen.method or scores.kept.method, chosen)
     smooth, events, classes, durations, hop = timed
     if "psds" in chosen.metrics:
         for name, parameters in chosen.psds.items():

@@ -83,7 +83,7 @@ def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figu
         area = frame_auroc(scores, method)
         bars["frame AUROC"] = dict(zip(scores.classes, area.per_class.tolist(), strict=True))
     if "psds" in chosen.metrics and chosen.psds:
-        timed = timed_arguments(scores, method, chosen.median_frames)
+        timed = timed_arguments(scores, method, chosen)
         values = {n: psds(*timed, missing="skip", **asdict(p)) for n, p in chosen.psds.items()}
         found["psd-roc"] = psd_roc_figure(values)
         first, value = next(iter(values.items()))

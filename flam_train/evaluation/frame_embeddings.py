@@ -21,7 +21,7 @@ from flam_train.distributed import rank
 from flam_train.evaluation.embeddings import device_of, embed_texts
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips
 from flam_train.evaluation.result import describe
-from flam_train.evaluation.truth import events_of, frames_inside
+from flam_train.evaluation.truth import check_labels, events_of, frames_inside
 from flam_train.evaluation.windows import Progress, Reading
 from flam_train.evaluation.words import Words, asked_of, content_of, labels_of
 from flam_train.metrics.detection import Detection
@@ -146,6 +146,7 @@ def embed_frames(
     )  # fmt: skip
     if path is not None and is_kept(Path(path), digest, about["model"]):
         return _asking(model, Path(path), words, asked, named) if rank() == 0 else None
+    check_labels(corpus, known, ignored, soft_threshold)
 
     def part(numbers: range, done: Callable[[], None]) -> Kept:
         reading = Reading(corpus, model.grid, batch_size, "all", workers)
@@ -156,7 +157,7 @@ def embed_frames(
                 for row, number in enumerate(owners):
                     heard.setdefault(number, []).append(frame_BTD[row])
         records = [reading.records[number] for number in heard]
-        events = [events_of(reading, number, known, ignored, soft_threshold) for number in heard]
+        events = [events_of(corpus, n, reading.records[n], known, ignored, soft_threshold) for n in heard]
         frames_N = [frames_inside(reading, record) for record in records]
         frame_FD = [np.concatenate(found)[:frames] for found, frames in zip(heard.values(), frames_N, strict=True)]
         return Kept(

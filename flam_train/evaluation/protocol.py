@@ -41,6 +41,7 @@ class Protocol:
     clips         how many the published set has: fewer are evaluated and counted, more are refused; None: not known
     corpus        the name that its manifest must bear, as data_prep writes it; None: any
     vocabulary    another than the corpus' own: a name in conf/vocabulary or a .yaml file
+    open          the corpus must be of open phrases: one of classes is another task
     sed:          phrasings, classes (None: those that the corpus annotates) and soft_threshold of
                   `frame_embeddings.embed_frames`, and what is computed (`sed.SedMetrics`)
     retrieval:    captions (`retrieval.CAPTIONS`)
@@ -55,6 +56,7 @@ class Protocol:
     clips: int | None = None
     corpus: str | None = None
     vocabulary: str | None = None
+    open: bool = False
     phrasings: tuple[str, ...] = ("trained",)
     classes: tuple[str, ...] | None = None
     soft_threshold: float | None = None
@@ -141,6 +143,12 @@ def run(
         raise ValueError(
             f"{corpus.folder}: holds corpus {corpus.name!r}, but protocol {protocol.name} is of {protocol.corpus!r}: "
             "mend the shards, or `corpus` in the protocol"
+        )
+    if protocol.open and corpus.vocabulary.classes:
+        raise ValueError(
+            f"{corpus.folder}: labelled with the classes of {corpus.vocabulary.corpus!r}, but protocol {protocol.name} "
+            "is of open phrases: mix a bank of captioned sounds (data_prep/caption_bank.py), or copy the protocol "
+            "without `open`"
         )
     if protocol.clips is not None and len(corpus) > protocol.clips:
         raise ValueError(

@@ -16,6 +16,7 @@ import torch
 
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
+from flam_train.evaluation.words import Words
 from flam_train.metrics.calibration import Calibration, calibration
 from flam_train.metrics.detection import (
     PSDS,
@@ -34,7 +35,7 @@ from flam_train.metrics.detection import (
     segments,
 )
 from flam_train.models.flam import METHODS
-from flam_train.settings import from_plain, one_of
+from flam_train.settings import from_plain, nearest, number, one_of
 
 METRICS = ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "mpauc", "calibration")
 
@@ -46,6 +47,7 @@ class SedMetrics:
     method           of `FLAM.localize`; None: the model's own
     metrics          of METRICS
     median_frames    the filter before PSDS, segment and event metrics, not before frame metrics; odd
+    median_frames_of class -> another length, as systems for DESED have
     segment_seconds  of segment F1 and MPAUC; max_fpr: where MPAUC ends
     collar_seconds, offset_share  of event F1
     psds             name -> the parameters of a PSDS
@@ -54,6 +56,7 @@ class SedMetrics:
     method: str | None = None
     metrics: tuple[str, ...] = ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "calibration")
     median_frames: int = 3
+    median_frames_of: dict[str, int] = field(default_factory=dict)
     segment_seconds: float = 1.0
     max_fpr: float = 0.1
     collar_seconds: float = 0.2
@@ -65,13 +68,27 @@ class SedMetrics:
             one_of("method", self.method, METHODS)
         for name in self.metrics:
             one_of("metrics", name, METRICS)
-        if self.median_frames < 1 or self.median_frames % 2 == 0:
-            raise ValueError(f"median_frames {self.median_frames}: a median takes an odd number of frames")
+        if not isinstance(self.median_frames_of, dict):
+            raise ValueError(f"median_frames_of {self.median_frames_of!r}: needs `class: frames`")
+        filters = {"median_frames": self.median_frames}
+        filters |= {f"median_frames_of.{name}": frames for name, frames in self.median_frames_of.items()}
+        for name, frames in filters.items():
+            if (found := number(name, frames, "int")) < 1 or found % 2 == 0:
+                raise ValueError(f"{name} {frames}: a median takes an odd number of frames")
         parameters = {
             name: p if isinstance(p, PsdsParameters) else from_plain(PsdsParameters, f"psds.{name}", p)
             for name, p in self.psds.items()
         }
         object.__setattr__(self, "psds", parameters)
+
+    def filters(self, words: Words) -> list[int]:
+        """The median filter of each of its classes, in frames. Raises ValueError for a class that is none of them."""
+        known = {*words.classes, *words.left_out}
+        if unknown := sorted(self.median_frames_of.keys() - known):
+            raise ValueError(
+                f"median_frames_of: class {unknown[0]!r} is not scored: {nearest(unknown[0], sorted(known))}"
+            )
+        return [self.median_frames_of.get(name, self.median_frames) for name in words.classes]
 
 
 def result_of(scores: Scores, chosen: SedMetrics | None = None, note: Callable[[str], None] | None = None) -> Result:
@@ -123,6 +140,8 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
         "best threshold": "of each F1 one for all classes, by its macro value on this very set: an upper bound",
         "median filter (PSDS, MPAUC, segment and event metrics), frames": chosen.median_frames,
     }
+    if chosen.median_frames_of:
+        out["median filter of classes, frames"] = dict(chosen.median_frames_of)
     if {"segment_f1", "mpauc"} & set(chosen.metrics):
         out["segment seconds"] = chosen.segment_seconds
     if "mpauc" in chosen.metrics:
@@ -154,7 +173,7 @@ def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
                 values |= {f"calibration{kind}/ECE": found.ece, f"calibration{kind}/Brier": found.brier}
     if not {"segment_f1", "mpauc", "event_f1", "psds"} & set(chosen.metrics):
         return values
-    timed = timed_arguments(scores, method, chosen.median_frames, r)
+    timed = timed_arguments(scores, method, chosen, r)
     if "segment_f1" in chosen.metrics:
         values |= _named("segment_f1", segment_f1(*timed, THRESHOLDS, chosen.segment_seconds))
     if "mpauc" in chosen.metrics:
@@ -182,7 +201,7 @@ def frame_curves(scores: Scores, method: str, r: int = 0) -> tuple[F1Curve, Cali
 
 
 def timed_arguments(
-    scores: Scores, method: str, median_frames: int, r: int = 0
+    scores: Scores, method: str, chosen: SedMetrics, r: int = 0
 ) -> tuple[list[torch.Tensor], list[list[Detection]], list[str], list[float], float]:
     """What `psds`, `segment_f1` and `event_f1` begin with, each recording's scores filtered.
 
@@ -196,7 +215,9 @@ def timed_arguments(
             f"need {need / 2**30:.0f} GB and there are {there / 2**30:.0f}: choose --metrics auroc frame_f1 "
             "calibration, which take the classes some at a time"
         )
-    smooth_KF = median_filter(scores.score_KF(method, r), median_frames, torch.from_numpy(kept.frame_start_N1))
+    smooth_KF = median_filter(
+        scores.score_KF(method, r), chosen.filters(scores.words), torch.from_numpy(kept.frame_start_N1)
+    )
     return scores.recordings(smooth_KF), scores.events, scores.classes, kept.durations, kept.frame_seconds
 
 

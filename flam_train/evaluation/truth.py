@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flam_train.data.corpus import Corpus
 from flam_train.data.schema import Event, Record
 from flam_train.evaluation.windows import Reading
 from flam_train.frames import FrameGrid
@@ -15,28 +16,37 @@ def frames_inside(reading: Reading, record: Record) -> int:
     return max(1, int(grid.valid(record.duration).sum()))
 
 
+def check_labels(corpus: Corpus, known: set[str], ignored: set[str], soft_threshold: float | None) -> None:
+    """As `events_of` of every recording: a mistake is told before hours of work, not in the middle of it."""
+    for number in range(len(corpus)):
+        try:
+            record = corpus.record(number)
+        except (ValueError, OSError):  # `windows.Reading` counts it as missing and says why
+            continue
+        events_of(corpus, number, record, known, ignored, soft_threshold)
+
+
 def events_of(
-    reading: Reading, number: int, known: set[str], ignored: set[str], soft_threshold: float | None
+    corpus: Corpus, number: int, record: Record, known: set[str], ignored: set[str], soft_threshold: float | None
 ) -> list[Detection]:
     """The events of a recording that are not ignored, (onset, offset, class) in seconds. soft_threshold: as in
     `frame_embeddings.embed_frames`. Raises ValueError that names shard and sample for one of an unknown class, and for
     soft labels that are none."""
-    record = reading.records[number]
-    truth = record.events if soft_threshold is None else _hardened(reading, number, record, soft_threshold)
+    truth = record.events if soft_threshold is None else _hardened(corpus, number, record, soft_threshold)
     for event in truth:
         if event.label not in known and event.label not in ignored:
             raise ValueError(
-                f"{reading.corpus.where(number)}: class {event.label!r} is not among those to be scored: "
+                f"{corpus.where(number)}: class {event.label!r} is not among those to be scored: "
                 "add it to the vocabulary (and to what the corpus annotates), or mend the label"
             )
     return [(event.onset, event.offset, event.label) for event in truth if event.label not in ignored]
 
 
-def _hardened(reading: Reading, number: int, record: Record, threshold: float) -> tuple[Event, ...]:
+def _hardened(corpus: Corpus, number: int, record: Record, threshold: float) -> tuple[Event, ...]:
     """Where soft labels, details["soft"] = [onset, offset, class, value], are greater than the threshold."""
     soft = record.details.get("soft")
     if not isinstance(soft, list):
-        raise ValueError(f"{reading.corpus.where(number)}: has no soft labels: prepare it with data_prep/maestro.py")
+        raise ValueError(f"{corpus.where(number)}: has no soft labels: prepare it with data_prep/maestro.py")
     try:
         return tuple(
             Event(float(a), min(float(b), record.duration), str(c))
@@ -45,6 +55,6 @@ def _hardened(reading: Reading, number: int, record: Record, threshold: float) -
         )
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{reading.corpus.where(number)}: a soft label is not [onset, offset, class, value] ({error}): prepare it "
+            f"{corpus.where(number)}: a soft label is not [onset, offset, class, value] ({error}): prepare it "
             "with data_prep/maestro.py"
         ) from error

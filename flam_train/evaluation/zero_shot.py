@@ -38,7 +38,7 @@ def result_of(found: Embeddings, classes: list[str], texts: list[list[str]], voc
     """Accuracy of all clips, of each fold (a record's split) and its mean with the spread over folds, of each class.
 
     A class' embedding is the mean of its texts', made unit length. Of equal scores the clip's own class loses. Raises
-    ValueError for a clip whose class is none of `classes`.
+    ValueError for a clip whose class is none of `classes`, and for a text that was not embedded.
     """
     number = {name: k for k, name in enumerate(classes)}
     for key, name in zip(found.keys, found.classes, strict=True):
@@ -48,6 +48,10 @@ def result_of(found: Embeddings, classes: list[str], texts: list[list[str]], voc
                 "know: prepare the corpus again, or name its own vocabulary"
             )
     row = {text: m for m, text in enumerate(found.texts)}
+    if unknown := [text for said in texts for text in said if text not in row]:
+        raise ValueError(
+            f"{found.about['dataset']}: kept without {unknown[0]!r}: give the templates and phrases of then"
+        )
     text_MD = torch.from_numpy(found.text_MD)
     class_KD = torch.stack([normalize(text_MD[[row[text] for text in said]].mean(0), dim=0) for said in texts])
     score_NK = torch.from_numpy(found.audio_ND) @ class_KD.T

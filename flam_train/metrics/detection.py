@@ -5,7 +5,7 @@ Shape suffixes: F frames of all recordings together, K classes, T frames of one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,26 +138,32 @@ def _lost(positive_X: Tensor, negative: Tensor) -> int:
     return sum(int(torch.searchsorted(positive_X, negative, right=right).sum()) for right in (False, True))
 
 
-def median_filter(score_KF: Tensor, frames: int = 3, start_N1: Tensor | None = None) -> Tensor:
+def median_filter(score_KF: Tensor, frames: int | Sequence[int] = 3, start_N1: Tensor | None = None) -> Tensor:
     """Each frame becomes the median of the `frames` (odd) around it; the ends are continued by their own value.
 
+    frames: one number, or one for each class.
     start_N1: where each of several recordings that lie one after the other begins, and their end (int64); a recording
     does not hear its neighbours. None: one recording. Raises ValueError for an even number of frames."""
-    if frames < 1 or frames % 2 == 0:
-        raise ValueError(f"a median filter takes an odd number of frames, got {frames}")
-    if frames == 1 or not score_KF.shape[1]:
+    frames_K = torch.tensor([frames] * len(score_KF) if isinstance(frames, int) else list(frames), dtype=torch.long)
+    if len(frames_K) != len(score_KF):
+        raise ValueError(f"median filters of {len(frames_K)} classes, but {len(score_KF)} classes have scores")
+    widths = frames_K.unique().tolist()
+    if wrong := [n for n in widths if n < 1 or n % 2 == 0]:
+        raise ValueError(f"a median filter takes an odd number of frames, got {wrong[0]}")
+    if widths in ([], [1]) or not score_KF.shape[1]:
         return score_KF
     start_N1 = torch.tensor([0, score_KF.shape[1]]) if start_N1 is None else start_N1
     start_N1 = start_N1.to(score_KF.device)
     frames_N = start_N1.diff()
     first_F, last_F = (x.repeat_interleave(frames_N) for x in (start_N1[:-1], start_N1[1:] - 1))
     here_F = torch.arange(score_KF.shape[1], device=score_KF.device)
-    around = [(here_F + n).clamp(first_F, last_F) for n in range(-(frames // 2), frames // 2 + 1)]
-    smooth_KF = torch.empty_like(score_KF)
-    size = max(1, BLOCK // (frames * score_KF.shape[1]))
-    for first in range(0, len(score_KF), size):
-        rows = slice(first, first + size)
-        smooth_KF[rows] = torch.stack([score_KF[rows, at_F] for at_F in around]).median(dim=0).values
+    smooth_KF = score_KF.clone()
+    for width in widths:
+        around = [(here_F + n).clamp(first_F, last_F) for n in range(-(width // 2), width // 2 + 1)]
+        of_width = (frames_K == width).nonzero()[:, 0].to(score_KF.device)
+        for rows in of_width.split(max(1, BLOCK // (width * score_KF.shape[1]))):
+            score_RF = score_KF[rows]
+            smooth_KF[rows] = torch.stack([score_RF[:, at_F] for at_F in around]).median(dim=0).values
     return smooth_KF
 
 

@@ -53,7 +53,7 @@ def published(made: Path, shards: Path) -> None:
     labels = [("filename", "onset", "offset", "label"), *((f"{n}.wav", 0.5, 1.5, f"effect {n}") for n in range(3))]
     table(made / "asfx_sed.csv", labels)
     script("custom", made / "asfx", shards / "asfx_sed", "--labels", made / "asfx_sed.csv", "--test-share", "1")
-    bank = write_bank(made / "bank")
+    bank = write_bank(made / "bank", phrases=True)
     arguments = (shards / "simulated/test", "--bank", bank, "--recipe", "demo", "--count", 3, "--processes", 1)
     importlib.import_module("simulate").main(list(map(str, arguments)))
 
@@ -80,6 +80,10 @@ def test_from_the_published_layouts_to_the_table(tmp_path, capsys, monkeypatch):
         assert raw["clips_evaluated"] >= 1
         assert raw["clips_expected"] == (Protocol.load(name).clips or raw["clips_evaluated"])
         assert raw["parameters"]["protocol"] == name
+    again = tmp_path / "again"
+    flam_eval("zero-shot", out / "scores/esc50.safetensors", "--vocabulary", "esc50", "--out", again)
+    (kept,) = (json.loads(path.read_text()) for path in again.glob("*.json"))
+    assert kept["metrics"] == found["esc50"]["metrics"]
     flam_eval("table", out, "--paper", "--out", tmp_path / "table")
     paper = yaml.safe_load((ROOT / "eval/paper_table.yaml").read_text())["tables"]
     wanted = {(t["title"], c["title"]) for t in paper for c in t["columns"] if c.get("ours")}

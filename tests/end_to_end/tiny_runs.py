@@ -62,8 +62,8 @@ def write_corpus(
     return folder
 
 
-def write_bank(folder: Path, seed: int = 0) -> Path:
-    """Two instances of each class and one background."""
+def write_bank(folder: Path, seed: int = 0, *, phrases: bool = False) -> Path:
+    """Two instances of each class and one background. phrases: labels are open phrases, not classes."""
     from flam_train.vocabulary import Vocabulary
 
     rng = np.random.default_rng(seed)
@@ -90,8 +90,8 @@ def write_bank(folder: Path, seed: int = 0) -> Path:
         folder,
         folder.name,
         [write_shard(folder / "shard-000000.tar", samples)],
-        vocabulary="synthetic",
-        annotates=[vocabulary.concept(c).id for c in CLASSES],
+        vocabulary=None if phrases else "synthetic",
+        annotates=[] if phrases else [vocabulary.concept(c).id for c in CLASSES],
     )
     return folder
 

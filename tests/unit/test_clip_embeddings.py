@@ -86,6 +86,8 @@ def test_zero_shot(tmp_path):
     assert (result.protocol, result.vocabulary, result.split) == ("zero_shot", "tones", "fold1+fold2")
     with pytest.raises(ValueError, match=r"clip 'clip3' has class 'silent', which vocabulary 'tones' does not know"):
         zero_shot.result_of(made, classes[:2], texts[:2], "tones")
+    with pytest.raises(ValueError, match="tones: kept without 'hear a low tone': give the templates"):
+        zero_shot.result_of(made, *zero_shot.prompts(corpus.vocabulary, ["{}", "hear {}"]), "tones")
     for templates in ([], ["a sound"], ["{} and {}"]):
         with pytest.raises(ValueError, match="each needs one"):
             zero_shot.prompts(corpus.vocabulary, templates)

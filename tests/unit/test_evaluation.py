@@ -123,6 +123,11 @@ def test_only_some_classes_and_soft_labels(tmp_path):
         wrong = write_tones(tmp_path / "wrong", details=[{"soft": [row]}] + [{"soft": []}] * 3)
         with pytest.raises(ValueError, match=r"sample 0 .*: a soft label is not \[onset, offset, class, value\]"):
             score_corpus(Ear(), wrong, soft_threshold=0.5)
+    soft = [{"soft": []}] * 3 + [{"soft": [[0.0, 1.0, "shrill", 0.9]]}]
+    ear, unknown = Ear(), write_tones(tmp_path / "unknown", details=soft)
+    with pytest.raises(ValueError, match=r"sample 3 .*: class 'shrill' is not among those to be scored"):
+        score_corpus(ear, unknown, soft_threshold=0.5)
+    assert ear.heard == 0  # told before the work, not after it
     with pytest.raises(ValueError, match=r"sample 0 .*: has no soft labels"):
         score_corpus(Ear(), write_tones(tmp_path / "hard"), soft_threshold=0.5)
 
@@ -280,6 +285,14 @@ def test_user_mistakes(corpus, tmp_path):
         SedMetrics(metrics=("roc",))
     with pytest.raises(ValueError, match="median_frames 2: a median takes an odd"):
         SedMetrics(median_frames=2)
+    with pytest.raises(ValueError, match=r"median_frames_of\.low 4: a median takes an odd"):
+        SedMetrics(median_frames_of={"low": 4})
+    with pytest.raises(ValueError, match=r"median_frames_of\.low: 'x' is not a whole number"):
+        SedMetrics(median_frames_of={"low": "x"})
+    with pytest.raises(ValueError, match=r"median_frames_of \[3\]: needs `class: frames`"):
+        SedMetrics(median_frames_of=[3])
+    with pytest.raises(ValueError, match="median_frames_of: class 'lo' is not scored"):
+        result_of(score_corpus(Ear(), corpus), SedMetrics(median_frames_of={"lo": 3}))
     with pytest.raises(ValueError, match="phrasings: 'new' is not known"):
         embed_frames(Ear(), corpus, phrasings=["new"])
     with pytest.raises(ValueError, match="tones: kept with trained phrasings, not held_out"):

@@ -184,6 +184,10 @@ def test_detections_and_median():
     assert filtered == [(0, 3, "a")]
     with pytest.raises(ValueError, match="odd"):
         median_filter(torch.from_numpy(score), 4)
+    with pytest.raises(ValueError, match="odd number of frames, got 0"):
+        median_filter(torch.from_numpy(score), [3, 0])
+    with pytest.raises(ValueError, match="filters of 1 classes, but 2 classes"):
+        median_filter(torch.from_numpy(score), [3])
 
 
 @pytest.mark.parametrize("frames", [1, 3, 5, 9])
@@ -199,6 +203,11 @@ def test_the_median_of_many_recordings_is_that_of_each(frames, block, monkeypatc
         assert np.array_equal(got[:, a:b], scipy.ndimage.median_filter(score[:, a:b], (1, frames), mode="nearest"))
     alone = median_filter(torch.from_numpy(score[:, 10:40]), frames).numpy()
     assert np.array_equal(alone, got[:, 10:40])
+    widths = [7, frames, 1, frames, 3]
+    got = median_filter(torch.from_numpy(score), widths, torch.from_numpy(start)).numpy()
+    for row, width in enumerate(widths):
+        one = median_filter(torch.from_numpy(score[row : row + 1]), width, torch.from_numpy(start)).numpy()
+        assert np.array_equal(got[row : row + 1], one)
 
 
 def test_merge_overlapping():

@@ -41,9 +41,8 @@ def tiny(name: str, shards: Path) -> Protocol:
             zip(CLASSES, CLIPS, strict=True)]  # fmt: skip
     folds = {"split": ["fold1", "fold2", "fold1", "fold2"]} if protocol.kind == "zero_shot" else {}
     name = protocol.corpus or "any"
-    corpus = write_tones(
-        shards / protocol.shards, FIVE, events=protocol.kind == "sed", name=name, details=soft, **folds
-    )
+    more = {"phrases": protocol.open, "details": soft, **folds}
+    corpus = write_tones(shards / protocol.shards, FIVE, events=protocol.kind == "sed", name=name, **more)
     if protocol.kind == "zero_shot":
         protocol = replace(protocol, vocabulary=vocabulary_file(corpus.folder))
     return replace(protocol, classes=("low", "high") if protocol.classes else None)
@@ -177,6 +176,9 @@ def test_more_clips_than_the_published_set(tmp_path):
     other = replace(protocol, clips=None, corpus="desed-validation")
     with pytest.raises(ValueError, match=r"holds corpus 'desed-public', but protocol desed is of 'desed-validation'"):
         run(other, Ear(), tmp_path, tmp_path / "out")
+    write_tones(tmp_path / "simulated/test")
+    with pytest.raises(ValueError, match="labelled with the classes of 'tones', but protocol simulated is of open"):
+        run(Protocol.load("simulated"), Ear(), tmp_path, tmp_path / "out")
     with pytest.raises(ValueError, match=r"urbansed/test: no shards there: prepare URBAN-SED, test"):
         run(Protocol.load("urbansed"), Ear(), tmp_path, tmp_path / "out")
 

@@ -35,6 +35,7 @@ WORDS = {
 CHOSEN = SedMetrics(
     metrics=METRICS,
     median_frames=5,
+    median_frames_of={"rain": 3},
     segment_seconds=0.6,
     max_fpr=0.3,
     collar_seconds=0.3,
@@ -117,7 +118,14 @@ def plain(kept: FrameEmbeddings, phrasings: str, r: int, method: str) -> dict[st
         if method != "cosine":
             out |= {f"calibration{name}/ECE": found.ece, f"calibration{name}/Brier": found.brier}
     pieces = [score(method)[:, a : a + n].numpy() for a, n in zip(kept.frame_start_N1, LENGTHS, strict=False)]
-    smooth = [torch.from_numpy(scipy.ndimage.median_filter(x, (1, 5), mode="nearest")) for x in pieces]
+    widths = {"dog": 5, "hum": 5, "rain": 3}
+    smooth = [
+        torch.from_numpy(np.stack([
+            scipy.ndimage.median_filter(row, widths[name], mode="nearest")
+            for name, row in zip(words.classes, piece, strict=True)
+        ]))
+        for piece in pieces
+    ]  # fmt: skip
     timed = (smooth, events, words.classes, kept.durations, HOP)
     for name, curve in (
         ("segment_f1", segment_f1(*timed, THRESHOLDS, 0.6)), ("event_f1", event_f1(*timed, THRESHOLDS, 0.3, 0.6))

@@ -82,15 +82,21 @@ def vocabulary_file(folder: Path) -> str:
 
 
 def write_tones(
-    folder: Path, captions: list[tuple[str, ...]] = CAPTIONS, events: bool = True, name: str = "", **more
+    folder: Path,
+    captions: list[tuple[str, ...]] = CAPTIONS,
+    events: bool = True,
+    name: str = "",
+    phrases: bool = False,
+    **more,
 ) -> Corpus:
-    """name: of the corpus [the folder's]. more: fields of the n-th record, lists."""
+    """name: of the corpus [the folder's]. phrases: labels are open phrases. more: fields of the n-th record, lists."""
     samples = []
     for n, (seconds, found) in enumerate(CLIPS):
         fields = {"split": "test"} | {field: values[n] for field, values in more.items()}
         record = Record(f"clip{n}", seconds, captions[n], found if events else (), **fields)
         samples.append((record, tone(seconds, found)))
-    vocabulary = vocabulary_file(folder)
+    vocabulary = None if phrases else vocabulary_file(folder)
     entry = write_shard(folder / "shard-000000.tar", samples)
-    write_manifest(folder, name or folder.name, [entry], vocabulary=vocabulary, annotates=["low", "high", "silent"])
+    annotates = [] if phrases else ["low", "high", "silent"]
+    write_manifest(folder, name or folder.name, [entry], vocabulary=vocabulary, annotates=annotates)
     return Corpus(folder)
