@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import re
 import sys
 from pathlib import Path
@@ -119,13 +120,12 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.show:
             print(yaml.safe_dump(conf, sort_keys=False), end="")
             return 0
-        from flam_train.training.dry_run import dry_run
-        from flam_train.training.run import train
-
         if arguments.dry_run:
+            from flam_train.training.dry_run import dry_run
+
             print(dry_run(conf))
-        else:
-            train(conf)
+            return 0
+        return _train(conf)
     except ValueError as error:
         print(f"flam-train: {error}", file=sys.stderr)
         return 2
@@ -135,6 +135,34 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning makes this of Ctrl-C
             return _interrupted()
         raise
+
+
+def _train(conf: dict[str, Any]) -> int:
+    """The exit code; what all ranks meet alike is told by the first of them."""
+    from flam_train.training.interrupt import StopRequested
+    from flam_train.training.module import StepFailed
+    from flam_train.training.run import train
+    from flam_train.training.trainer import global_rank
+
+    try:
+        train(conf)
+    except StopRequested as stop:
+        if global_rank() == 0:
+            print(f"\nflam-train: {stop}; the same command goes on from the last checkpoint", file=sys.stderr)
+        return stop.exit_code
+    except StepFailed as error:
+        if global_rank() == 0:
+            print(f"\nflam-train: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(
+            f"\nflam-train: {error.filename or conf['run_dir']}: {error.strerror}: make room; the same command goes on "
+            "from the last checkpoint",
+            file=sys.stderr,
+        )
+        return 2
     return 0
 
 

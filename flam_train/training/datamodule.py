@@ -271,8 +271,10 @@ class DataModule(LightningDataModule):
 
 
 def start_worker(worker: int, prefetch: int, in_use: int = 1) -> None:
-    # Ctrl-C goes to the whole process group: a worker that dies of it first would look like a crash.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and a scheduler's signals go to every process: a worker that dies of them first would look like a crash.
+    # Torch has just set a handler for SIGTERM. Workers leave when they are told to, and when their parent dies.
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(kind, signal.SIG_IGN)
     shared.start(prefetch, in_use)
 
 

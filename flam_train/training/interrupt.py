@@ -1,8 +1,11 @@
-"""Ctrl-C as a request: the step is finished, the checkpoint written, and then the run stops.
+"""Signals as requests: the step is finished, the checkpoint written, and then the run stops.
 
 An exception raised wherever the signal happens to arrive can be lost (Python drops what is raised in a destructor) and
-leaves ranks at different steps. So the handler raises nothing: it sets `stop_requested` on the module, the ranks agree
-in the step's own collective (`FLAMModule.check_health`), `Checkpoints` saves that step, and `StopOnRequest` ends it.
+leaves ranks at different steps. So a handler raises nothing: it notes the request, the ranks agree in the
+step's own collective (`FLAMModule.check_health`), `Checkpoints` saves that step, and `StopOnRequest` ends it.
+
+A scheduler signals every process of a job, so those that serve this one must not die of it: the processes of data
+workers and of wandb are started while the signals are ignored, and inherit that.
 """
 
 from __future__ import annotations
@@ -10,39 +13,84 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from types import FrameType
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from flam_train.training.module import FLAMModule
+from flam_train.training.module import Requests
+
+SCHEDULERS = (signal.SIGTERM, signal.SIGUSR1)
+REQUESTS = (*SCHEDULERS, signal.SIGINT)
+"""The end of a job or its cancelling; a while before the end (`sbatch --signal=SIGUSR1@180`); Ctrl-C. Where ranks were
+asked for different ones, the last of these counts."""
+
+AGAIN = 75
+"""Exit code of a run that is to be started again (EX_TEMPFAIL of sysexits.h)."""
+
+
+class StopRequested(Exception):
+    """The run has stopped because it was asked to; `last.ckpt` holds all of it. request: what all ranks agreed on."""
+
+    def __init__(self, request: signal.Signals):
+        self.request = request
+        super().__init__(f"stopped by {request.name}")
+
+    @property
+    def exit_code(self) -> int:
+        return 130 if self.request is signal.SIGINT else AGAIN
 
 
 @contextmanager
-def ctrl_c_is_a_request(module: FLAMModule) -> Iterator[None]:
-    """The first Ctrl-C is a request to `module`; a second one stops at once, as Python does by itself."""
+def signals_are_requests(requests: Requests, *kinds: signal.Signals) -> Iterator[None]:
+    """A second Ctrl-C stops at once, as Python does by itself."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread gets signals and may have handlers
         return
 
     def request(number: int, frame: FrameType | None) -> None:
-        module.stop_requested = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        kind = signal.Signals(number)
         # Not `print`: the signal may have come in the midst of one.
-        os.write(2, b"\nstopping after this step; Ctrl-C again stops at once\n")
+        said = "Ctrl-C again stops at once" if kind is signal.SIGINT else kind.name
+        if not requests.asked:
+            os.write(2, f"\nstopping after this step; {said}\n".encode())
+        requests.asked = max(requests.asked, 1 + REQUESTS.index(kind))
+        if kind is signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = signal.signal(signal.SIGINT, request)
+    before = {kind: signal.signal(kind, request) for kind in kinds}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def start_deaf(*starts: Callable[[], object]) -> None:
+    """Calls what starts processes while the schedulers' signals are ignored, which the processes inherit; also starts
+    the server that data workers are forked from. A signal that comes meanwhile is kept for the handler."""
+    if threading.current_thread() is not threading.main_thread():
+        for start in starts:
+            start()
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, SCHEDULERS)
+    before = {kind: signal.signal(kind, signal.SIG_IGN) for kind in SCHEDULERS}
+    try:
+        forkserver.ensure_running()
+        for start in starts:
+            start()
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SCHEDULERS)
 
 
 class StopOnRequest(Callback):
-    """Ends the run with KeyboardInterrupt after a step in which any rank was asked to stop."""
+    """Ends the run with `StopRequested` after a step in which any rank was asked to stop."""
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch, batch_idx) -> None:
         # Only as the next step begins are the last one's values logged and its validation done: nothing is left out.
         if pl_module.stopping:
-            raise KeyboardInterrupt
+            raise StopRequested(REQUESTS[int(pl_module.stopping) - 1])  # type: ignore[arg-type]

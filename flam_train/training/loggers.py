@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,19 +63,28 @@ class CSVLogger(Logger):
         self._opened = True
 
 
+class SteppedWandbLogger(WandbLogger):
+    """Names the step to wandb itself, which then leaves out what it has already: Lightning's own lets wandb count, and
+    what is logged again after a run was killed stands in the curves twice."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.experiment.log(dict(metrics) | ({} if step is None else {"trainer/global_step": step}), step=step)
+
+
 def build_loggers(config: dict[str, Any], folder: Path, name: str, resumed_step: int) -> list[Logger]:
     """config: `logger` of the configuration; `wandb: {...}` adds wandb (offline unless mode says otherwise)."""
     out: list[Logger] = [
         CSVLogger(folder, resumed_step),
         TensorBoardLogger(
-            str(folder), name="tensorboard", version="", purge_step=resumed_step or None, default_hp_metric=False
+            str(folder), name="tensorboard", version="", purge_step=resumed_step, default_hp_metric=False
         ),
     ]
     if config.get("wandb"):
         options = dict(config["wandb"])
         mode = options.pop("mode", "offline")
         run_id = options.pop("id", None) or wandb_id(folder)
-        out.append(WandbLogger(save_dir=str(folder), name=name, id=run_id, resume="allow", mode=mode, **options))
+        out.append(SteppedWandbLogger(save_dir=str(folder), name=name, id=run_id, resume="allow", mode=mode, **options))
     return out
 
 

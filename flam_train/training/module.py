@@ -18,7 +18,7 @@ from torch import Tensor
 
 from flam_train.batch import AudioEmbeddings, FrameBatch, GlobalBatch, StepBatch, TextEmbeddings
 from flam_train.data.mixing import render
-from flam_train.distributed import rank, sum_over_ranks
+from flam_train.distributed import gather_rows, rank, sum_over_ranks, world_size
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
 from flam_train.models.flam import FLAM
 from flam_train.settings import one_of
@@ -26,6 +26,25 @@ from flam_train.training.micro_batches import joined, stacked
 from flam_train.training.optim import PARTS, OptimConfig, build_optimizer, lr_factor
 
 LOSSES = ("global", "sed", "prior")
+
+
+class StepFailed(ValueError):
+    """Raised on all ranks at the same step. found: what this rank knows of it, plain data."""
+
+    def __init__(self, message: str, step: int, found: dict[str, Any]):
+        super().__init__(message)
+        self.step, self.found = step, found
+
+
+REQUESTS = 3
+"""Kinds of requests to stop (`interrupt.REQUESTS`)."""
+
+
+@dataclass
+class Requests:
+    """asked: whether this process was asked to stop: 0, or 1 + the place of the request in `interrupt.REQUESTS`."""
+
+    asked: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,9 +97,9 @@ class FLAMModule(LightningModule):
         self.memory_N, self.accumulate = memory_N, accumulate
         self.bad, self.seen = 0, 0
         self._told, self._untold = float("-inf"), 0
-        self.at, self.keys = 0, ""
-        self.stop_requested = False  # on this rank: see training/interrupt.py
-        self.stopping = False  # agreed by all ranks, at the end of this step
+        self.at, self.keys = 0, dict[str, list[str]]()
+        self.requests = Requests()
+        self.stopping = 0  # as `requests.asked`, agreed by all ranks: at the end of this step
         self.validation_metrics = torch.nn.ModuleDict()
 
     # -- one step
@@ -94,7 +113,7 @@ class FLAMModule(LightningModule):
         audio, text = self.embed(batch, step)
         losses = self.losses(captions, events, audio, text)
         self.at, self.keys = step.step, keys_of(step)
-        self.check_health(losses, step)
+        self.check_health(losses, step, audio.frame_BTD, text.text_CD)
         for name, value in losses.items():
             self.log(f"loss/{name}", value.detach())
         total = torch.stack([self.loss.weights[name] * value for name, value in losses.items()]).sum()
@@ -157,29 +176,40 @@ class FLAMModule(LightningModule):
             out["prior"] = prior_loss(bias_C, **pairs)
         return out
 
-    def check_health(self, losses: dict[str, Tensor], batch: StepBatch) -> None:
-        """Stops all ranks at the same step: on a loss that is not finite, too many bad samples, or a request."""
+    def check_health(self, losses: dict[str, Tensor], batch: StepBatch, *embeddings: Tensor) -> None:
+        """Stops all ranks at the same step: on a loss that is not finite, too many bad samples, or a request.
+
+        embeddings: of this rank; the losses are those of all ranks, and do not tell whose clips they come from."""
         parts = [p for p in (batch.captions, batch.events) if p is not None]
         mine = [sum(len(p.errors) for p in parts), sum(len(p.keys) for p in parts)]
         finite = torch.stack([x.detach() for x in losses.values()]).isfinite().all()
-        counts = torch.tensor([0, self.stop_requested, *mine], device=finite.device)
+        asked = [int(self.requests.asked == request) for request in range(1, 1 + REQUESTS)]
+        counts = torch.tensor([0, *mine, *asked], device=finite.device)
         counts[0] = ~finite
-        broken, stop, bad, seen = sum_over_ranks(counts).tolist()
-        self.stopping = stop > 0
+        broken, bad, seen, *asked = sum_over_ranks(counts).tolist()
+        self.stopping = max((request for request, count in enumerate(asked, 1) if count), default=0)
         if broken:
-            values = ", ".join(f"{k} {float(v.detach()):g}" for k, v in losses.items())
-            raise ValueError(f"step {batch.step}: a loss is not finite ({values}) on {broken} rank(s); {self.keys}")
+            values = {k: float(v.detach()) for k, v in losses.items()}
+            said = ", ".join(f"{k} {v:g}" for k, v in values.items())
+            own = torch.stack([x.detach().isfinite().all() for x in embeddings]).all()
+            finite_R = gather_rows(own[None], [1] * world_size()).tolist()
+            whose = ", ".join(str(r) for r, one in enumerate(finite_R) if not one) or "none"
+            raise self.failed(f"a loss is not finite ({said}); embeddings that are not: of rank {whose}", losses=values)
         self.bad, self.seen = self.bad + bad, self.seen + seen
         errors = [e for p in parts for e in p.errors]
         self.tell(errors)
         if bad:
             self.log("data/bad_samples", float(self.bad))
             if self.bad > self.loss.max_bad_share * max(self.seen, self.loss.bad_grace):
-                raise ValueError(
-                    f"step {batch.step}: {self.bad} of {self.seen} samples are bad, over "
-                    f"{self.loss.max_bad_share:.0%}: mend the shards, or raise loss.max_bad_share; "
-                    f"on this rank: {'; '.join(errors[:5])}"
+                raise self.failed(
+                    f"{self.bad} of {self.seen} samples are bad, over {self.loss.max_bad_share:.0%}: mend the shards, "
+                    f"or raise loss.max_bad_share; on this rank: {'; '.join(errors[:5])}",
+                    errors=errors,
                 )
+
+    def failed(self, why: str, **found: Any) -> StepFailed:
+        """What all ranks meet in this step."""
+        return StepFailed(f"step {self.at}: {why}", self.at, {"rank": rank(), "step": self.at, **self.keys, **found})
 
     def tell(self, errors: list[str]) -> None:
         """Prints this rank's bad samples, at most one line in 10 s: a broken disk must not fill the log."""
@@ -228,7 +258,7 @@ class FLAMModule(LightningModule):
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.optim.clip or float("inf"))
         self.log("optim/gradient_norm", norm)
         if not norm.isfinite():
-            raise ValueError(f"step {self.at}: the gradient's norm is {float(norm)}; {self.keys}")
+            raise self.failed(f"the gradient's norm is {float(norm)}", gradient_norm=float(norm))
 
     def optimizer_step(self, *args, **kwargs) -> None:
         super().optimizer_step(*args, **kwargs)
@@ -241,10 +271,10 @@ class FLAMModule(LightningModule):
         self.bad, self.seen = checkpoint["samples"]["bad"], checkpoint["samples"]["seen"]
 
 
-def keys_of(batch: StepBatch) -> str:
-    """For a message: which samples this rank had."""
-    parts = (p for p in (batch.captions, batch.events) if p is not None)
-    return f"keys of rank {rank()}: {'; '.join(' '.join(p.keys) for p in parts)}"
+def keys_of(batch: StepBatch) -> dict[str, list[str]]:
+    """Which samples this rank has."""
+    parts = {"global": batch.captions, "frame": batch.events}
+    return {f"{name} keys": list(part.keys) for name, part in parts.items() if part is not None}
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import yaml
+from lightning.pytorch import Callback
 
 from flam_train.checkpoints.export import save_export
 from flam_train.checkpoints.initial import initialise
@@ -19,10 +24,12 @@ from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number, one_of
 from flam_train.training.checkpoint import LAST, AtomicCheckpointIO
 from flam_train.training.datamodule import DataConfig, DataModule
-from flam_train.training.interrupt import ctrl_c_is_a_request
-from flam_train.training.loggers import METRICS, build_loggers
-from flam_train.training.module import FLAMModule, LossConfig
+from flam_train.training.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
+from flam_train.training.lock import LOCK, OwnFolder, RunLock
+from flam_train.training.loggers import METRICS, SteppedWandbLogger, build_loggers
+from flam_train.training.module import FLAMModule, LossConfig, Requests, StepFailed
 from flam_train.training.optim import PARTS, OptimConfig, freeze, part_of
+from flam_train.training.requeue import requeue
 from flam_train.training.trainer import TrainerConfig, build_trainer, global_rank, quiet
 from flam_train.training.validation import CorpusValidation
 
@@ -130,29 +137,49 @@ def describe(run: Run) -> str:
 def train(conf: dict[str, Any]) -> Path:
     """Trains, or goes on where the run folder's last.ckpt stopped; returns the export's folder.
 
-    Raises ValueError where the folder holds a run of another configuration.
+    Raises ValueError where the folder holds a run of another configuration or is in use, StepFailed for what all ranks
+    meet at the same step, StopRequested where the run was asked to stop.
     """
     folder = Path(conf["run_dir"])
-    last = folder / LAST
-    if conf["overwrite"]:
-        # Only a folder that a run wrote; the other ranks do not look at what is being removed.
-        if global_rank() == 0 and (folder / CONFIG).is_file():
-            shutil.rmtree(folder)
-        resumed = 0
-    else:
-        resumed = AtomicCheckpointIO().load_checkpoint(last, mmap=True)["global_step"] if last.is_file() else 0
-    if resumed:
+    export = folder / "export"
+    if not conf["overwrite"] and (done := steps_done(folder)) >= int(conf["steps"]) and export.is_dir():
         check_same(folder / CONFIG, conf)
-    if resumed >= int(conf["steps"]) and (folder / "export").is_dir():
-        print(f"run folder {folder}: all {resumed} steps are done; overwrite=true starts anew", file=sys.stderr)
-        return folder / "export"
+        print(f"run folder {folder}: all {done} steps are done; overwrite=true starts anew", file=sys.stderr)
+        return export
+    with ExitStack() as stack:
+        requests = Requests()
+        stack.enter_context(signals_are_requests(requests, *SCHEDULERS))
+        callbacks: list[Callback] = []
+        if global_rank() == 0:
+            callbacks = [OwnFolder(stack.enter_context(RunLock(folder)))]
+            if conf["overwrite"]:
+                remove_run(folder)
+        # The other ranks do not look at what is being removed.
+        resumed = 0 if conf["overwrite"] else steps_done(folder)
+        if resumed:
+            check_same(folder / CONFIG, conf)
+        trainer, module = fit(conf, folder, resumed, requests, callbacks)
+        if trainer.is_global_zero:
+            facts = {"run": conf["name"], "steps": int(trainer.global_step), "seed": int(conf["seed"]), "config": conf}
+            save_export(module.model, export, facts)
+            save_figure(curves_figure(folder / METRICS), folder / "curves.png")
+            print(f"export  {export}\ncurves  {folder / 'curves.png'}", file=sys.stderr)
+        trainer.strategy.barrier()
+    return export
+
+
+def fit(
+    conf: dict[str, Any], folder: Path, resumed: int, requests: Requests, callbacks: list[Callback]
+) -> tuple[pl.Trainer, FLAMModule]:
+    """From step `resumed` to the last one. callbacks: before those of every run."""
     run = build(conf)
     quiet()
+    run.module.requests = requests
     if run.trainer.compile:
         run.module.model.audio.compile()
     clips = run.data.config.global_batch + run.data.config.frame_batch
     loggers = build_loggers(conf["logger"], folder, conf["name"], resumed)
-    trainer = build_trainer(run.trainer, folder, run.module.total_steps, clips, loggers)
+    trainer = build_trainer(run.trainer, folder, run.module.total_steps, clips, loggers, callbacks)
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{CONFIG}"
@@ -160,19 +187,39 @@ def train(conf: dict[str, Any]) -> Path:
         os.replace(draft, folder / CONFIG)
         print(f"run folder {folder}" + (f", going on at step {resumed}" if resumed else ""), file=sys.stderr)
         print(describe(run), file=sys.stderr)
-    with ctrl_c_is_a_request(run.module):
-        trainer.fit(run.module, datamodule=run.data, ckpt_path=str(last) if resumed else None)
-    export = folder / "export"
-    if trainer.is_global_zero:
-        save_export(
-            run.module.model,
-            export,
-            {"run": conf["name"], "steps": int(trainer.global_step), "seed": int(conf["seed"]), "config": conf},
-        )
-        save_figure(curves_figure(folder / METRICS), folder / "curves.png")
-        print(f"export  {export}\ncurves  {folder / 'curves.png'}", file=sys.stderr)
-    trainer.strategy.barrier()
-    return export
+    start_deaf(*(partial(getattr, one, "experiment") for one in loggers if isinstance(one, SteppedWandbLogger)))
+    try:
+        with signals_are_requests(requests, signal.SIGINT):
+            trainer.fit(run.module, datamodule=run.data, ckpt_path=str(folder / LAST) if resumed else None)
+    except StepFailed as error:
+        report = folder / "failed" / f"step-{error.step:08d}-rank-{trainer.global_rank:04d}.json"
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.write_text(json.dumps(error.found, indent=1))
+        raise StepFailed(f"{error}; the clips of each rank: {report.parent}", error.step, error.found) from error
+    except StopRequested as stop:
+        if trainer.is_global_zero and stop.request is signal.SIGUSR1 and run.trainer.requeue and (said := requeue()):
+            print(f"\nflam-train: {said}", file=sys.stderr, flush=True)
+        raise
+    return trainer, run.module
+
+
+def steps_done(folder: Path) -> int:
+    """The step that a run folder's last checkpoint was written after; 0 without one."""
+    last = folder / LAST
+    return AtomicCheckpointIO().load_checkpoint(last, mmap=True)["global_step"] if last.is_file() else 0
+
+
+def remove_run(folder: Path) -> None:
+    """Empties a folder that a run wrote, but for its lock."""
+    if not (folder / CONFIG).is_file():
+        return
+    for path in folder.iterdir():
+        if path.name == LOCK:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def check_same(path: Path, conf: dict[str, Any]) -> None:

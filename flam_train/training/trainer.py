@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from flam_train.settings import one_of
 from flam_train.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from flam_train.training.interrupt import StopOnRequest
 from flam_train.training.progress import Progress
+from flam_train.training.watch import Watch
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
@@ -27,9 +29,17 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 class TrainerConfig:
     """Where and how it runs.
 
-    accelerator: auto, cpu or gpu. devices: of each node; auto: what torchrun or SLURM started, else one. precision:
-    auto is bf16-mixed on a GPU and 32-true on a CPU. validate_every, checkpoint_every, log_every: steps. monitor: the
-    validation metric that `best.ckpt` follows. compile: torch.compile on the audio encoder.
+    accelerator       auto, cpu or gpu
+    devices, nodes    devices of each node; auto: what torchrun or SLURM started, else one
+    precision         auto is bf16-mixed on a GPU and 32-true on a CPU
+    validate_every, checkpoint_every, log_every    steps
+    monitor           the validation metric that `best.ckpt` follows
+    keep_hours, keep  of every so many hours of training a checkpoint stays as `step-*.ckpt`, of these the last `keep`
+                      (0: all)
+    hang_seconds      several processes stop when on none of them anything has moved for so long; 0: never
+    requeue           on SIGUSR1 a SLURM job is put back into the queue
+    compile           torch.compile on the audio encoder
+    progress_seconds  between two lines where there is no terminal
     """
 
     accelerator: str = "auto"
@@ -40,6 +50,10 @@ class TrainerConfig:
     checkpoint_every: int = 1000
     log_every: int = 10
     monitor: str | None = None
+    keep_hours: float | None = None
+    keep: int = 3
+    hang_seconds: float = 1800.0
+    requeue: bool = True
     compile: bool = False
     progress_seconds: float = 10.0
 
@@ -49,6 +63,11 @@ class TrainerConfig:
         for key in ("validate_every", "checkpoint_every", "log_every"):
             if getattr(self, key) < 1:
                 raise ValueError(f"trainer.{key}: {getattr(self, key)} must be at least 1 step")
+        if self.keep < 0 or self.hang_seconds < 0 or (self.keep_hours is not None and self.keep_hours < 0):
+            raise ValueError(
+                f"trainer.keep={self.keep}, trainer.keep_hours={self.keep_hours}, trainer.hang_seconds="
+                f"{self.hang_seconds:g}: none may be below 0"
+            )
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise ValueError(
                 "trainer.accelerator=gpu, but torch sees no GPU here: check the driver and CUDA_VISIBLE_DEVICES, "
@@ -56,7 +75,14 @@ class TrainerConfig:
             )
 
 
-def build_trainer(config: TrainerConfig, folder: Path, steps: int, clips: int, loggers: list[Logger]) -> pl.Trainer:
+def build_trainer(
+    config: TrainerConfig,
+    folder: Path,
+    steps: int,
+    clips: int,
+    loggers: list[Logger],
+    callbacks: Sequence[pl.Callback] = (),
+) -> pl.Trainer:
     """A Trainer whose single epoch is the run: positions never restart, so neither does anything else.
 
     clips: of a step, over all ranks.
@@ -66,11 +92,11 @@ def build_trainer(config: TrainerConfig, folder: Path, steps: int, clips: int, l
     if gpu:
         torch.set_float32_matmul_precision("high")
     distributed = devices * nodes > 1
-    # SLURM's own requeueing looks for a checkpoint where there is none: see slurm/README.md.
+    # Lightning's own requeueing looks for its checkpoint in another folder.
     plugins: list[Any] = [AtomicCheckpointIO()]
     if SLURMEnvironment.detect() and "TORCHELASTIC_RUN_ID" not in os.environ:
         plugins.append(SLURMEnvironment(auto_requeue=False))
-    return pl.Trainer(
+    trainer = pl.Trainer(
         accelerator="gpu" if gpu else "cpu",
         devices=devices,
         num_nodes=nodes,
@@ -85,7 +111,9 @@ def build_trainer(config: TrainerConfig, folder: Path, steps: int, clips: int, l
         log_every_n_steps=config.log_every,
         logger=loggers,
         callbacks=[
-            Checkpoints(folder, config.checkpoint_every, config.monitor),
+            *callbacks,
+            Watch(folder, config.hang_seconds),
+            Checkpoints(folder, config.checkpoint_every, config.monitor, config.keep_hours, config.keep),
             Progress(clips, steps, config.progress_seconds),
             StopOnRequest(),
         ],
@@ -96,6 +124,9 @@ def build_trainer(config: TrainerConfig, folder: Path, steps: int, clips: int, l
         use_distributed_sampler=False,
         default_root_dir=str(folder),
     )
+    # Its handler of SIGTERM begins a collective in the midst of whatever is going on: requests are interrupt.py's.
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    return trainer
 
 
 def precision(config: TrainerConfig, gpu: bool) -> str:

@@ -12,12 +12,13 @@ from flam_train.training.module import FLAMModule, LossConfig
 from flam_train.training.optim import OptimConfig
 
 
-def steps(rank: int, world: int) -> list[bool]:
+def steps(rank: int, world: int) -> list[int]:
     module = FLAMModule(torch.nn.Identity(), LossConfig(), OptimConfig(), 3, 0)
     batch = SimpleNamespace(step=0, captions=None, events=SimpleNamespace(errors=[], keys=["a"]))
     out = []
     for step in range(3):
-        module.stop_requested = module.stop_requested or (step == 1 and rank == 1)
+        if step == 1 and rank == 1:
+            module.requests.asked = 2
         module.check_health({"sed": torch.zeros(())}, batch)
         out.append(module.stopping)
     return out
@@ -32,7 +33,7 @@ def broken(rank: int, world: int, what: str) -> list[str]:
         batch = SimpleNamespace(step=step, captions=None, events=SimpleNamespace(errors=errors, keys=["a", "b"]))
         loss = torch.tensor(float("nan") if mine and what == "nan" else 1.0)
         try:
-            module.check_health({"sed": loss}, batch)
+            module.check_health({"sed": loss}, batch, loss[None])
         except ValueError as error:
             return [str(step), str(error), str(module.bad), str(module.seen)]
     return []
@@ -48,7 +49,7 @@ def ranks() -> list[dict]:
 
 
 def test_all_ranks_stop_at_the_step_in_which_one_was_asked(ranks):
-    assert [found["asked"] for found in ranks] == [[False, True, True]] * 2
+    assert [found["asked"] for found in ranks] == [[0, 2, 2]] * 2
 
 
 def test_bad_samples_are_counted_over_all_ranks_and_stop_all_at_the_same_step(ranks):
@@ -62,4 +63,5 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all_of_them(ranks):
     for found in ranks:
         step, message, *_ = found["nan"]
         assert step == "1"
-        assert "not finite" in message
+        assert "a loss is not finite" in message
+        assert message.endswith("embeddings that are not: of rank 1")

@@ -1,0 +1,122 @@
+"""What one rank of a real run meets: all stop, soon, one message names it, and the same command goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from recorded_runs import RecordedRun, assert_same
+from tiny_runs import write_corpus
+
+from flam_train.training.watch import SILENT, SUSPECTED, Told, verdict
+
+STEPS = ["steps=6", "trainer.validate_every=3", "trainer.checkpoint_every=2"]
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpora")
+    return write_corpus(folder / "train", 12, 0), write_corpus(folder / "test", 5, 1)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpora, tmp_path_factory) -> RecordedRun:
+    run = RecordedRun(tmp_path_factory.mktemp("undisturbed"), corpora, *STEPS, ranks=2)
+    assert run.finish() == 0, run.said[-3000:]
+    return run
+
+
+def disturbed(run: RecordedRun, fault: str, seconds: float) -> str:
+    """What it says until all its processes have ended, in time."""
+    began = time.monotonic()
+    process = run.start(FAULT=fault)
+    run.until_lines(process, 2 * int(fault.split(":")[2]))
+    took = time.monotonic() - began
+    assert run.wait(process, timeout=took + 200)
+    assert time.monotonic() - began - took < seconds + 60, "it took too long to notice"
+    return run.said
+
+
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_rank_dies(rank, corpora, undisturbed, tmp_path):
+    run = RecordedRun(tmp_path, corpora, *STEPS, ranks=2)
+    said = disturbed(run, f"die:{rank}:3", SUSPECTED)
+    message = "rank 0 cannot be reached any more" if rank == 0 else "rank 1 ("
+    assert said.count(f"flam-train: {message}") == 1
+    assert f"all processes stop, the same command goes on from {run.run}/last.ckpt" in said
+    assert run.finish() == 0, run.said[-3000:]
+    assert_same(run, undisturbed)
+
+
+def test_a_loss_that_is_not_finite_in_one_rank(corpora, tmp_path):
+    run = RecordedRun(tmp_path, corpora, *STEPS, ranks=2)
+    said = disturbed(run, "nan:1:3", 0)
+    assert said.count("flam-train: step 3: a loss is not finite") == 1
+    assert f"embeddings that are not: of rank 1; the clips of each rank: {run.run}/failed" in said
+    for rank in (0, 1):
+        found = json.loads((run.run / f"failed/step-00000003-rank-000{rank}.json").read_text())
+        assert (found["rank"], found["step"], len(found["frame keys"])) == (rank, 3, 2)
+        assert max(run.steps(rank)) == 2  # both stopped at the same step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "seconds", "message"),
+    [
+        ("hang:1:3", 8, "nothing has moved for 8 s: rank 1 ("),
+        ("hang:0:3", 8, "nothing has moved for 8 s: rank 0 ("),
+        ("stop:1:3", SILENT, "rank 1 ("),
+        ("error:1:3", 0, "rank 1 ("),
+    ],
+)
+def test_a_rank_hangs_or_fails(fault, seconds, message, corpora, undisturbed, tmp_path):
+    run = RecordedRun(tmp_path, corpora, *STEPS, "trainer.hang_seconds=8", ranks=2)
+    said = disturbed(run, fault, seconds)
+    assert said.count(f"flam-train: {message}") == 1
+    if fault.startswith("error"):
+        assert "stopped at step 3: ValueError: shard-000001.tar: this node has lost it" in said
+        assert "flam-train: shard-000001.tar: this node has lost it" in said
+    if fault.startswith("stop"):
+        run.kill_stopped()
+    assert run.finish() == 0, run.said[-3000:]
+    assert_same(run, undisturbed)
+
+
+def told(*facts: dict, at: float = 100.0) -> list[Told]:
+    common = {
+        "host": "n1",
+        "step": 5,
+        "phase": "in a step",
+        "moves": 9,
+        "idle": 1.0,
+        "suspects": False,
+        "error": "",
+        "where": "a.py:3 f",
+        "waits": True,
+    }
+    return [Told(json.dumps(common | {"pid": rank} | fact), fact.get("at", at)) for rank, fact in enumerate(facts)]
+
+
+def test_verdicts():
+    assert verdict(told({}, {}), 101, 60) == ""
+    assert verdict(told({}, {"at": 70.0}), 101, 60) == ""  # silent for a while: nobody misses it yet
+    assert verdict(told({}, {"at": 100 - SILENT}), 101, 60).startswith(
+        "rank 1 (n1, process 1) has ended: no word for 41 s"
+    )
+    assert verdict(told({"suspects": True}, {"at": 90.0}), 101, 60).startswith("rank 1 (n1, process 1) has ended")
+    assert verdict([*told({}), Told("", 50.0)], 101, 60).startswith(
+        "rank 1 has ended: no word for 51 s, before its first"
+    )
+    assert (
+        verdict(told({}, {"error": "OSError: gone"}), 101, 60)
+        == "rank 1 (n1, process 1) stopped at step 5: OSError: gone"
+    )
+    late = told({"idle": 61}, {"idle": 70, "moves": 8, "phase": "waiting for data"}, {"idle": 61})
+    said = "nothing has moved for 60 s: rank 1 (n1, process 1) at step 5, "
+    assert verdict(late, 101, 60) == f"{said}waiting for data, a.py:3 f"
+    assert verdict(late, 101, 0) == ""
+    assert verdict(told({"idle": 61}, {"idle": 3}), 101, 60) == ""
+    busy = told({"idle": 61}, {"idle": 61, "waits": False, "where": "b.py:9 g"}, {"idle": 61})
+    assert verdict(busy, 101, 60) == f"{said}in a step, b.py:9 g"  # the others wait for it in a collective
+    assert verdict(told(*[{"idle": 61}] * 5), 101, 60).endswith("process 2) at step 5, in a step, a.py:3 f and 2 more")

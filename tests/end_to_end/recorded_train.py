@@ -1,0 +1,52 @@
+"""flam-train that notes what each step of each rank took and gave: `python recorded_train.py NOTES KEY=VALUE ...`.
+
+A line a step is appended to NOTES/rank-R.jsonl before the optimiser moves: step, the keys of both batches, the losses
+in hexadecimal. A step that is taken again after a run was killed has a second line. FAULT=KIND:RANK:STEP in the
+environment lets one rank meet something there: die, hang, stop (as a debugger does), nan, error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from flam_train.cli.train import main
+from flam_train.distributed import rank
+from flam_train.training.module import FLAMModule
+
+check_health, embed = FLAMModule.check_health, FLAMModule.embed
+
+
+def noted(self, losses, batch, *embeddings):
+    check_health(self, losses, batch, *embeddings)
+    line = {"step": self.at, **self.keys, **{k: float(v.detach()).hex() for k, v in losses.items()}}
+    with (FOLDER / f"rank-{rank()}.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def faulty(self, batch, step):
+    audio, text = embed(self, batch, step)
+    kind, where, when = os.environ.get("FAULT", "none:0:0").split(":")
+    if kind == "none" or (rank(), step.step) != (int(where), int(when)):
+        return audio, text
+    if kind == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if kind == "hang":
+        time.sleep(3600)
+    if kind == "error":
+        raise ValueError("shard-000001.tar: this node has lost it")
+    audio.frame_BTD.data[-1, 0, 0] = float("nan")
+    return audio, text
+
+
+if __name__ == "__main__":
+    FOLDER = Path(sys.argv[1])
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    FLAMModule.check_health, FLAMModule.embed = noted, faulty
+    sys.exit(main(sys.argv[2:]))

@@ -1,0 +1,159 @@
+"""A run that is killed, signalled or short of disk is the run that was left alone, bit for bit."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from recorded_runs import RecordedRun, assert_same
+from tiny_runs import conf, metrics
+from wandb.proto import wandb_internal_pb2
+
+from flam_train.training.interrupt import AGAIN
+from flam_train.training.run import train
+
+LONG = ["steps=40", "trainer.validate_every=7", "trainer.checkpoint_every=2", "data.workers=1"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpora, tmp_path_factory) -> RecordedRun:
+    run = RecordedRun(tmp_path_factory.mktemp("undisturbed"), corpora, *LONG)
+    assert run.finish() == 0, run.said[-3000:]
+    assert len(run.steps()) == 40
+    return run
+
+
+def killed(folder: Path, corpora, times: int, seed: int, ranks: int = 1) -> RecordedRun:
+    run, chance = RecordedRun(folder, corpora, *LONG, ranks=ranks), random.Random(seed)
+    kills = 0
+    while kills < times:
+        assert run.kill_at_random(chance), f"the run ended after {kills} kills"
+        kills += 1
+    assert run.finish() == 0, run.said[-3000:]
+    return run
+
+
+def test_kill_9_at_random_moments(corpora, undisturbed, tmp_path):
+    run = killed(tmp_path, corpora, 3, seed=1)
+    assert run.lines() > 40  # steps were taken again
+    assert_same(run, undisturbed)
+    assert tensorboard(run) == tensorboard(undisturbed)
+
+
+@pytest.mark.slow
+def test_kill_9_at_25_random_moments(corpora, undisturbed, tmp_path):
+    kills = 0
+    for part in range(5):
+        run = killed(tmp_path / str(part), corpora, 5, seed=100 + part)
+        kills += 5
+        assert_same(run, undisturbed)
+        assert tensorboard(run) == tensorboard(undisturbed)
+    assert kills == 25
+
+
+@pytest.mark.slow
+def test_kill_9_of_two_ranks(corpora, tmp_path):
+    want = RecordedRun(tmp_path / "undisturbed", corpora, *LONG, ranks=2)
+    assert want.finish() == 0, want.said[-3000:]
+    assert_same(killed(tmp_path / "killed", corpora, 3, seed=7, ranks=2), want)
+
+
+def tensorboard(run: RecordedRun) -> dict[str, list[tuple[int, float]]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.run / "tensorboard"), size_guidance={"scalars": 0})
+    events.Reload()
+    found = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    return {tag: values for tag, values in found.items() if not tag.startswith("speed/")}
+
+
+def test_the_schedulers_signals_to_every_process(corpora, undisturbed, tmp_path):
+    """Data workers and wandb's process live through it, for they serve the step that is being finished."""
+    run = RecordedRun(tmp_path, corpora, *LONG, "data.workers=2", "logger=wandb")
+    for kind in (signal.SIGUSR1, signal.SIGTERM):
+        process = run.start()
+        run.until_lines(process, 6)
+        os.killpg(process.pid, kind)
+        assert run.wait(process) == AGAIN, run.said[-3000:]
+        done = max(run.steps()) + 1
+        assert torch.load(run.run / "last.ckpt", weights_only=True)["global_step"] == done < 40
+        assert f"stopping after this step; {kind.name}" in run.said
+        assert f"stopped by {kind.name}; the same command goes on" in run.said
+    assert run.finish() == 0, run.said[-3000:]
+    assert run.lines() == 40  # no step was lost or taken twice
+    assert "Traceback" not in run.said
+    assert "exited unexpectedly" not in run.said
+    assert_same(run, undisturbed)
+    for name, points in wandb_points(run).items():
+        want = {step: float(v) for (step, n), v in metrics(run.run).items() if n == name}
+        assert {step: value for step, value in points} == pytest.approx(want), name
+        assert len(points) == len(want), f"{name} has double points"
+
+
+def wandb_points(run: RecordedRun) -> dict[str, list[tuple[int, float]]]:
+    """Of all offline runs, in the order in which they are synchronised; a step that wandb has already it leaves out."""
+    out: dict[str, list[tuple[int, float]]] = {}
+    for path in sorted((run.run / "wandb").glob("offline-run-*/*.wandb")):
+        for data in wandb_records(path.read_bytes()):
+            record = wandb_internal_pb2.Record.FromString(data)
+            items = {(item.key or "/".join(item.nested_key)): item.value_json for item in record.history.item}
+            for name, value in items.items():
+                if name.startswith(("loss/", "val/", "optim/")):
+                    out.setdefault(name, []).append((int(items["_step"]), json.loads(value)))
+    return out
+
+
+def wandb_records(data: bytes) -> Iterator[bytes]:
+    """LevelDB's log format: blocks of 32 KiB, of records with checksum, length, kind (whole, first, middle, last)."""
+    at, parts = 7, b""
+    while at + 7 <= len(data):
+        left = 32_768 - at % 32_768
+        if left < 7:
+            at += left
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, at)
+        if not kind:
+            return
+        parts += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            yield parts
+            parts = b""
+
+
+def test_a_full_disk_costs_a_checkpoint_and_no_more(corpora, tmp_path, monkeypatch, capfd):
+    folder = tmp_path / "run"
+    save, saves = torch.save, []
+
+    def full(*arguments, **options):
+        saves.append(1)
+        if len(saves) in (2, 3):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(*arguments, **options)
+
+    kept = []
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        patch.setattr(
+            "flam_train.training.progress.Progress.on_train_batch_end", lambda *a: kept.append(step_of(folder))
+        )
+        train(conf(corpora, folder, "steps=8"))
+    assert kept == [0, 2, 2, 2, 2, 2, 2, 8]  # after each step: those of steps 4 and 6 did not come
+    said = capfd.readouterr().err
+    assert said.count("last.ckpt: not written (No space left on device") == 2
+    assert "the older one stays; make room" in said
+    assert step_of(folder) == 8
+    assert not [p for p in folder.iterdir() if p.name.startswith(".last")]
+
+
+def step_of(folder: Path) -> int:
+    last = folder / "last.ckpt"
+    return torch.load(last, weights_only=True)["global_step"] if last.is_file() else 0
