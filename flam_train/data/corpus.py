@@ -44,13 +44,17 @@ class Corpus:
     vocabulary, annotates    as in `write_manifest`; an open corpus' vocabulary has no classes
     shard_sizes              int64, samples of each shard
     remote                   whether its shards are fetched from elsewhere
+    damaged                  what is wrong with shards that were let in nevertheless
     """
 
-    def __init__(self, folder: Path | str, verify: bool = False, cache: ShardCache | None = None) -> None:
+    def __init__(
+        self, folder: Path | str, verify: bool = False, cache: ShardCache | None = None, let_in: bool = False
+    ) -> None:
         """Checks manifest, sizes and counts; `verify` reads every shard and compares its sha256.
 
         folder  a folder, or the URL of one (http://, s3://, whatever fsspec reads; file:// for a slow disk): then its
                 shards are fetched into `cache` (None: the default one) as they are read
+        let_in  shards that are missing, cut off or altered raise nothing yet: their samples do, each when it is read
         Raises ValueError that names the file and the fix.
         """
         self.place = place_of(folder, cache)
@@ -75,8 +79,14 @@ class Corpus:
                     f"({nearest(concept_id, known)}): name concepts, not classes, and write the manifest again"
                 )
         self._reset()
+        self.damaged: list[str] = []
         for entry in self.entries:
-            self.place.check(entry, verify)
+            try:
+                self.place.check(entry, verify)
+            except ValueError as error:
+                if not let_in:
+                    raise
+                self.damaged.append(str(error))
 
     def _reset(self) -> None:
         self._rows: OrderedDict[int, np.ndarray] = OrderedDict()

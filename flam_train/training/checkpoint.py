@@ -37,7 +37,7 @@ class AtomicCheckpointIO(CheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = path.with_name(f".{path.name}.draft")  # what a killed run left is written over
         try:
             with draft.open("wb") as file:
                 torch.save(checkpoint | {DIGEST: digest(checkpoint)}, file)
@@ -53,8 +53,8 @@ class AtomicCheckpointIO(CheckpointIO):
             free = shutil.disk_usage(path.parent).free
             there = "the older one stays" if path.is_file() else "there is none yet"
             self.failed = (
-                f"{path}: not written ({cause.strerror}; {free / 2**30:.1f} GiB are free): {there}; make room, or what was "
-                "trained since is lost when the run stops"
+                f"{path}: not written ({cause.strerror}; {free / 2**30:.1f} GiB are free): {there}; make room, or "
+                "what was trained since is lost when the run stops"
             )
             print(f"\n{self.failed}", file=sys.stderr, flush=True)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,7 +46,8 @@ class DataConfig:
     rank's share of them. workers: loader processes of each rank; None: one for each core the rank has to itself, at
     most 8. verify: compare every shard's sha256 at the start. cache_folder, cache_gib: where shards that lie behind a
     URL are kept on this machine, and how much of them; cache_ahead: of how many coming steps they are fetched
-    meanwhile. exclude: files of the samples that are not trained on (`data.exclusion`); validation keeps them.
+    meanwhile. bad_shards: what comes of a shard that is missing, cut off or altered on a node: the run stops at its start,
+    or the samples are skipped (they count as bad: `loss.max_bad_share`). exclude: files of the samples that are not trained on (`data.exclusion`); validation keeps them.
     """
 
     captions: dict[str, dict[str, Any]]
@@ -61,6 +64,7 @@ class DataConfig:
     cache_folder: str | None = None
     cache_gib: float = 50.0
     cache_ahead: int = 100
+    bad_shards: str = "stop"
     exclude: tuple[str, ...] | str | None = None
 
     def __post_init__(self) -> None:
@@ -68,6 +72,7 @@ class DataConfig:
             for name, entry in corpora.items():
                 for key in entry:
                     one_of(f"data.{kind}.{name}", key, CORPUS_KEYS)
+        one_of("data.bad_shards", self.bad_shards, ("stop", "skip"))
         if self.global_batch < 0 or self.frame_batch < 0 or self.global_batch + self.frame_batch == 0:
             raise ValueError(f"global_batch={self.global_batch} and frame_batch={self.frame_batch}: one must be over 0")
         if self.accumulate < 1:
@@ -134,7 +139,9 @@ class DataModule(LightningDataModule):
             raise ValueError(
                 f"data.{kind}.{name} has neither `path` (a folder of shards) nor `bank` (folders to mix from)"
             )
-        corpus = self._corpus(entry["path"])
+        corpus = self._corpus(entry["path"], let_in=self.config.bad_shards == "skip")
+        for error in corpus.damaged:
+            print(f"skipped on {socket.gethostname()}: {error}", file=sys.stderr)
         return ShardSource(corpus, self.grid.seconds, self.left_out.kept(f"data.{kind}.{name}", corpus))
 
     def state_dict(self) -> dict[str, Any]:
@@ -181,8 +188,8 @@ class DataModule(LightningDataModule):
                 out[f"{name}-{kind}" if name in out else name] = self._corpus(folder)
         return out
 
-    def _corpus(self, place: str) -> Corpus:
-        return Corpus(place, self.config.verify, self.cache)
+    def _corpus(self, place: str, let_in: bool = False) -> Corpus:
+        return Corpus(place, self.config.verify, self.cache, let_in)
 
     def _check_cache(self) -> None:
         """Two blocks of shards of each stream are in use at a time: a smaller cache would fetch them over and over."""

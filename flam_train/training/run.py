@@ -42,7 +42,7 @@ SECTIONS = (
 """The top level of the configuration."""
 
 FREE = (
-    "trainer.", "logger.", "overwrite", "accumulate", "data.workers", "data.prefetch", "data.verify",
+    "trainer.", "logger.", "overwrite", "accumulate", "data.workers", "data.prefetch", "data.verify", "data.bad_shards",
     "data.validation_batch", "data.cache_",
 )  # fmt: skip
 """Keys that may change when a run goes on, as the number of GPUs may: they change neither the samples nor the weights,

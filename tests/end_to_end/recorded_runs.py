@@ -24,7 +24,7 @@ class RecordedRun:
 
     def __init__(self, folder: Path, corpora: tuple[Path, Path], *overrides: str, ranks: int = 1) -> None:
         self.folder, self.notes, self.run = folder, folder / "notes", folder / "run"
-        self.ranks = ranks
+        self.ranks, self.session = ranks, 0
         common = [*TINY, *on_shards(*corpora), "global_batch=4", "frame_batch=4", "trainer.progress_seconds=0"]
         self.overrides = [*common, f"run_dir={self.run}", *overrides]
 

@@ -2,7 +2,8 @@
 
 A line a step is appended to NOTES/rank-R.jsonl before the optimiser moves: step, the keys of both batches, the losses
 in hexadecimal. A step that is taken again after a run was killed has a second line. FAULT=KIND:RANK:STEP in the
-environment lets one rank meet something there: die, hang, stop (as a debugger does), nan, error.
+environment lets one rank meet something there: die, hang, stop (as a debugger does), nan, error. STOP_AT=STEP asks all
+of them to stop after so many steps, as a scheduler does.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def noted(self, losses, batch, *embeddings):
     line = {"step": self.at, **self.keys, **{k: float(v.detach()).hex() for k, v in losses.items()}}
     with (FOLDER / f"rank-{rank()}.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
+    if self.at + 2 == int(os.environ.get("STOP_AT", -1)):
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def faulty(self, batch, step):

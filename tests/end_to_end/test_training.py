@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from flam_train.cli.train import compose_conf, main
 from flam_train.inference import load_model
 from flam_train.models.text import minilm_from_package
 from flam_train.training import run
+from flam_train.training.lock import RunLock
 from flam_train.training.progress import Progress
 from flam_train.training.run import build, train
 
@@ -268,6 +270,46 @@ def test_bad_samples_are_masked_and_counted_until_there_are_too_many(tmp_path, c
     error = capsys.readouterr().err
     assert "bad sample" in error
     assert error.count("bad sample") == 1  # at a limited rate
+
+
+@pytest.mark.parametrize("fault", ["missing", "truncated", "altered"])
+def test_a_bad_shard_stops_the_run_or_is_skipped(fault, corpora, tmp_path, capsys):
+    folder = write_corpus(tmp_path / "train", 12, 0)
+    tar = folder / "shard-000001.tar"
+    data = tar.read_bytes()
+    if fault == "missing":
+        tar.unlink()
+    else:
+        tar.write_bytes(data[:9000] if fault == "truncated" else data[:9000] + bytes(len(data) - 9000))
+    verify = "data.verify=true"
+    with pytest.raises(ValueError, match=r"shard-000001\.tar: .*(write or copy this shard again)"):
+        train(conf((folder, None), tmp_path / "a", verify))
+    assert not (tmp_path / "a").exists() or not list((tmp_path / "a").iterdir())
+    options = [verify, "data.bad_shards=skip"]
+    with pytest.raises(ValueError, match=r"samples are bad, over 1%.*shard-000001\.tar"):
+        train(conf((folder, None), tmp_path / "b", *options, "loss.bad_grace=0"))
+    train(conf((folder, None), tmp_path / "c", *options, "loss.max_bad_share=0.9"))
+    assert (
+        capsys.readouterr().err.count(f"skipped on {socket.gethostname()}: {tar}: ") == 4
+    )  # global and frame, b and c
+    bad = [float(v) for (_, name), v in metrics(tmp_path / "c").items() if name == "data/bad_samples"]
+    assert 8 <= bad[-1] <= 24
+    with pytest.raises(ValueError, match=r"data\.bad_shards: 'ignore' is not known"):
+        train(conf((folder, None), tmp_path / "d", "data.bad_shards=ignore"))
+
+
+def test_two_jobs_do_not_share_a_folder(corpora, finished, tmp_path):
+    folder = tmp_path / "run"
+    for overwrite in ("false", "true"):
+        with RunLock(folder):
+            (folder / "config.yaml").write_text("a: 1\n")
+            with pytest.raises(ValueError, match=r"run: process \d+ on .* is training in this folder"):
+                train(conf(corpora, folder, f"overwrite={overwrite}"))
+            assert (folder / "config.yaml").read_text() == "a: 1\n"  # nothing of the other's is lost
+    (folder / "old").mkdir()
+    train(conf(corpora, folder, "overwrite=true"))
+    assert not (folder / "old").exists()
+    assert_same_run(folder, finished)
 
 
 def test_wandb_offline(corpora, tmp_path):
