@@ -124,16 +124,16 @@ def soak(folder: Path, seconds: float, every: float, chance: random.Random) -> i
             process = run.start()
             run.session, starts = process.pid, starts + 1
             due = time.monotonic() + chance.expovariate(1 / every)
-            while process.poll() is None and time.monotonic() < due:
+            while process.poll() is None:
                 time.sleep(0.1)
-            if process.poll() is None:
-                name = chance.choice(list(FAULTS))
-                print(f"{time.monotonic() - began:5.0f} s  step {run.lines() // RANKS:4d}  {name}", flush=True)
-                FAULTS[name](run, chance)
-                counts[name] += 1
-                while process.poll() is None and "stands still" not in name and time.monotonic() < due + 90:
-                    time.sleep(0.1)
-            if run.wait(process, timeout=900) == 0:
+                if time.monotonic() > due:
+                    name = chance.choice(list(FAULTS))
+                    print(f"{time.monotonic() - began:5.0f} s  step {run.lines() // RANKS:4d}  {name}", flush=True)
+                    FAULTS[name](run, chance)
+                    counts[name] += 1
+                    # What has stopped its ranks is given the time to end them all.
+                    due = time.monotonic() + 60 + chance.expovariate(1 / every)
+            if process.returncode == 0:
                 break
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -37,17 +37,21 @@ CORPUS_KEYS = ("path", "bank", "recipe", "size", "memory_gib", "weight", "valida
 
 @dataclass(frozen=True)
 class DataConfig:
-    """captions, frames: corpus name -> its settings (`data.global`, `data.frame`): `path` (a folder of shards), or
-    `bank` (folders), `recipe` and `size` for mixtures made while training, and `memory_gib` where the bank shall not be
-    in memory: then its sounds are read as they are needed, and so much of them is kept by the workers of each rank
-    together; `weight`; `validation` (a folder of shards).
+    """What is read, and how.
 
-    global_batch, frame_batch: clips a step over all ranks; 0 switches a stream off. accumulate: micro-batches of each
-    rank's share of them. workers: loader processes of each rank; None: one for each core the rank has to itself, at
-    most 8. verify: compare every shard's sha256 at the start. cache_folder, cache_gib: where shards that lie behind a
-    URL are kept on this machine, and how much of them; cache_ahead: of how many coming steps they are fetched
-    meanwhile. bad_shards: what comes of a shard that is missing, cut off or altered on a node: the run stops at its start,
-    or the samples are skipped (they count as bad: `loss.max_bad_share`). exclude: files of the samples that are not trained on (`data.exclusion`); validation keeps them.
+    captions, frames    corpus name -> its settings (`data.global`, `data.frame`): `path` (a folder of shards), or
+                        `bank` (folders), `recipe` and `size` for mixtures made while training, and `memory_gib` where the bank
+                        shall not be in memory: then its sounds are read as they are needed, and so much of them is kept
+                        by the workers of each rank together; `weight`; `validation` (a folder of shards)
+    global_batch, frame_batch  clips a step over all ranks; 0 switches a stream off
+    accumulate          micro-batches of each rank's share of them
+    workers             loader processes of each rank; None: one for each core the rank has to itself, at most 8
+    verify              compare every shard's sha256 at the start
+    cache_folder, cache_gib    where shards that lie behind a URL are kept on this machine, and how much of them
+    cache_ahead         of how many coming steps they are fetched meanwhile
+    bad_shards          a shard is missing, cut off or altered on a node: `stop` at the start, or `skip` its samples,
+                        which count as bad (`loss.max_bad_share`)
+    exclude             files of the samples that are not trained on (`data.exclusion`); validation keeps them
     """
 
     captions: dict[str, dict[str, Any]]
