@@ -40,9 +40,9 @@ class DataConfig:
     """What is read, and how.
 
     captions, frames    corpus name -> its settings (`data.global`, `data.frame`): `path` (a folder of shards), or
-                        `bank` (folders), `recipe` and `size` for mixtures made while training, and `memory_gib` where the bank
-                        shall not be in memory: then its sounds are read as they are needed, and so much of them is kept
-                        by the workers of each rank together; `weight`; `validation` (a folder of shards)
+                        `bank` (folders), `recipe` and `size` for mixtures made while training, and `memory_gib` where
+                        the bank shall not be in memory: then its sounds are read as they are needed, and so much of
+                        them is kept by the workers of each rank together; `weight`; `validation` (a folder of shards)
     global_batch, frame_batch  clips a step over all ranks; 0 switches a stream off
     accumulate          micro-batches of each rank's share of them
     workers             loader processes of each rank; None: one for each core the rank has to itself, at most 8

@@ -25,7 +25,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from flam_train.training.checkpoint import LAST
 from flam_train.training.interrupt import AGAIN, StopRequested
-from flam_train.training.module import StepFailed
+from flam_train.training.module import Requests, StepFailed
 
 SILENT, SUSPECTED = 40.0, 8.0
 """Seconds without a word after which a process counts as dead; and where others already miss it in a collective."""
@@ -53,7 +53,8 @@ class Watch(Callback):
         self.folder, self.hang_seconds, self.interval = folder, hang_seconds, interval
         self.at: dict[str, Any] = {"step": 0, "phase": "starting", "moves": 0}
         self.since = time.monotonic()
-        self.suspects = False
+        self.requests = Requests()
+        self.suspects = False  # that another rank has ended
         self.error = ""
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
@@ -92,6 +93,7 @@ class Watch(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.world_size == 1:
             return
+        self.requests = pl_module.requests  # type: ignore[assignment]
         rank, world, host = trainer.global_rank, trainer.world_size, os.environ["MASTER_ADDR"]
         wait = timedelta(seconds=60)
         server = dist.TCPStore(host, 0, world, True, wait, wait_for_workers=False) if rank == 0 else None
@@ -134,7 +136,9 @@ class Watch(Callback):
         while not self._ended.is_set():
             try:
                 now = time.monotonic()
-                facts = me | self.at | {"idle": now - self.since, "suspects": self.suspects, "error": self.error}
+                # A launcher that misses a rank sends SIGTERM to the others.
+                suspects = self.suspects or self.requests.asked > 0
+                facts = me | self.at | {"idle": now - self.since, "suspects": suspects, "error": self.error}
                 facts |= dict(zip(("where", "waits"), main_thread(), strict=True))
                 store.set(str(rank), json.dumps(facts))
                 if rank == 0:
