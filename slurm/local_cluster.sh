@@ -11,6 +11,7 @@ dir=${FLAM_SLURM_DIR:-$here/work/slurm}
 export SLURM_CONF=$dir/slurm.conf PATH=$PATH:/usr/sbin:/sbin
 say() { echo "local_cluster: $*" >&2; }
 fail() { say "$@"; exit 1; }
+cannot() { say "$@"; exit 77; } # what this machine lacks, as tests that are skipped tell it
 
 # The pids of those of its daemons that live: a number in an old file may be another process by now.
 daemons() {
@@ -26,11 +27,11 @@ running() { [ "$(daemons | wc -l)" = 4 ] && [ "$(sinfo -h -N -o %N -t idle,mixed
 packages() {
     command -v slurmctld >/dev/null && command -v slurmd >/dev/null && command -v munged >/dev/null && return
     local want="apt-get install slurm-wlm munge"
-    [ "$(id -u)" = 0 ] || fail "slurmctld, slurmd or munged is missing, and only root can install them: $want"
-    command -v apt-get >/dev/null || fail "slurmctld, slurmd or munged is missing, and there is no apt-get here: install SLURM and munge"
+    [ "$(id -u)" = 0 ] || cannot "slurmctld, slurmd or munged is missing, and only root can install them: $want"
+    command -v apt-get >/dev/null || cannot "slurmctld, slurmd or munged is missing, and there is no apt-get here: install SLURM and munge"
     say "installing slurm-wlm and munge ..."
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm munge; } >/dev/null 2>&1 \
-        || fail "these packages could not be installed, see: $want"
+        || cannot "these packages could not be installed, see: $want"
 }
 
 # So many ports that nobody listens on.
@@ -50,7 +51,7 @@ start() {
         return
     fi
     [ ! -e /etc/slurm/slurm.conf ] || [ -n "${FLAM_SLURM_FORCE:-}" ] \
-        || fail "this machine has a SLURM (/etc/slurm/slurm.conf): try the sbatch files on that one, or start a second one beside it: FLAM_SLURM_FORCE=1"
+        || cannot "this machine has a SLURM (/etc/slurm/slurm.conf): try the sbatch files on that one, or start a second one beside it: FLAM_SLURM_FORCE=1"
     [ ${#dir} -le 80 ] || fail "$dir: too long a path for a socket: set FLAM_SLURM_DIR to a shorter one"
     packages
     stop

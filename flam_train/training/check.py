@@ -20,7 +20,7 @@ import torch.distributed as dist
 
 from flam_train.settings import from_plain
 from flam_train.training.meeting import JOIN, Launch, found, launched, leave, meet, node_name, waited
-from flam_train.training.node import Findings, find_gpu, find_on_node
+from flam_train.training.node import Findings, find_gpu, find_on_node, many
 from flam_train.training.trainer import TrainerConfig, launch_shape, quiet
 
 READ = timedelta(seconds=300)
@@ -120,11 +120,9 @@ def report(launch: Launch, trainer: TrainerConfig, processes: list[dict[str, Any
     processes: `Findings` as plain data, with `node` and `clock`, of each rank.
     """
     count = Counter(process["node"] for process in processes)
-    print(
-        f"check    {_many(len(count), 'node')}, {_many(launch.world, 'process')} by {launch.by}, run folder {run_dir}"
-    )
+    print(f"check    {many(len(count), 'node')}, {many(launch.world, 'process')} by {launch.by}, run folder {run_dir}")
     for node, n in count.items():
-        print(f"{node:8s} {' | '.join([_many(n, 'process'), *shown(p for p in processes if p['node'] == node)])}")
+        print(f"{node:8s} {' | '.join([many(n, 'process'), *shown(p for p in processes if p['node'] == node)])}")
     nodes = list(count)
     problems = told(nodes, ((p["node"], text) for p in processes for text in p["problems"]))
     problems += disagreements(nodes, processes, "alike")
@@ -136,7 +134,7 @@ def report(launch: Launch, trainer: TrainerConfig, processes: list[dict[str, Any
         print(f"warning  {line}")
     for line in problems:
         print(f"problem  {line}")
-    print(f"check    {_many(len(problems), 'problem') if problems else 'all is well'}", flush=True)
+    print(f"check    {many(len(problems), 'problem') if problems else 'all is well'}", flush=True)
     return 2 if problems else 0
 
 
@@ -178,7 +176,7 @@ def misfits(trainer: TrainerConfig, count: Counter[str]) -> list[str]:
         return []
     here = ", ".join(f"{n} on {node}" for node, n in count.items())
     return [
-        f"training wants {_many(wanted, 'node')} of {_many(devices, 'process')}, here are {here}: leave "
+        f"training wants {many(wanted, 'node')} of {many(devices, 'process')}, here are {here}: leave "
         "trainer.devices and trainer.nodes at auto, and let srun or torchrun start as many on every node"
     ]
 
@@ -188,8 +186,3 @@ def clocks(processes: list[dict[str, Any]]) -> list[str]:
     middle = statistics.median(known.values()) if known else 0.0
     off = {node: clock - middle for node, clock in known.items() if abs(clock - middle) > CLOCKS}
     return [f"{node}: its clock is {seconds:+.0f} s off: let it be set (NTP)" for node, seconds in off.items()]
-
-
-def _many(count: int, what: str) -> str:
-    ending = "" if count == 1 else "es" if what.endswith("s") else "s"
-    return f"{count} {what}{ending}"

@@ -63,6 +63,13 @@ def meet(launch: Launch, about: dict[str, Any]) -> tuple[dist.Store, list[dict[s
     if launch.world == 1:
         return dist.HashStore(), [about]
     where, seconds = f"{launch.address}:{launch.port}", f"{JOIN.total_seconds():.0f} s"
+    try:
+        socket.getaddrinfo(launch.address, launch.port)
+    except OSError as error:
+        raise ValueError(
+            f"{node_name()}: {launch.address!r}, where the processes are to meet, is no address here ({error}): export "
+            "MASTER_ADDR, the first node's address in the cluster's network"
+        ) from error
     # torchrun has a store of its own there.
     serves = launch.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     try:
@@ -75,7 +82,7 @@ def meet(launch: Launch, about: dict[str, Any]) -> tuple[dist.Store, list[dict[s
             ) from error
         raise ValueError(
             f"{node_name()}: the first process was not reached at {where} within {seconds} ({why}): it has ended, or "
-            "this name is not an address (set MASTER_ADDR), or a firewall is between"
+            "a firewall is between, or this is not the cluster's network (set MASTER_ADDR)"
         ) from error
     store = dist.PrefixStore(f"check/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", at_first)
     leave(store, f"about/{launch.rank}", about)

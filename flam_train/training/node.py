@@ -102,31 +102,43 @@ def find_on_node(found: Findings, conf: dict[str, Any], processes: int, world: i
     """What the processes of a node share, looked for by one of them. processes: on this node."""
     versions = {"python": platform.python_version(), "torch": torch.__version__, "flam_train": __version__}
     found.alike |= versions
+    find_batches(found, conf, world)
     workers = loader_workers(conf)
     find_shm(found, processes * loader_bytes(conf, world, workers))
     with found.looking():
         cache = ShardCache(conf["data"].get("cache_folder"), conf["data"].get("cache_gib", 50.0))
-        if find_shards(found, conf, cache):
-            find_cache(found, cache)
+        remote = find_shards(found, conf, cache)
+        if remote:
+            find_cache(found, cache, remote)
     with found.looking():
         find_run_folder(found, conf)
     for name in [conf.get("init"), *_list(conf["data"].get("exclude"))]:
         if name and not Path(name).exists():
             found.problems.append(f"{name}: not there: copy it where every node sees it")
-    found.shown["cores"] = f"{own_cores()} cores and {workers} loader workers a process"
+    found.shown["cores"] = f"{many(own_cores(), 'core')} and {many(workers, 'loader worker')} a process"
     found.shown["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def find_shards(found: Findings, conf: dict[str, Any], cache: ShardCache) -> bool:
+def find_batches(found: Findings, conf: dict[str, Any], world: int) -> None:
+    parts = world * int(conf["accumulate"])
+    for key in ("global_batch", "frame_batch"):
+        if conf[key] % parts:
+            found.problems.append(
+                f"{key}={conf[key]} does not divide by {many(world, 'process')} x accumulate={conf['accumulate']}: it "
+                f"is the total over all of them; set {key} to a multiple of {parts}"
+            )
+
+
+def find_shards(found: Findings, conf: dict[str, Any], cache: ShardCache) -> int:
     """Opens every folder of shards that training will read, and reads the first and the last sample of it. Of those
-    behind a URL only the manifest. Whether there are such."""
-    remote, opened = False, 0
+    behind a URL only the manifest; how many bytes these have."""
+    remote, opened = 0, 0
     for place in places(conf):
         with found.looking():
             corpus = Corpus(place, cache=cache)
             text = json.dumps(corpus.manifest, sort_keys=True)
             found.alike[f"the manifest (sha256) of {place}"] = hashlib.sha256(text.encode()).hexdigest()[:16]
-            remote |= corpus.remote
+            remote += sum(e.bytes for e in corpus.entries) if corpus.remote else 0
             for index in () if corpus.remote or not len(corpus) else (0, len(corpus) - 1):
                 corpus.waveform(index)
             opened += 1
@@ -154,15 +166,15 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def find_cache(found: Findings, cache: ShardCache) -> None:
-    """Whether data.cache_gib fits on the disk, with what the cache holds already."""
+def find_cache(found: Findings, cache: ShardCache, remote: int) -> None:
+    """Whether what the cache will hold fits on its disk. remote: bytes of all shards behind URLs."""
     free = shutil.disk_usage(existing(cache.folder)).free
     held = sum(tar.stat().st_size for tar in cache.folder.glob("*.tar"))
     found.shown["cache"] = f"shard cache {size(free)} free"
-    if free + held < cache.limit:
+    if free + held < min(cache.limit, remote):
         found.problems.append(
-            f"{cache.folder}: has room for {size(free + held)} of shards, data.cache_gib is {cache.limit / GIB:g}: lower "
-            "it, or set data.cache_folder to a larger disk of the node"
+            f"{cache.folder}: its disk takes {size(free + held)} of shards, data.cache_gib={cache.limit / GIB:g} "
+            "allows more: lower it, or set data.cache_folder to a larger disk of the node"
         )
 
 
@@ -238,6 +250,11 @@ def existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def many(count: int, what: str) -> str:
+    ending = "" if count == 1 else "es" if what.endswith("s") else "s"
+    return f"{count} {what}{ending}"
 
 
 def size(count: float) -> str:
