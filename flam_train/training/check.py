@@ -55,8 +55,12 @@ def check(conf: dict[str, Any]) -> int:
             find_on_node(mine, conf, count[nodes[launch.rank]], launch.world)
         leave(store, f"found/{launch.rank}", asdict(mine) | {"node": nodes[launch.rank], "clock": clock})
         if launch.rank:
-            late = waited(store, ["verdict"], 2 * READ)  # the first one waits for others, too
-            code = 2 if late else found(store, "verdict")
+            if waited(store, ["verdict"], 2 * READ):  # the first one waits for others, too
+                raise ValueError(
+                    f"{node_name()}: no verdict of the first process within {2 * READ.total_seconds():.0f} s: it has "
+                    "ended, or a disk on its node hangs"
+                )
+            code = found(store, "verdict")
             leave(store, f"left/{launch.rank}", True)
             return code
         code = report(launch, trainer, gathered(store, nodes), conf["run_dir"])

@@ -124,6 +124,22 @@ def test_a_driver_that_torch_cannot_use_is_a_problem(text, version, tmp_path, mo
     assert chosen.problems == []
 
 
+def test_what_is_wrong_with_a_gpu(tmp_path, monkeypatch):
+    gib = 1 << 30
+    monkeypatch.setattr(node, "DRIVER", tmp_path / "none")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "H100")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: ((79, 30)[device] * gib, 80 * gib))
+    free, taken, missing = Findings(), Findings(), Findings()
+    for local_rank, found in enumerate((free, taken, missing)):
+        node.find_gpu(found, local_rank, "auto")
+    assert (free.shown["gpu"], free.problems, free.warnings) == ("H100, 80.0 GiB, driver unknown", [], [])
+    assert "50.0 of 80.0 GiB are in use" in taken.warnings[0]
+    assert "process 2 of this node has no GPU: 2 can be seen" in missing.problems[0]
+    assert checking.shown([{"shown": free.shown}] * 2) == ["2 x H100, 80.0 GiB, driver unknown"]
+
+
 def process(name: str, clock: float = 0.0, **of: object) -> dict:
     return {"node": name, "clock": clock, "shown": {}, "alike": {}, "similar": {}, "problems": [], "warnings": []} | of
 
