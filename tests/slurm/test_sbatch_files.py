@@ -123,13 +123,12 @@ def test_four_tasks_on_two_nodes_are_checked_and_train_what_one_process_trains(t
 
 
 def test_a_job_that_cannot_run_says_why_before_it_trains(cluster, shards):
-    code, log = cluster.sbatch(
-        *TASKS, "slurm/train.sbatch", *TRAIN, "run_dir=runs/none", "global_batch=6", "data.frame.synthetic.path=nowhere"
-    )
+    wrong = ["run_dir=runs/none", "global_batch=5", "data.frame.synthetic.path=nowhere"]
+    code, log = cluster.sbatch(*TASKS, "--ntasks-per-node=1", "slurm/train.sbatch", *TRAIN, *wrong)
     assert code != 0
     problems = [line for line in log.splitlines() if line.startswith("problem")]
     assert len(problems) == 2
-    assert "all nodes: global_batch=6" in problems[0]
+    assert "all nodes: global_batch=5" in problems[0]
     assert "all nodes: nowhere/manifest.json: missing" in problems[1]
     assert not (cluster.folder / "runs" / "none").exists()
     assert "GLOBAL_RANK" not in log
