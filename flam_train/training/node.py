@@ -63,9 +63,10 @@ class Findings:
 
 
 def find_gpu(found: Findings, local_rank: int, accelerator: str) -> None:
-    """The GPU that training gives to this process: its name, memory and driver."""
-    driver = driver_version()
-    if not torch.cuda.is_available():
+    """The GPU that training gives to this process: its name, memory and driver. accelerator: as in `TrainerConfig`."""
+    driver, there = driver_version(), torch.cuda.is_available()
+    found.alike["what trains"] = "a GPU" if there and accelerator != "cpu" else "the CPU"
+    if accelerator == "cpu" or not there:
         found.shown["gpu"] = "no GPU"
         if driver and accelerator != "cpu" and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
             found.problems.append(

@@ -137,6 +137,10 @@ def test_what_is_wrong_with_a_gpu(tmp_path, monkeypatch):
     assert (free.shown["gpu"], free.problems, free.warnings) == ("H100, 80.0 GiB, driver unknown", [], [])
     assert "50.0 of 80.0 GiB are in use" in taken.warnings[0]
     assert "process 2 of this node has no GPU: 2 can be seen" in missing.problems[0]
+    unused = Findings()
+    node.find_gpu(unused, 2, "cpu")
+    assert (unused.shown["gpu"], unused.problems) == ("no GPU", [])
+    assert (free.alike, unused.alike) == ({"what trains": "a GPU"}, {"what trains": "the CPU"})
     assert checking.shown([{"shown": free.shown}] * 2) == ["2 x H100, 80.0 GiB, driver unknown"]
 
 
