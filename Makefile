@@ -4,7 +4,7 @@ PIP_FLAGS ?= -q
 SHELL := /bin/bash
 BIN := .venv/bin
 
-.PHONY: help venv demo table test test-all bench-data bench-prep bench-metrics lint format wheel-check clean
+.PHONY: help venv demo table test test-all slurm-test bench-data bench-prep bench-metrics lint format wheel-check clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ test: venv  ## the fast tests, under 10 minutes on 2 cores
 
 test-all: venv  ## every test
 	$(BIN)/python -m pytest tests
+
+slurm-test: venv  ## the sbatch files on a SLURM of two nodes on this machine; skipped where it cannot be had
+	$(BIN)/python -m pytest -rs tests/slurm
 
 bench-data: venv  ## how much of what decoding allows the loader delivers, and where the rest goes
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/bench/bench_data.py

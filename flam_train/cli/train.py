@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   flam-train experiment=esc10 seed=1 optim.lr=3e-4
   flam-train experiment=openflam shards=/data/shards --dry-run
   torchrun --nproc-per-node 8 -m flam_train.cli.train experiment=openflam
+  torchrun --nproc-per-node 8 -m flam_train.cli.train experiment=openflam --check
 """
 
 
@@ -110,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dry-run", action="store_true", help="print batch, memory, steps and what is trained, and stop"
     )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="look for what the run needs on every node, print a line for each, and stop; start it as the run",
+    )
     return parser
 
 
@@ -120,6 +126,16 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.show:
             print(yaml.safe_dump(conf, sort_keys=False), end="")
             return 0
+        if arguments.check:
+            from flam_train.training.check import check
+
+            return check(conf)
+        if arguments.dry_run:
+            from flam_train.training.dry_run import dry_run
+
+            print(dry_run(conf))
+            return 0
+        return _train(conf)
         if arguments.dry_run:
             from flam_train.training.dry_run import dry_run
 

@@ -37,11 +37,16 @@ class Ring:
         return self.blocks[self.turn][:size]
 
 
+def blocks(prefetch: int, in_use: int = 1) -> int:
+    """Of the ring that a worker comes to hold for each large tensor: under way, in use, and one to write to."""
+    return prefetch + in_use + 1
+
+
 def start(prefetch: int, in_use: int = 1) -> None:
     """Called once in a loader worker that has up to `prefetch` batches under way (DataLoader's prefetch_factor), and
     of whose batches the trainer uses up to `in_use` at a time."""
     global _blocks
-    _blocks = prefetch + in_use + 1
+    _blocks = blocks(prefetch, in_use)
     _rings.clear()
     keep_freed_memory()
 

@@ -1,0 +1,266 @@
+"""What one process finds on its machine: GPU, shards, disks, /dev/shm, the text model, versions.
+
+Everything is looked for; what is wrong becomes a line that names the fix, and the search goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from flam_train import __version__
+from flam_train.batch import SAMPLE_RATE
+from flam_train.data import shared
+from flam_train.data.cache import GIB, ShardCache
+from flam_train.data.corpus import Corpus
+from flam_train.data.recipe import MixRecipe
+from flam_train.models.flam import FLAM, FLAMConfig
+from flam_train.training.checkpoint import LAST
+from flam_train.training.datamodule import own_cores
+
+DRIVER = Path("/proc/driver/nvidia/version")
+SHM = Path("/dev/shm")
+
+BESIDE_AUDIO = 1.1
+"""Labels, tokens and the launcher's own segments take a few hundredths of what the audio takes in /dev/shm."""
+
+IN_USE_BY_OTHERS = 0.1
+"""Share of a GPU's memory; a context of ours takes less."""
+
+
+@dataclass
+class Findings:
+    """Plain data, so that it travels as JSON.
+
+    shown: name -> what the node's line says. alike: name -> what all nodes must have in common; similar: what they had
+    better have. problems, warnings: lines that name the fix.
+    """
+
+    shown: dict[str, str] = field(default_factory=dict)
+    alike: dict[str, str] = field(default_factory=dict)
+    similar: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """A mistake that is told by an error becomes a problem."""
+        try:
+            yield
+        except (ValueError, OSError, RuntimeError) as error:
+            self.problems.append(" ".join(str(error).split()))
+
+
+def find_gpu(found: Findings, local_rank: int, accelerator: str) -> None:
+    """The GPU that training gives to this process: its name, memory and driver. accelerator: as in `TrainerConfig`."""
+    driver, there = driver_version(), torch.cuda.is_available()
+    found.alike["what trains"] = "a GPU" if there and accelerator != "cpu" else "the CPU"
+    if accelerator == "cpu" or not there:
+        found.shown["gpu"] = "no GPU"
+        if driver and accelerator != "cpu" and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+            found.problems.append(
+                f"there is an NVIDIA driver ({driver}), but torch {torch.__version__} sees no GPU: ask SLURM for GPUs, "
+                "update the driver or install the torch that it suits; trainer.accelerator=cpu trains without"
+            )
+        return
+    if local_rank >= torch.cuda.device_count():
+        found.problems.append(
+            f"process {local_rank} of this node has no GPU: {torch.cuda.device_count()} can be seen by each process: "
+            "one a process, all seen by all (--gpus-per-node as many as --ntasks-per-node, no --gpus-per-task)"
+        )
+        return
+    with found.looking():
+        free, total = torch.cuda.mem_get_info(local_rank)
+        name = torch.cuda.get_device_name(local_rank)
+        found.shown["gpu"] = f"{name}, {total / GIB:.1f} GiB, driver {driver or 'unknown'}"
+        if total - free > IN_USE_BY_OTHERS * total:
+            found.warnings.append(
+                f"GPU {local_rank} ({name}): {(total - free) / GIB:.1f} of {total / GIB:.1f} GiB are in use by another "
+                "process: nvidia-smi on that node says which"
+            )
+
+
+def driver_version() -> str | None:
+    """Of NVIDIA's kernel module; None where there is none."""
+    if not DRIVER.is_file():
+        return None
+    version = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", DRIVER.read_text())
+    return version.group() if version else "unknown"
+
+
+def find_on_node(found: Findings, conf: dict[str, Any], processes: int, world: int) -> None:
+    """What the processes of a node share, looked for by one of them. processes: on this node."""
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "flam_train": __version__}
+    found.alike |= versions
+    find_batches(found, conf, world)
+    workers = loader_workers(conf)
+    find_shm(found, processes * loader_bytes(conf, world, workers))
+    with found.looking():
+        cache = ShardCache(conf["data"].get("cache_folder"), conf["data"].get("cache_gib", 50.0))
+        remote = find_shards(found, conf, cache)
+        if remote:
+            find_cache(found, cache, remote)
+    with found.looking():
+        find_run_folder(found, conf)
+    for name in [conf.get("init"), *_list(conf["data"].get("exclude"))]:
+        if name and not Path(name).exists():
+            found.problems.append(f"{name}: not there: copy it where every node sees it")
+    found.shown["cores"] = f"{many(own_cores(), 'core')} and {many(workers, 'loader worker')} a process"
+    found.shown["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def find_batches(found: Findings, conf: dict[str, Any], world: int) -> None:
+    parts = world * int(conf["accumulate"])
+    for key in ("global_batch", "frame_batch"):
+        if conf[key] % parts:
+            found.problems.append(
+                f"{key}={conf[key]} does not divide by {many(world, 'process')} x accumulate={conf['accumulate']}: it "
+                f"is the total over all of them; set {key} to a multiple of {parts}"
+            )
+
+
+def find_shards(found: Findings, conf: dict[str, Any], cache: ShardCache) -> int:
+    """Opens every folder of shards that training will read, and reads the first and the last sample of it. Of those
+    behind a URL only the manifest; how many bytes these have."""
+    remote, opened = 0, 0
+    for place in places(conf):
+        with found.looking():
+            corpus = Corpus(place, cache=cache)
+            text = json.dumps(corpus.manifest, sort_keys=True)
+            found.alike[f"the manifest (sha256) of {place}"] = hashlib.sha256(text.encode()).hexdigest()[:16]
+            remote += sum(e.bytes for e in corpus.entries) if corpus.remote else 0
+            for index in () if corpus.remote or not len(corpus) else (0, len(corpus) - 1):
+                corpus.waveform(index)
+            opened += 1
+    found.shown["shards"] = f"{opened} of {len(places(conf))} shard folders read"
+    return remote
+
+
+def places(conf: dict[str, Any]) -> list[str]:
+    """Every folder or URL of shards that a run with this configuration opens, once."""
+    out: dict[str, None] = {}
+    for entry in entries(conf):
+        bank = entry.get("bank")
+        for place in [*_list(bank), None if bank else entry.get("path"), entry.get("validation")]:
+            if place:
+                out[str(place)] = None
+    return list(out)
+
+
+def entries(conf: dict[str, Any], kinds: tuple[str, ...] = ("global", "frame")) -> list[dict[str, Any]]:
+    """The settings of the corpora that are switched on."""
+    return [e for kind in kinds if conf[f"{kind}_batch"] for e in (conf["data"].get(kind) or {}).values()]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def find_cache(found: Findings, cache: ShardCache, remote: int) -> None:
+    """Whether what the cache will hold fits on its disk. remote: bytes of all shards behind URLs."""
+    free = shutil.disk_usage(existing(cache.folder)).free
+    held = sum(tar.stat().st_size for tar in cache.folder.glob("*.tar"))
+    found.shown["cache"] = f"shard cache {size(free)} free"
+    if free + held < min(cache.limit, remote):
+        found.problems.append(
+            f"{cache.folder}: its disk takes {size(free + held)} of shards, data.cache_gib={cache.limit / GIB:g} "
+            "allows more: lower it, or set data.cache_folder to a larger disk of the node"
+        )
+
+
+def find_run_folder(found: Findings, conf: dict[str, Any]) -> None:
+    """Whether checkpoints can be written there, and whether the nodes see the same folder.
+
+    Their size is that of the model, which is built for it: so the text model's files are looked for, too.
+    """
+    folder = Path(conf["run_dir"])
+    there = existing(folder)
+    free = shutil.disk_usage(there).free
+    found.shown["run folder"] = f"run folder {size(free)} free"
+    if not os.access(there, os.W_OK):
+        found.problems.append(f"{there}: cannot be written to: set run_dir to a folder of yours on a shared disk")
+    last = folder / LAST
+    found.alike[f"the size of {last}"] = str(last.stat().st_size) if last.is_file() else "none"
+    found.similar[f"the inode of {there}"] = str(there.stat().st_ino)
+    model = FLAM(FLAMConfig.from_dict({**conf["model"], "text": conf["text"]}))
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    # A checkpoint has the weights and AdamW's two moments, and is written beside the one that it replaces.
+    checkpoints = 3 if conf["trainer"].get("monitor") else 2
+    need = weights * (3 * checkpoints + 1)
+    if free < need:
+        found.problems.append(
+            f"{there}: {size(free)} free, checkpoints and export take {size(need)}: make room, or set run_dir elsewhere"
+        )
+
+
+def find_shm(found: Findings, need: float) -> None:
+    """A loader worker that finds no room there dies of a bus error."""
+    if not SHM.is_dir():
+        return
+    free = shutil.disk_usage(SHM).free
+    found.shown["shm"] = f"/dev/shm {size(free)} free, {size(need)} needed"
+    if free < need:
+        found.problems.append(
+            f"/dev/shm: {size(free)} free, the loaders of this node need {size(need)}: lower data.workers or "
+            "data.prefetch, raise accumulate, or make it larger (mount -o remount,size=..., docker run --shm-size)"
+        )
+
+
+def loader_workers(conf: dict[str, Any]) -> int:
+    """Of each process, as `DataModule` counts them."""
+    workers = conf["data"].get("workers")
+    return max(1, min(8, own_cores() - 1)) if workers is None else int(workers)
+
+
+def loader_bytes(conf: dict[str, Any], world: int, workers: int) -> float:
+    """What the loader workers of one process come to hold in /dev/shm: each a ring of micro-batches (`data.shared`)."""
+    if not workers:
+        return 0.0
+    accumulate, prefetch = int(conf["accumulate"]), int(conf["data"].get("prefetch", 2))
+    in_use = 1 if torch.cuda.is_available() else -(-accumulate // workers)  # as in DataModule._loader
+    clip = FLAMConfig.from_dict({**conf["model"], "text": conf["text"]}).grid.seconds * SAMPLE_RATE * 2
+    clips = sum(
+        -(-int(conf[f"{kind}_batch"]) // (world * accumulate)) * _waveforms_a_clip(entries(conf, (kind,)))
+        for kind in ("global", "frame")
+    )
+    return workers * shared.blocks(prefetch, in_use) * clips * clip * BESIDE_AUDIO
+
+
+def _waveforms_a_clip(corpora: list[dict[str, Any]]) -> int:
+    """How much audio travels for a clip of a stream, in clips: none of a bank in memory; of another at most its
+    background and as many sounds as may be heard at once."""
+    mixed = [MixRecipe.load(e.get("recipe", "paper")) for e in corpora if e.get("bank") and e.get("memory_gib")]
+    whole = any(not e.get("bank") for e in corpora)
+    return int(whole) + max((1 + recipe.at_once for recipe in mixed), default=0)
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def many(count: int, what: str) -> str:
+    ending = "" if count == 1 else "es" if what.endswith("s") else "s"
+    return f"{count} {what}{ending}"
+
+
+def size(count: float) -> str:
+    for unit in ("MiB", "GiB"):
+        count /= 1024 if unit == "GiB" else 1 << 20
+        if count < 1000:
+            break
+    return f"{count:.3g} {unit}" if count < 100 else f"{count:.0f} {unit}"

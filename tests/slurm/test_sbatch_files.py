@@ -1,0 +1,171 @@
+"""The sbatch files on a real SLURM of two nodes on this machine: `make slurm-test`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from tiny_runs import ROOT, flam_train
+
+from flam_train.data.shards import Corpus
+
+pytestmark = pytest.mark.slow
+
+CANNOT = 77
+"""Exit code of local_cluster.sh for what this machine lacks."""
+
+TASKS = ["--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=2", "--cpus-per-task=1"]
+
+TRAIN = [
+    "experiment=demo", "model=test", "text=bytes", "steps=4", "global_batch=4", "frame_batch=8", "data.workers=0",
+    "trainer.validate_every=4", "trainer.checkpoint_every=2", "trainer.log_every=1",
+]  # fmt: skip
+"""`make demo`, tiny."""
+
+
+class Cluster:
+    """Submits from a folder of its own, which looks like a checkout with its environment."""
+
+    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+        self.folder = folder
+        self.env = os.environ | settings | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        (folder / ".venv").symlink_to(sys.prefix)
+        for name in ("eval", "data_prep", "slurm"):
+            (folder / name).symlink_to(ROOT / name)
+
+    def run(self, *command: object) -> str:
+        done = subprocess.run(
+            [*map(str, command)], cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=280
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def sbatch(self, *arguments: object) -> tuple[int, str]:
+        """The job's exit code and its log; of an array all logs."""
+        command = ["sbatch", "--wait", "--parsable", "--output=%A-%a.log", *map(str, arguments)]
+        done = subprocess.run(command, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=280)
+        assert done.stdout.strip(), done.stderr
+        logs = sorted(self.folder.glob(f"{done.stdout.strip()}-*.log"))
+        return done.returncode, "".join(log.read_text() for log in logs)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    home = Path(tempfile.mkdtemp(prefix="flam-slurm-"))  # sockets want short paths
+    script, env = str(ROOT / "slurm" / "local_cluster.sh"), os.environ | {"FLAM_SLURM_DIR": str(home / "cluster")}
+    try:
+        started = subprocess.run([script, "start"], env=env, capture_output=True, text=True)
+        if started.returncode == CANNOT:
+            pytest.skip(started.stderr.strip())
+        assert started.returncode == 0, started.stderr
+        lines = [line.removeprefix("export ") for line in started.stdout.splitlines()]
+        yield Cluster(tmp_path_factory.mktemp("submitted"), dict(line.split("=", 1) for line in lines))
+    finally:
+        subprocess.run([script, "stop"], env=env, check=True)
+        left = list(home.iterdir())
+        shutil.rmtree(home)
+        assert left == [], f"left behind by stop: {left}"
+
+
+@pytest.fixture(scope="module")
+def shards(cluster) -> Path:
+    """As `make demo` makes them."""
+    cluster.run(sys.executable, "data_prep/synthetic.py", "bank", "--instances", 2)
+    for split in ("train", "test"):
+        cluster.run(
+            sys.executable, "data_prep/simulate.py", f"shards/synthetic/{split}", "--bank", f"bank/{split}",
+            "--recipe", "demo", "--count", 16, "--audio", "wav", "--per-shard", 8,
+        )  # fmt: skip
+    return cluster.folder / "shards"
+
+
+@pytest.fixture(scope="module")
+def trained(cluster, shards) -> tuple[Path, str]:
+    """The run folder and the log."""
+    code, log = cluster.sbatch(*TASKS, "slurm/train.sbatch", *TRAIN, "run_dir=runs/demo")
+    assert code == 0, log
+    return cluster.folder / "runs" / "demo", log
+
+
+def losses(run: Path) -> dict[int, float]:
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = csv.DictReader(file)
+        return {int(row["step"]): float(row["value"]) for row in rows if row["name"] == "loss/total"}
+
+
+def test_four_tasks_on_two_nodes_are_checked_and_train_what_one_process_trains(trained, cluster, tmp_path):
+    run, log = trained
+    assert "2 nodes, 4 processes by srun" in log
+    for node in ("n1", "n2"):
+        (line,) = [line for line in log.splitlines() if line.startswith(f"{node} ")]
+        assert "2 processes" in line
+        assert "2 of 2 shard folders read" in line
+    assert "all is well" in log
+    for rank in range(4):
+        assert f"GLOBAL_RANK: {rank}," in log  # Lightning's own words
+    assert (run / "export" / "model.safetensors").is_file()
+    alone = tmp_path / "alone"
+    flam_train(*TRAIN, f"shards={cluster.folder}/shards", f"run_dir={alone}")
+    ours, theirs = losses(run), losses(alone)
+    assert list(ours) == list(theirs) == [0, 1, 2, 3]
+    assert list(ours.values()) == pytest.approx(list(theirs.values()), rel=1e-3)
+
+
+def test_a_job_that_cannot_run_says_why_before_it_trains(cluster, shards):
+    wrong = ["run_dir=runs/none", "global_batch=5", "data.frame.synthetic.path=nowhere"]
+    code, log = cluster.sbatch(*TASKS, "--ntasks-per-node=1", "slurm/train.sbatch", *TRAIN, *wrong)
+    assert code != 0
+    problems = [line for line in log.splitlines() if line.startswith("problem")]
+    assert len(problems) == 2
+    assert "all nodes: global_batch=5" in problems[0]
+    assert "all nodes: nowhere/manifest.json: missing" in problems[1]
+    assert not (cluster.folder / "runs" / "none").exists()
+    assert "GLOBAL_RANK" not in log
+
+
+def test_evaluation_runs_on_all_tasks(trained, cluster):
+    run, _ = trained
+    protocol = {
+        "kind": "sed",
+        "title": "demo",
+        "shards": "synthetic/test",
+        "clips": 16,
+        "scoring": {"metrics": ["auroc"]},
+    }
+    (cluster.folder / "demo.yaml").write_text(yaml.safe_dump(protocol))
+    code, log = cluster.sbatch(
+        *TASKS, "slurm/eval.sbatch", run / "export", "--shards", "shards", "--out", "results", "--only", "demo.yaml"
+    )
+    assert code == 0, log
+    assert "waiting for 4 processes" in log
+    found = [json.loads(path.read_text()) for path in (cluster.folder / "results").glob("*.json")]
+    assert found
+    assert all(result["clips_evaluated"] == 16 for result in found)
+
+
+def test_a_corpus_is_prepared_in_parts_and_merged(cluster):
+    folder = cluster.folder / "recordings"
+    folder.mkdir()
+    for n in range(6):
+        noise = np.random.default_rng(n).normal(scale=0.1, size=3 * 48_000)
+        soundfile.write(folder / f"clip{n}.wav", noise, 48_000)
+        (folder / f"clip{n}.txt").write_text("0.5\t1.5\tnoise\n")
+    code, log = cluster.sbatch(
+        "--array=1-2", "--cpus-per-task=1", "slurm/prep_array.sbatch",
+        "data_prep/custom.py", "recordings", "prepared", "--test-share", 0,
+    )  # fmt: skip
+    assert code == 0, log
+    cluster.run(sys.executable, "data_prep/merge.py", "prepared")
+    corpus = Corpus(cluster.folder / "prepared" / "train")
+    assert sorted(corpus.record(n).events[0].label for n in range(len(corpus))) == ["noise"] * 6
