@@ -16,6 +16,7 @@ import collections
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,63 +34,57 @@ RANKS = 2
 LENGTH = ["steps=400", "trainer.checkpoint_every=10", "trainer.validate_every=50", "data.workers=1"]
 
 
-def processes(run: RecordedRun, what: str) -> list[int]:
-    """Of this run: its ranks, or its data workers (forked from a server, so they are known by their session)."""
-    out = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            mine = os.getsid(int(path.name)) == run.session
-            is_rank = str(run.notes) in command and "torch.distributed.run" not in command
-            is_worker = "forkserver" in command
-            if mine and (is_rank if what == "rank" else is_worker):
-                out.append(int(path.name))
-    return out
+Fault = Callable[[RecordedRun, subprocess.Popen, random.Random], None]
 
 
-def kill_all(run: RecordedRun, chance: random.Random) -> None:
-    os.killpg(run.session, signal.SIGKILL)
+def kill_all(run: RecordedRun, process: subprocess.Popen, chance: random.Random) -> None:
+    run.kill(process)
 
 
-def kill_one(what: str) -> Callable[[RecordedRun, random.Random], None]:
-    def fault(run: RecordedRun, chance: random.Random) -> None:
-        found = processes(run, what)
-        if found:
+def half_written(run: RecordedRun, process: subprocess.Popen, chance: random.Random) -> None:
+    """A kill in the midst of writing leaves this behind."""
+    run.kill(process)
+    run.run.mkdir(parents=True, exist_ok=True)
+    (run.run / ".last.ckpt.draft").write_bytes(chance.randbytes(100_000))
+
+
+def kill_rank(run: RecordedRun, process: subprocess.Popen, chance: random.Random) -> None:
+    kill_of(run.ranks_alive(), chance)
+
+
+def kill_worker(run: RecordedRun, process: subprocess.Popen, chance: random.Random) -> None:
+    kill_of(run.workers_alive(), chance)
+
+
+def kill_of(found: list[int], chance: random.Random) -> None:
+    if found:
+        with suppress(ProcessLookupError):
             os.kill(chance.choice(found), signal.SIGKILL)
 
-    return fault
 
-
-def send(kind: signal.Signals) -> Callable[[RecordedRun, random.Random], None]:
-    def fault(run: RecordedRun, chance: random.Random) -> None:
-        for pid in processes(run, "rank") + processes(run, "worker"):
+def send(kind: signal.Signals) -> Fault:
+    def fault(run: RecordedRun, process: subprocess.Popen, chance: random.Random) -> None:
+        for pid in (*run.ranks_alive(), *run.workers_alive()):
             with suppress(ProcessLookupError):
                 os.kill(pid, kind)
 
     return fault
 
 
-def stand_still(run: RecordedRun, chance: random.Random) -> None:
-    found = processes(run, "rank")
+def stand_still(run: RecordedRun, process: subprocess.Popen, chance: random.Random) -> None:
+    found = run.ranks_alive()
     if found:
         pid = chance.choice(found)
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(chance.uniform(1, 15))
         with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(chance.uniform(1, 15))
             os.kill(pid, signal.SIGCONT)
 
 
-def half_written(run: RecordedRun, chance: random.Random) -> None:
-    """A kill in the midst of writing leaves this behind."""
-    os.killpg(run.session, signal.SIGKILL)
-    run.run.mkdir(parents=True, exist_ok=True)
-    (run.run / ".last.ckpt.draft").write_bytes(chance.randbytes(100_000))
-
-
-FAULTS = {
+FAULTS: dict[str, Fault] = {
     "kill -9 of all": kill_all,
-    "kill -9 of a rank": kill_one("rank"),
-    "kill -9 of a data worker's server or worker": kill_one("worker"),
+    "kill -9 of a rank": kill_rank,
+    "kill -9 of a data worker's server or worker": kill_worker,
     "SIGUSR1": send(signal.SIGUSR1),
     "SIGTERM": send(signal.SIGTERM),
     "a rank stands still for 1 to 15 s": stand_still,
@@ -122,21 +117,20 @@ def soak(folder: Path, seconds: float, every: float, chance: random.Random) -> i
         run = RecordedRun(folder / f"run-{done}", corpora, *LENGTH, ranks=RANKS)
         while True:
             process = run.start()
-            run.session, starts = process.pid, starts + 1
+            starts += 1
             due = time.monotonic() + chance.expovariate(1 / every)
             while process.poll() is None:
                 time.sleep(0.1)
                 if time.monotonic() > due:
                     name = chance.choice(list(FAULTS))
                     print(f"{time.monotonic() - began:5.0f} s  step {run.lines() // RANKS:4d}  {name}", flush=True)
-                    FAULTS[name](run, chance)
+                    FAULTS[name](run, process, chance)
                     counts[name] += 1
                     # What has stopped its ranks is given the time to end them all.
                     due = time.monotonic() + 60 + chance.expovariate(1 / every)
             if process.returncode == 0:
                 break
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            run.kill(process)  # what a launcher that was killed leaves behind
         try:
             assert_same(run, want)
         except AssertionError as error:

@@ -136,12 +136,6 @@ def main(argv: list[str] | None = None) -> int:
             print(dry_run(conf))
             return 0
         return _train(conf)
-        if arguments.dry_run:
-            from flam_train.training.dry_run import dry_run
-
-            print(dry_run(conf))
-            return 0
-        return _train(conf)
     except ValueError as error:
         print(f"flam-train: {error}", file=sys.stderr)
         return 2

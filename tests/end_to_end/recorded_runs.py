@@ -24,7 +24,7 @@ class RecordedRun:
 
     def __init__(self, folder: Path, corpora: tuple[Path, Path], *overrides: str, ranks: int = 1) -> None:
         self.folder, self.notes, self.run = folder, folder / "notes", folder / "run"
-        self.ranks, self.session = ranks, 0
+        self.ranks = ranks
         common = [*TINY, *on_shards(*corpora), "global_batch=4", "frame_batch=4", "trainer.progress_seconds=0"]
         self.overrides = [*common, f"run_dir={self.run}", *overrides]
 
@@ -61,7 +61,7 @@ class RecordedRun:
         try:
             return process.wait(timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            self.kill(process)
             raise AssertionError(f"no end within {timeout} s:\n{self.said[-3000:]}") from None
 
     def lines(self) -> int:
@@ -84,16 +84,37 @@ class RecordedRun:
             self.until_lines(process, self.ranks)
             time.sleep(chance.uniform(0, 1.5))
         running = process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        self.kill(process)
         return running
 
-    def kill_stopped(self) -> None:
-        """Ends what is left of a session in which a process was stopped: such a one hears no signal but this."""
+    def ranks_alive(self) -> list[int]:
+        """torchrun gives each a session of its own, so they are known by their command."""
+        out = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):
-                if str(self.notes).encode() in path.read_bytes():
-                    os.kill(int(path.parent.name), signal.SIGKILL)
+                command = path.read_bytes().decode(errors="replace").split("\0")
+                if str(self.notes) in command and "torch.distributed.run" not in command:
+                    out.append(int(path.parent.name))
+        return out
+
+    def workers_alive(self) -> list[int]:
+        """Whatever the ranks have started: data workers and the server they are forked from, wandb."""
+        parent = {}
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                parent[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        found = set(self.ranks_alive())
+        while more := {pid for pid, above in parent.items() if above in found} - found:
+            found |= more
+        return sorted(found - set(self.ranks_alive()))
+
+    def kill(self, process: subprocess.Popen) -> None:
+        """kill -9 of all its processes."""
+        everyone = [process.pid, *self.ranks_alive(), *self.workers_alive()]
+        for pid in everyone:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
 
     def steps(self, rank: int = 0) -> dict[int, dict]:
         """What each step of a rank took and gave. Fails where a step that was taken twice was another one."""

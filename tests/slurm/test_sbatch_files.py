@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +122,39 @@ def test_four_tasks_on_two_nodes_are_checked_and_train_what_one_process_trains(t
     ours, theirs = losses(run), losses(alone)
     assert list(ours) == list(theirs) == [0, 1, 2, 3]
     assert list(ours.values()) == pytest.approx(list(theirs.values()), rel=1e-3)
+
+
+def test_a_job_whose_time_is_nearly_up_saves_and_queues_itself_again(cluster, shards):
+    """SIGUSR1 to all tasks, as `--signal=SIGUSR1@180` sends it."""
+    run, steps = cluster.folder / "runs" / "again", 60
+    submitted = cluster.run(
+        "sbatch", "--parsable", "--output=again.log", *TASKS, "slurm/train.sbatch", *TRAIN, "run_dir=runs/again",
+        f"steps={steps}", "trainer.progress_seconds=0",
+    )  # fmt: skip
+    job = submitted.strip()
+
+    def state() -> dict[str, str]:
+        return dict(word.split("=", 1) for word in cluster.run("scontrol", "show", "job", job).split() if "=" in word)
+
+    def until(reached: Callable[[], bool], seconds: float = 200) -> None:
+        end = time.monotonic() + seconds
+        while not reached():
+            log = cluster.folder / "again.log"
+            assert time.monotonic() < end, f"{state()} {log.read_text() if log.is_file() else ''}"
+            time.sleep(0.2)
+
+    until(lambda: (run / "metrics.csv").is_file() and len(losses(run)) > 3)
+    cluster.run("scancel", "--signal=USR1", job)
+    until(lambda: state()["Restarts"] == "1")
+    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")  # else SLURM waits for two minutes
+    until(lambda: state()["JobState"] == "COMPLETED")
+    log = (cluster.folder / "again.log").read_text()
+    stopped = int(re.findall(r"going on at step (\d+)", log)[-1])
+    assert 3 < stopped < steps
+    assert f"job {job} is requeued and goes on from its last checkpoint" in log
+    assert log.count("stopped by SIGUSR1") <= 1
+    assert list(losses(run)) == list(range(steps))
+    assert (run / "export" / "model.safetensors").is_file()
 
 
 def test_a_job_that_cannot_run_says_why_before_it_trains(cluster, shards):
