@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,8 @@ def _train(conf: dict[str, Any]) -> int:
     try:
         train(conf)
     except StopRequested as stop:
+        # srun ends the tasks that are left as soon as the first one is gone: all of them leave with their own code.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if global_rank() == 0:
             print(f"\nflam-train: {stop}; the same command goes on from the last checkpoint", file=sys.stderr)
         return stop.exit_code
