@@ -27,10 +27,10 @@ from flam_train.settings import one_of
 EXCHANGES = ("auto", "gather", "ring")
 REMOTE_NORMS = ("joined", "released")
 
-RING_FROM = 1 << 28
-"""Bytes of a rank's logits [B, P, T] from which on `auto` takes the ring."""
+RING_FROM = 1 << 30
+"""Bytes of a rank's logits [B, P, T] from which on `auto` takes the ring: gathered, they cost several times that."""
 
-BLOCK_TERMS = 1 << 20
+BLOCK_TERMS = 1 << 22
 """The ring's blocks are cut so that one has about so many terms [B, C, T]."""
 
 
