@@ -4,7 +4,7 @@ PIP_FLAGS ?= -q
 SHELL := /bin/bash
 BIN := .venv/bin
 
-.PHONY: help venv demo table test test-all bench-data bench-prep bench-metrics lint format wheel-check clean
+.PHONY: help venv demo table test test-all bench-data bench-prep bench-metrics bench-losses lint format wheel-check clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,10 @@ bench-prep: venv  ## the same for preparing a corpus
 bench-metrics: venv  ## PSDS and retrieval at the size of the published sets
 	$(BIN)/python tests/bench/bench_psds.py
 	$(BIN)/python tests/bench/bench_retrieval.py
+
+bench-losses: venv  ## the frame-wise loss over ranks, gathered and round a ring; what docs/scaling.md foretells
+	$(BIN)/python tests/bench/bench_losses.py
+	$(BIN)/python tests/bench/scaling_model.py
 
 lint: venv  ## ruff (format and rules) and mypy
 	$(BIN)/ruff format --check .

@@ -33,7 +33,7 @@ def rank() -> int:
 def sum_over_ranks(x: Tensor) -> Tensor:
     """The sum of a tensor of one shape over ranks, on every rank, without gradient."""
     x = x.detach()
-    if is_distributed():
+    if is_distributed() and x.numel():
         x = x.clone()
         dist.all_reduce(x)
     return x
@@ -49,6 +49,8 @@ class _GatherRows(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor):
+        if not max(ctx.counts):
+            return grad, None
         # Every rank used every row: a row's gradient is the sum over ranks, and goes to the rank it came from.
         mine = grad.new_empty((max(ctx.counts), *grad.shape[1:]))
         dist.reduce_scatter(mine, [_padded(part, max(ctx.counts)) for part in grad.split(ctx.counts)])
@@ -56,6 +58,8 @@ class _GatherRows(torch.autograd.Function):
 
 
 def _gather(x: Tensor, counts: list[int]) -> Tensor:
+    if not max(counts):
+        return x.clone()
     padded = _padded(x, max(counts))
     as_bool = padded.dtype == torch.bool
     padded = padded.to(torch.uint8) if as_bool else padded

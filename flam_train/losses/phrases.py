@@ -23,9 +23,9 @@ BITS = 63
 
 @dataclass(frozen=True)
 class JoinedPhrases:
-    """Every phrase that is valid on some rank, once: P, in the order of the ranks that list them first.
+    """Every phrase that is valid on some rank, once: P, in the order of the ranks whose listing stands for it.
 
-    mine: this rank's columns that are such first valid listings. sizes: how many of P each rank has so.
+    mine: those of this rank's columns that do. sizes: how many of P each rank has.
     most_clips: the largest B of all ranks. label_BUT: this rank's true labels by id; the last column has none.
     place_P: the phrase's column of label_BUT. listed_P: whether this rank lists it as valid. annotated_P: bits, or
     None where every pair of a valid clip counts. audio_valid_B, corpus_B, frame_valid_BT: of this rank's clips.
@@ -106,14 +106,17 @@ def join_phrases(
     annotated_C = torch.zeros_like(valid_C) if annotated_in_C is None else annotated_in_C
     ids_G, valid_G, annotated_G = gather_rows(torch.stack([ids_C, valid_C, annotated_C], 1), counts).unbind(1)
 
-    # Of each id the first valid listing; G where there is none.
+    # Of each id one valid listing: of the first rank that has one, counted from a rank that the id decides, so that
+    # ranks share evenly what many of them list; of that rank's the first. `none` where there is none.
     ids_N, id_of_G = ids_G.unique(return_inverse=True)
-    place_G = torch.arange(len(ids_G), device=device)
-    first_N = torch.full_like(ids_N, len(ids_G))
-    first_N = first_N.scatter_reduce(0, id_of_G, place_G.where(valid_G > 0, len(ids_G)), "amin")
-    column_P = first_N[first_N < len(ids_G)].sort().values
     ends = torch.tensor(counts, device=device).cumsum(0)
-    owner_P = torch.searchsorted(ends, column_P, right=True)
+    place_G = torch.arange(len(ids_G), device=device)
+    rank_G = torch.searchsorted(ends, place_G, right=True)
+    none = ranks * len(ids_G)
+    order_G = (rank_G - ids_G % ranks) % ranks * len(ids_G) + place_G
+    first_N = torch.full_like(ids_N, none).scatter_reduce(0, id_of_G, order_G.where(valid_G > 0, none), "amin")
+    column_P = (first_N[first_N < none] % max(1, len(ids_G))).sort().values
+    owner_P = rank_G[column_P]
 
     # Each of my ids once; a phrase may stand in several of my columns, and any positive counts.
     ids_U, id_of_C = ids_C.unique(return_inverse=True)

@@ -31,10 +31,11 @@ Messages = list[tuple[str, float]]
 FLOAT = 4
 FRAMES, WIDTH, MEL_BINS, TOKENS = 32, 512, 64, 12
 
+LOSS_RATE = "float32 (TF32) FLOP/s that the losses reach"
 ASSUMED = {
     "bf16 FLOP/s of an H100": 989e12,
     "share of it that the towers reach": 0.35,
-    "float32 (TF32) FLOP/s that the losses reach": 150e12,
+    LOSS_RATE: 150e12,
     "memory bytes/s that elementwise kernels reach": 2e12,
     "passes over the logits, forward and backward": 20,
     "GPUs of a node": 8,
@@ -48,7 +49,7 @@ ASSUMED = {
 
 @dataclass(frozen=True)
 class Step:
-    """A GPU's share of a step. phrases: that no rank before lists. vocabulary: at most so many phrases on all GPUs."""
+    """A GPU's share of a step. vocabulary: at most so many phrases on all GPUs."""
 
     captions: int = 32
     events: int = 32
@@ -57,6 +58,16 @@ class Step:
 
     def distinct(self, ranks: int) -> int:
         return int(min(ranks * self.phrases, self.vocabulary))
+
+    def block(self, ranks: int) -> int:
+        """Phrases that a rank's listing stands for: ranks share evenly what many of them list."""
+        return math.ceil(self.distinct(ranks) / ranks)
+
+    def blocks(self, ranks: int) -> int:
+        return math.ceil(self.distinct(ranks) / self.block(ranks))
+
+    def frame_messages(self, ranks: int, exchange: str) -> Messages:
+        return framewise_messages(ranks, self.phrases, self.block(ranks), WIDTH, exchange, blocks=self.blocks(ranks))
 
 
 # -- messages of one step, forward and backward
@@ -82,28 +93,35 @@ def join_messages(ranks: int, columns: int) -> Messages:
 
 
 def framewise_messages(
-    ranks: int, columns: int, phrases: float, width: int, exchange: str, item: int = FLOAT
+    ranks: int, columns: int, phrases: float, width: int, exchange: str, item: int = FLOAT, blocks: int | None = None
 ) -> Messages:
-    """phrases: of a rank that no rank before lists (the longest such list for `gather`)."""
+    """phrases: that a rank's listing stands for. blocks: so many ranks have any (all)."""
     row = phrases * (width + 2) * item
     out = [*join_messages(ranks, columns), all_reduce(ranks, 8), all_reduce(ranks, item)]
     if exchange == "gather":
         return [*out, all_gather(ranks, row), reduce_scatter(ranks, row)]
-    # The blocks twice; their gradients with one hop more, home.
-    return out + [("send", row)] * (ranks - 1 + ranks - 1 + ranks)
+    # The blocks twice; their gradients with one hop more, home. Empty blocks are not sent.
+    hops = ranks - 1 + ranks - 1 + ranks
+    return out + [("send", row)] * round(hops * (blocks or ranks) / ranks)
 
 
-def prior_messages(ranks: int, columns: int, phrases: float, item: int = FLOAT) -> Messages:
+def prior_messages(ranks: int, columns: int, phrases: float, distinct: float, item: int = FLOAT) -> Messages:
+    """phrases: as above. distinct: of all ranks."""
     values = phrases * item
-    out = [all_reduce(ranks, 16 * phrases * ranks), all_reduce(ranks, item)]
+    out = [all_reduce(ranks, 16 * distinct), all_reduce(ranks, item)]
     return [*join_messages(ranks, columns), *out, all_gather(ranks, values), reduce_scatter(ranks, values)]
 
 
 def contrastive_messages(ranks: int, pairs: int, width: int, item: int = FLOAT) -> Messages:
-    rows = pairs * width * item
-    small = [all_gather(ranks, 8), all_gather(ranks, pairs), all_gather(ranks, 8 * pairs)]
+    rows = 2 * pairs * width * item
     sums = [all_reduce(ranks, 8), all_reduce(ranks, item)]
-    return [*small, *sums, *[all_gather(ranks, rows)] * 2, *[reduce_scatter(ranks, rows)] * 2]
+    return [
+        all_gather(ranks, 8),
+        all_gather(ranks, 16 * pairs),
+        all_gather(ranks, rows),
+        reduce_scatter(ranks, rows),
+        *sums,
+    ]
 
 
 def bn0_messages(ranks: int, bins: int) -> Messages:
@@ -117,7 +135,7 @@ def health_messages(ranks: int) -> Messages:
 def ddp_messages(ranks: int, learned: int, item: int = FLOAT) -> Messages:
     """In buckets of 25 MiB."""
     size = learned * item
-    buckets = max(1, math.ceil(size / 2**25 * 1.28))
+    buckets = math.ceil(size / (25 * 2**20))
     return [all_reduce(ranks, size / buckets)] * buckets
 
 
@@ -187,13 +205,18 @@ def framewise_flop(ranks: int, step: Step, exchange: str) -> float:
     return forward * (3 if exchange == "gather" else 4)
 
 
+def contrastive_flop(ranks: int, step: Step) -> float:
+    """Both directions, forward and twice that backward."""
+    return 3 * 2 * 2 * step.captions * ranks * step.captions * WIDTH
+
+
 def framewise_memory(ranks: int, step: Step, exchange: str, tensors: float) -> float:
     """Bytes at the peak, beyond frames and this rank's phrases."""
     row = (WIDTH + 2) * FLOAT
     if exchange == "gather":
         terms = step.events * step.distinct(ranks) * FRAMES
         return tensors * FLOAT * terms + 2 * row * step.distinct(ranks)
-    block = min(step.phrases, step.distinct(ranks))
+    block = step.block(ranks)
     frames = 2 * FLOAT * step.events * FRAMES * WIDTH
     return tensors * FLOAT * step.events * FRAMES * block + 5 * row * block + frames
 
@@ -207,47 +230,58 @@ def contrastive_memory(ranks: int, step: Step) -> float:
 # -- seconds, on the assumed machine
 
 
+def rate(ranks: int) -> float:
+    """Bytes a second of the slowest link that a ring of all GPUs uses."""
+    one_node = ranks <= ASSUMED["GPUs of a node"]
+    return ASSUMED["bytes/s of NVLink, each way" if one_node else "bytes/s of a GPU's InfiniBand port"]
+
+
+def hop(ranks: int) -> float:
+    """Seconds from a rank to the next, where it takes longest."""
+    one_node = ranks <= ASSUMED["GPUs of a node"]
+    return ASSUMED["seconds of a hop within a node" if one_node else "seconds of a hop between nodes"]
+
+
 def seconds(ranks: int, messages: Messages) -> float:
-    """One after another. Gathers and scatters go round a ring of all GPUs, sums up and down a tree."""
-    nodes = max(1, ranks // ASSUMED["GPUs of a node"])
+    """Of collectives, one after another. Gathers and scatters go round a ring of all GPUs, sums up and down a tree."""
     near, far = ASSUMED["seconds of a hop within a node"], ASSUMED["seconds of a hop between nodes"]
-    rate = ASSUMED["bytes/s of NVLink, each way" if nodes == 1 else "bytes/s of a GPU's InfiniBand port"]
+    inside = min(ranks, int(ASSUMED["GPUs of a node"]))
+    nodes = ranks // inside
     ring = (ranks - nodes) * near + (nodes if nodes > 1 else 0) * far
-    tree = 2 * (math.log2(min(ranks, ASSUMED["GPUs of a node"])) * near + math.log2(nodes) * far)
-    latency = {"all_gather": ring, "reduce_scatter": ring, "all_reduce": tree, "send": near if nodes == 1 else far}
-    return sum(latency[name] + size / rate for name, size in messages)
+    tree = 2 * (math.log2(inside) * near + math.log2(nodes) * far)
+    latency = {"all_gather": ring, "reduce_scatter": ring, "all_reduce": tree}
+    return sum(latency[name] + size / rate(ranks) for name, size in messages)
 
 
 def loss_seconds(ranks: int, step: Step, exchange: str, operations: float) -> float:
     """The frame-wise loss: computing and what of its messages computing does not hide."""
-    flop = framewise_flop(ranks, step, exchange) / ASSUMED["float32 (TF32) FLOP/s that the losses reach"]
+    flop = framewise_flop(ranks, step, exchange) / ASSUMED[LOSS_RATE]
     terms = step.events * step.distinct(ranks) * FRAMES
     passes = ASSUMED["passes over the logits, forward and backward"] * FLOAT * terms
     computing = flop + passes / ASSUMED["memory bytes/s that elementwise kernels reach"]
-    messages = framewise_messages(ranks, step.phrases, step.distinct(ranks) / ranks, WIDTH, exchange)
-    sends = [m for m in messages if m[0] == "send"]
+    messages = step.frame_messages(ranks, exchange)
+    sent = [size for name, size in messages if name == "send"]
     rest = seconds(ranks, [m for m in messages if m[0] != "send"])
     if exchange == "gather":
         return computing + rest
-    # Ranks without phrases of their own send nothing and need no operations.
-    blocks = min(ranks, math.ceil(step.distinct(ranks) / step.phrases))
-    issuing = blocks * operations * ASSUMED["seconds to issue an operation"]
-    return max(computing, issuing, seconds(ranks, sends) * blocks / ranks) + rest
+    issuing = step.blocks(ranks) * operations * ASSUMED["seconds to issue an operation"]
+    # Bytes are hidden behind the work or hide it; hops count in full, empty ones too.
+    return max(computing, issuing, sum(sent) / rate(ranks)) + 3 * ranks * hop(ranks) + rest
 
 
 def predict(ranks: int, step: Step, counted: dict[str, float]) -> dict[str, float]:
     """Seconds and bytes of a step by part."""
-    rate = ASSUMED["bf16 FLOP/s of an H100"] * ASSUMED["share of it that the towers reach"]
+    speed = ASSUMED["bf16 FLOP/s of an H100"] * ASSUMED["share of it that the towers reach"]
     texts = step.captions + step.phrases
     flop = 3 * ((step.captions + step.events) * counted["clip"] + texts * counted["phrase"])
     ddp = ddp_messages(ranks, int(counted["parameters"]))
     contrastive = contrastive_messages(ranks, step.captions, WIDTH)
-    prior = prior_messages(ranks, step.phrases, step.distinct(ranks) / ranks)
+    prior = prior_messages(ranks, step.phrases, step.block(ranks), step.distinct(ranks))
     out = {
-        "towers": flop / rate,
+        "towers": flop / speed,
         "ddp": seconds(ranks, ddp),
         "ddp bytes": sum(size for _, size in ddp),
-        "contrastive": seconds(ranks, contrastive),
+        "contrastive": seconds(ranks, contrastive) + contrastive_flop(ranks, step) / ASSUMED[LOSS_RATE],
         "contrastive bytes": sum(size for _, size in contrastive),
         "contrastive memory": contrastive_memory(ranks, step),
         "other": seconds(ranks, [*prior, *bn0_messages(ranks, MEL_BINS), *health_messages(ranks)]),
@@ -255,7 +289,7 @@ def predict(ranks: int, step: Step, counted: dict[str, float]) -> dict[str, floa
     # DDP sums gradients while the backward pass, two thirds of the towers' time, goes on.
     exposed = max(0.0, out["ddp"] - out["towers"] * 2 / 3)
     for exchange in ("gather", "ring"):
-        messages = framewise_messages(ranks, step.phrases, step.distinct(ranks) / ranks, WIDTH, exchange)
+        messages = step.frame_messages(ranks, exchange)
         out[exchange] = loss_seconds(ranks, step, exchange, counted["operations"])
         out[f"{exchange} bytes"] = sum(size for _, size in messages)
         out[f"{exchange} messages"] = len(messages)

@@ -172,7 +172,7 @@ def test_sums_over_ranks_are_those_of_the_model(found):
         *model.ddp_messages(world, sum(p.numel() for p in small_module("ring", 1).parameters()), item=8),
         *model.contrastive_messages(world, 1, 1, item=8),
         *model.framewise_messages(world, 1, 1, 1, "ring", item=8),
-        *model.prior_messages(world, 1, phrases / world, item=8),
+        *model.prior_messages(world, 1, 1, phrases, item=8),
         *model.bn0_messages(world, 64),
         *model.health_messages(world),
     ]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from ranks import on_ranks
 
-from flam_train.losses import framewise, framewise_loss
+from flam_train.losses import framewise, framewise_loss, prior_loss
 
 B, C, T, D = 3, 7, 5, 8
 
@@ -86,10 +86,29 @@ LEARNS = (0, 1, 2), (), (1,)
 
 def of_rank(rank: int, world: int) -> dict[str, list[torch.Tensor]]:
     values = [x.double() if x.is_floating_point() else x for x in problem(rank)]
-    return {exchange: gradients(values, LEARNS[rank], exchange=exchange) for exchange in ("gather", "ring")}
+    out = {exchange: gradients(values, LEARNS[rank], exchange=exchange) for exchange in ("gather", "ring")}
+    *pairs, valid_C = values[4:]
+    for exchange in ("gather", "ring"):
+        nothing = gradients([*values[:6], torch.zeros_like(valid_C)], LEARNS[rank], exchange=exchange)
+        out[f"{exchange}, no phrase"] = nothing
+    bias_C = values[3].clone().requires_grad_()
+    prior = prior_loss(bias_C, *pairs, torch.zeros_like(valid_C))
+    prior.backward()
+    return out | {"prior, no phrase": [prior.detach(), bias_C.grad]}
 
 
-def test_ranks_need_not_all_learn():
-    for rank in on_ranks(len(LEARNS), of_rank):
+@pytest.fixture(scope="module")
+def ranks() -> list[dict]:
+    return on_ranks(len(LEARNS), of_rank)
+
+
+def test_ranks_need_not_all_learn(ranks):
+    for rank in ranks:
         for gather, ring in zip(rank["gather"], rank["ring"], strict=True):
             assert torch.allclose(gather, ring, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("loss", ["gather", "ring", "prior"])
+def test_a_step_without_a_valid_phrase_on_any_rank_is_zero(ranks, loss):
+    for rank in ranks:
+        assert not any(x.any() for x in rank[f"{loss}, no phrase"])

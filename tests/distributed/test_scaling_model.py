@@ -56,7 +56,7 @@ def test_messages_and_bytes(found, world):
     want = {
         "gather": model.framewise_messages(world, PHRASES, PHRASES, WIDTH, "gather"),
         "ring": model.framewise_messages(world, PHRASES, PHRASES, WIDTH, "ring"),
-        "prior": model.prior_messages(world, PHRASES, PHRASES),
+        "prior": model.prior_messages(world, PHRASES, PHRASES, world * PHRASES),
         "contrastive": model.contrastive_messages(world, CLIPS, WIDTH),
         "bn0": model.bn0_messages(world, BINS),
     }
