@@ -7,6 +7,7 @@ import torch
 from ranks import on_ranks
 
 from flam_train.losses import framewise, framewise_loss, prior_loss
+from flam_train.losses.phrases import join_phrases
 
 B, C, T, D = 3, 7, 5, 8
 
@@ -94,7 +95,8 @@ def of_rank(rank: int, world: int) -> dict[str, list[torch.Tensor]]:
     bias_C = values[3].clone().requires_grad_()
     prior = prior_loss(bias_C, *pairs, torch.zeros_like(valid_C))
     prior.backward()
-    return out | {"prior, no phrase": [prior.detach(), bias_C.grad]}
+    closed = join_phrases(torch.zeros(B, 9, T), values[5], torch.ones(9, dtype=torch.bool), torch.arange(9) - 4)
+    return out | {"prior, no phrase": [prior.detach(), bias_C.grad], "closed": [closed.sizes, closed.mine.tolist()]}
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +108,12 @@ def test_ranks_need_not_all_learn(ranks):
     for rank in ranks:
         for gather, ring in zip(rank["gather"], rank["ring"], strict=True):
             assert torch.allclose(gather, ring, rtol=1e-12, atol=1e-15)
+
+
+def test_ranks_share_a_closed_vocabulary_evenly(ranks):
+    """Each of 9 phrases that all ranks list is one rank's."""
+    assert all(rank["closed"][0] == [3, 3, 3] for rank in ranks)
+    assert sorted(place for rank in ranks for place in rank["closed"][1]) == list(range(9))
 
 
 @pytest.mark.parametrize("loss", ["gather", "ring", "prior"])
