@@ -4,7 +4,7 @@ PIP_FLAGS ?= -q
 SHELL := /bin/bash
 BIN := .venv/bin
 
-.PHONY: help venv demo table test test-all slurm-test bench-data bench-prep bench-metrics lint format wheel-check clean
+.PHONY: help venv demo table test test-all slurm-test soak bench-data bench-prep bench-metrics bench-losses lint format wheel-check clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ test-all: venv  ## every test
 slurm-test: venv  ## the sbatch files on a SLURM of two nodes on this machine; skipped where it cannot be had
 	$(BIN)/python -m pytest -rs tests/slurm
 
+soak: venv  ## half an hour of faults on a run of two processes; its end must be that of one left alone
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/soak.py
+
 bench-data: venv  ## how much of what decoding allows the loader delivers, and where the rest goes
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/bench/bench_data.py
 
@@ -67,6 +70,10 @@ bench-prep: venv  ## the same for preparing a corpus
 bench-metrics: venv  ## PSDS and retrieval at the size of the published sets
 	$(BIN)/python tests/bench/bench_psds.py
 	$(BIN)/python tests/bench/bench_retrieval.py
+
+bench-losses: venv  ## the frame-wise loss over ranks, gathered and round a ring; what docs/scaling.md foretells
+	$(BIN)/python tests/bench/bench_losses.py
+	$(BIN)/python tests/bench/scaling_model.py
 
 lint: venv  ## ruff (format and rules) and mypy
 	$(BIN)/ruff format --check .

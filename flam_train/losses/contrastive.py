@@ -36,20 +36,18 @@ def contrastive_loss(
     B, device = len(clip_BD), clip_BD.device
     valid_B = torch.ones(B, dtype=torch.bool, device=device) if valid_B is None else valid_B.bool()
     counts = row_counts(valid_B)
-    first = sum(counts[: rank()])
-    valid_G = gather_rows(valid_B, counts)
     if caption_ids_B is None:
-        positive_BG = torch.zeros(B, len(valid_G), dtype=torch.bool, device=device)
-        positive_BG[torch.arange(B), first + torch.arange(B)] = True
-    else:
-        positive_BG = caption_ids_B[:, None] == gather_rows(caption_ids_B, counts)[None, :]
-        positive_BG = positive_BG & valid_G[None, :]
+        caption_ids_B = sum(counts[: rank()]) + torch.arange(B, device=device)
+    # Few messages: on many ranks it is their number that costs.
+    ids_G, valid_G = gather_rows(torch.stack([caption_ids_B, valid_B.long()], 1), counts).unbind(1)
+    valid_G = valid_G.bool()
+    positive_BG = (caption_ids_B[:, None] == ids_G[None, :]) & valid_G[None, :]
     with torch.autocast(device.type, enabled=False):
         dtype = torch.float64 if clip_BD.dtype == torch.float64 else torch.float32
         clip_BD, text_BD = clip_BD.to(dtype), text_BD.to(dtype)
         total = torch.zeros((), dtype=dtype, device=device)
-        for query_BD, key_BD in ((clip_BD, text_BD), (text_BD, clip_BD)):
-            key_GD = gather_rows(key_BD, counts)
+        clip_GD, text_GD = gather_rows(torch.cat([clip_BD, text_BD], 1), counts).chunk(2, dim=1)
+        for query_BD, key_GD in ((clip_BD, text_GD), (text_BD, clip_GD)):
             # The smallest number, not -inf: a batch without one valid pair must give 0, not NaN.
             hidden = torch.finfo(dtype).min
             logit_BG = (logit_scale.to(dtype) * query_BD @ key_GD.T).masked_fill(~valid_G[None, :], hidden)

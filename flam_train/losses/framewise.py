@@ -1,16 +1,37 @@
 """The frame-wise loss (FLAM, arXiv 2505.05335, Eq. 4).
 
-Shape suffixes: B clips, C phrases, T frames, D embedding width, P distinct phrases of all ranks.
+Two ways to bring every rank's clips and every rank's phrases together, with the same values and gradients but for the
+order of summation: `gather` gives each rank all phrases at once; with `ring` they pass by, block after block, and
+nothing of a block is kept: the backward pass sends the blocks round once more and computes each again.
+docs/scaling.md has what each costs.
+
+Shape suffixes: B clips, C phrases, T frames, D embedding width, P distinct phrases of all ranks, X = D + 2: a phrase's
+embedding, scale and bias in one row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import accumulate
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from flam_train.distributed import joined_mean, sum_over_ranks
-from flam_train.losses.phrases import join_phrases
+from flam_train.batch import full_precision
+from flam_train.distributed import Homeward, gather_rows, joined_mean, round_the_ring, sum_over_ranks
+from flam_train.losses.phrases import JoinedPhrases, join_phrases
+from flam_train.settings import one_of
+
+EXCHANGES = ("auto", "gather", "ring")
+REMOTE_NORMS = ("joined", "released")
+
+RING_FROM = 1 << 30
+"""Bytes of a rank's logits [B, P, T] from which on `auto` takes the ring: gathered, they cost several times that."""
+
+BLOCK_TERMS = 1 << 22
+"""The ring's blocks are cut so that one has about so many terms [B, C, T]."""
 
 
 def framewise_loss(
@@ -25,6 +46,8 @@ def framewise_loss(
     corpus_B: Tensor | None = None,
     annotated_in_C: Tensor | None = None,
     frame_valid_BT: Tensor | None = None,
+    exchange: str = "auto",
+    remote_norm: str = "joined",
 ) -> Tensor:
     """L_SED = -mean log sigmoid(z (alpha(y) <e_l, t_y> + beta(y))) over all clips, phrases and frames of all ranks.
 
@@ -35,21 +58,96 @@ def framewise_loss(
     counts only where the clip's corpus annotates the phrase; without them what is not annotated is negative,
     the paper's rule. frame_valid_BT: bool, frames that count.
 
+    exchange: `gather`, `ring`, or `auto`: the ring where the logits of the rank with the most clips would take
+    `RING_FROM` bytes. remote_norm: `joined` is the mean; `released` gives a pair whose phrase the clip's own rank does
+    not list as valid the weight T / D, as OpenFLAM's multi-GPU loss does, which divides the blocks of other ranks by
+    the embedding width instead of the frames; the count stays that of all pairs. (From 4 ranks on the release also
+    joins phrases with masks, scales and biases of others: that is not reproduced.)
+
     Returns the scalar of the joined batch, on every rank; averaging gradients over ranks gives its gradient.
+    Raises ValueError for an unknown exchange or remote_norm.
     """
-    joined = join_phrases(label_BCT, audio_valid_B, phrase_valid_C, phrase_ids_C, corpus_B, annotated_in_C)
-    text_PD, scale_P = joined.take(text_CD), joined.take(scale_C)
-    with torch.no_grad():
-        bias_P = joined.take(bias_C)
+    one_of("exchange", exchange, EXCHANGES)
+    one_of("remote_norm", remote_norm, REMOTE_NORMS)
+    joined = join_phrases(
+        label_BCT, audio_valid_B, phrase_valid_C, phrase_ids_C, corpus_B, annotated_in_C, frame_valid_BT
+    )
     with torch.autocast(frame_BTD.device.type, enabled=False):
-        dtype = torch.float64 if frame_BTD.dtype == torch.float64 else torch.float32
-        cosine_BPT = torch.einsum("btd,pd->bpt", frame_BTD.to(dtype), text_PD.to(dtype))
-        logit_BPT = scale_P.to(dtype)[:, None] * cosine_BPT + bias_P.to(dtype)[:, None]
-        # -log sigmoid(z x) with z = +1 or -1 is BCE-with-logits.
-        loss_BPT = F.binary_cross_entropy_with_logits(logit_BPT, joined.label_BPT.to(dtype), reduction="none")
-        counted_BPT = joined.counted_BP[:, :, None].expand_as(loss_BPT)
-        if frame_valid_BT is not None:
-            counted_BPT = counted_BPT & frame_valid_BT[:, None, :].bool()
-        count = sum_over_ranks(counted_BPT.sum())
-        # where, not a product: a clip that does not count may hold anything, and 0 * inf is NaN.
-        return joined_mean(torch.where(counted_BPT, loss_BPT, 0.0).sum(), count)
+        frame_BTD = full_precision(frame_BTD)
+        T, D = frame_BTD.shape[1:]
+        parts = text_CD, scale_C[:, None], bias_C.detach()[:, None]
+        row_CX = torch.cat([part.to(frame_BTD.dtype) for part in parts], dim=1)[joined.mine]
+        weight_P = None
+        if remote_norm == "released":
+            weight_P = torch.where(joined.listed_P, 1.0, T / D).to(frame_BTD.dtype)
+        if exchange == "auto":
+            logits = joined.most_clips * len(joined.place_P) * T * frame_BTD.element_size()
+            exchange = "ring" if logits >= RING_FROM else "gather"
+        if exchange == "gather":
+            everything = slice(0, len(joined.place_P))
+            total = block_loss(frame_BTD, gather_rows(row_CX, joined.sizes), joined, everything, weight_P)
+        else:
+            if torch.is_grad_enabled() and not (frame_BTD.requires_grad or row_CX.requires_grad):
+                row_CX = row_CX.detach().requires_grad_()  # all ranks must be there when the blocks go round again
+            total = _RingLoss.apply(frame_BTD, row_CX, joined, weight_P)
+        return joined_mean(total, sum_over_ranks(joined.frames()[1].sum()))
+
+
+def block_loss(
+    frame_BTD: Tensor, row_CX: Tensor, joined: JoinedPhrases, some: slice, weight_P: Tensor | None
+) -> Tensor:
+    """The sum of the terms of this rank's clips and some of the phrases. row_CX: these phrases' rows."""
+    text_CD, scale_C, bias_C = row_CX[:, :-2], row_CX[:, -2], row_CX[:, -1].detach()
+    cosine_BCT = torch.einsum("btd,cd->bct", frame_BTD, text_CD)
+    logit_BCT = scale_C[:, None] * cosine_BCT + bias_C[:, None]
+    # -log sigmoid(z x) with z = +1 or -1 is BCE-with-logits.
+    label_BCT = joined.label_BPT(some).to(logit_BCT.dtype)
+    loss_BCT = F.binary_cross_entropy_with_logits(logit_BCT, label_BCT, reduction="none")
+    # where, not a product: a clip that does not count may hold anything, and 0 * inf is NaN.
+    loss_BCT = torch.where(joined.counted_BPT(some), loss_BCT, 0.0)
+    return loss_BCT.sum() if weight_P is None else loss_BCT.sum((0, 2)) @ weight_P[some]
+
+
+class _RingLoss(torch.autograd.Function):
+    """The sum of `block_loss` over the blocks of all ranks. It keeps this rank's frames and rows, and nothing else."""
+
+    @staticmethod
+    def forward(ctx, frame_BTD: Tensor, row_CX: Tensor, joined: JoinedPhrases, weight_P: Tensor | None) -> Tensor:
+        ctx.save_for_backward(frame_BTD, row_CX)
+        ctx.joined, ctx.weight_P = joined, weight_P
+        total = frame_BTD.new_zeros(())
+        for owner, block_CX in round_the_ring(row_CX, joined.sizes):
+            for rows, some in _pieces(frame_BTD, joined.sizes, owner):
+                total += block_loss(frame_BTD, block_CX[rows], joined, some, weight_P)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        frame_BTD, row_CX = ctx.saved_tensors
+        by_frame_BTD = torch.zeros_like(frame_BTD) if ctx.needs_input_grad[0] else None
+        homeward = Homeward(ctx.joined.sizes)
+        for owner, block_CX in round_the_ring(row_CX, ctx.joined.sizes):
+            by_row_CX = torch.empty_like(block_CX)
+            for rows, some in _pieces(frame_BTD, ctx.joined.sizes, owner):
+                inputs = block_CX[rows].detach().requires_grad_(), frame_BTD.detach()
+                if by_frame_BTD is not None:
+                    inputs[1].requires_grad_()
+                with torch.enable_grad(), torch.autocast(frame_BTD.device.type, enabled=False):
+                    loss = block_loss(inputs[1], inputs[0], ctx.joined, some, ctx.weight_P)
+                got = torch.autograd.grad(loss, [x for x in inputs if x.requires_grad], grad)
+                by_row_CX[rows] = got[0]
+                if by_frame_BTD is not None:
+                    by_frame_BTD += got[1]
+            homeward.add(owner, by_row_CX)
+        return by_frame_BTD, homeward.home(), None, None
+
+
+def _pieces(frame_BTD: Tensor, sizes: list[int], owner: int) -> Iterator[tuple[slice, slice]]:
+    """The owner's block in pieces of about `BLOCK_TERMS` terms: (which of its rows, which of all phrases)."""
+    B, T, _ = frame_BTD.shape
+    step = max(1, BLOCK_TERMS // max(1, B * T))
+    start, size = [0, *accumulate(sizes)][owner], sizes[owner]
+    for at in range(0, size, step):
+        end = min(at + step, size)
+        yield slice(at, end), slice(start + at, start + end)

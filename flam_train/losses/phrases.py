@@ -1,7 +1,11 @@
 """The distinct phrases of all ranks, and what this rank's clips say about each.
 
+Ranks exchange 24 bytes of each phrase they list: its id, whether it is valid, which corpora annotate it. Labels stay
+where they are.
+
 Shape suffixes: B this rank's clips, C this rank's phrase columns, G columns of all ranks one after another,
-P distinct valid phrases of all ranks, T frames, D embedding width.
+N distinct ids of all ranks, P those of them that are valid somewhere, K corpora, T frames, D embedding width,
+U this rank's distinct ids and one blank column.
 """
 
 from __future__ import annotations
@@ -11,22 +15,66 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flam_train.distributed import gather_rows, rank, row_counts
+from flam_train.distributed import gather_rows, rank, world_size
+
+BITS = 63
+"""Of `annotated_in_C`: an int64 without its sign."""
 
 
 @dataclass(frozen=True)
 class JoinedPhrases:
-    """column_P: where each distinct phrase stands among the gathered columns G (its first valid listing).
-    label_BPT: this rank's true labels for it. counted_BP: whether the pair counts in means."""
+    """Every phrase that is valid on some rank, once: P, in the order of the ranks whose listing stands for it.
 
-    counts: list[int]
-    column_P: Tensor
-    label_BPT: Tensor
-    counted_BP: Tensor
+    mine: those of this rank's columns that do. sizes: how many of P each rank has.
+    most_clips: the largest B of all ranks. label_BUT: this rank's true labels by id; the last column has none.
+    place_P: the phrase's column of label_BUT. listed_P: whether this rank lists it as valid. annotated_P: bits, or
+    None where every pair of a valid clip counts. audio_valid_B, corpus_B, frame_valid_BT: of this rank's clips.
+    """
 
-    def take(self, value_C: Tensor) -> Tensor:
-        """Gathers a per-phrase value of all ranks, with gradient, and keeps the distinct phrases: [P, ...]."""
-        return gather_rows(value_C, self.counts)[self.column_P]
+    mine: Tensor
+    sizes: list[int]
+    most_clips: int
+    label_BUT: Tensor
+    place_P: Tensor
+    listed_P: Tensor
+    annotated_P: Tensor | None
+    audio_valid_B: Tensor
+    corpus_B: Tensor | None
+    frame_valid_BT: Tensor | None
+
+    def label_BPT(self, some: slice) -> Tensor:
+        """bool: a clip's label for a phrase of another rank comes from the clip's own columns, valid or not; a phrase
+        that its own rank does not list is negative. some: which of P."""
+        return self.label_BUT[:, self.place_P[some]]
+
+    def counted_BPT(self, some: slice) -> Tensor:
+        """bool, to be broadcast over frames where they all count: which terms count in means."""
+        if self.annotated_P is None or self.corpus_B is None:
+            pair_BP = self.audio_valid_B[:, None].expand(-1, len(self.place_P[some]))
+        else:
+            pair_BP = self.audio_valid_B[:, None] & _annotated(self.annotated_P[some], self.corpus_B)
+        if self.frame_valid_BT is None:
+            return pair_BP[:, :, None]
+        return pair_BP[:, :, None] & self.frame_valid_BT[:, None]
+
+    def frames(self) -> tuple[Tensor, Tensor]:
+        """(positive_P, counted_P): int64, of the frames of this rank's clips that count; without a tensor [B, P, T]."""
+        B, U, T = self.label_BUT.shape
+        frames_BT = self.audio_valid_B[:, None].expand(B, T)
+        if self.frame_valid_BT is not None:
+            frames_BT = frames_BT & self.frame_valid_BT
+        positive_BU = (self.label_BUT & frames_BT[:, None]).sum(2)
+        frames_B = frames_BT.sum(1)
+        if self.annotated_P is None or self.corpus_B is None:
+            return positive_BU.sum(0)[self.place_P], frames_B.sum().expand(len(self.place_P))
+        # All phrases that this rank does not list share the blank column, which has no positive frame anyway.
+        annotated_U = self.annotated_P.new_zeros(U).index_put((self.place_P,), self.annotated_P)
+        positive_U = (positive_BU * _annotated(annotated_U, self.corpus_B)).sum(0)
+        # float64 is exact here, and CUDA has no product of integer matrices.
+        frames_K = torch.zeros(BITS, dtype=torch.float64, device=frames_B.device)
+        frames_K = frames_K.index_add(0, self.corpus_B, frames_B.double())
+        counted = [_bits(part).double() @ frames_K for part in self.annotated_P.split(4096)]
+        return positive_U[self.place_P], torch.cat(counted).long()
 
 
 def join_phrases(
@@ -36,57 +84,79 @@ def join_phrases(
     phrase_ids_C: Tensor | None = None,
     corpus_B: Tensor | None = None,
     annotated_in_C: Tensor | None = None,
+    frame_valid_BT: Tensor | None = None,
 ) -> JoinedPhrases:
-    """Every phrase that is valid on some rank, once, by its identity.
+    """Every phrase that is valid on some rank, once, by its identity. Arguments as in `framewise_loss`.
 
-    A clip's label for a phrase of another rank comes from the clip's own columns, valid or not; a phrase that
-    its own rank does not list is negative. Without `phrase_ids_C` every column is a phrase of its own.
-    A pair counts if the clip is valid and, where `corpus_B` and `annotated_in_C` are given, the clip's corpus
-    annotates the phrase (bit `corpus` of `annotated_in`).
+    Without `phrase_ids_C` every column is a phrase of its own. A pair counts if the clip is valid and, where `corpus_B`
+    and `annotated_in_C` are given, the clip's corpus annotates the phrase (bit `corpus` of `annotated_in`): as any
+    rank says, for an open corpus annotates a phrase where some rank has clips of it.
     """
     if (corpus_B is None) != (annotated_in_C is None):
         raise ValueError(
             "corpus_B and annotated_in_C go together: give both, or neither (what is unannotated is negative)"
         )
     B, C, T = label_BCT.shape
-    device = label_BCT.device
-    counts = row_counts(phrase_valid_C)
-    valid_G = gather_rows(phrase_valid_C.bool(), counts)
-    if phrase_ids_C is None:
-        mine = sum(counts[: rank()]) + torch.arange(C, device=device)
-        phrase_ids_C, ids_G = mine, torch.arange(sum(counts), device=device)
-    else:
-        ids_G = gather_rows(phrase_ids_C, counts)
+    device, ranks = label_BCT.device, world_size()
+    shapes = gather_rows(torch.tensor([[B, C]], device=device), [1] * ranks).tolist()
+    counts = [columns for _, columns in shapes]
+    first = sum(counts[: rank()])
+    valid_C = phrase_valid_C.long()
+    ids_C = first + torch.arange(C, device=device) if phrase_ids_C is None else phrase_ids_C
+    annotated_C = torch.zeros_like(valid_C) if annotated_in_C is None else annotated_in_C
+    ids_G, valid_G, annotated_G = gather_rows(torch.stack([ids_C, valid_C, annotated_C], 1), counts).unbind(1)
 
-    # The first valid listing of each id: a stable sort keeps equal ids in order of rank and column.
-    candidate = valid_G.nonzero().flatten()
-    order = torch.argsort(ids_G[candidate], stable=True)
-    column = candidate[order]
-    ids = ids_G[column]
-    first = torch.ones_like(ids, dtype=torch.bool)
-    first[1:] = ids[1:] != ids[:-1]
-    column_P, ids_P = column[first], ids[first]
+    # Of each id one valid listing: of the first rank that has one, counted from a rank that the id decides, so that
+    # ranks share evenly what many of them list; of that rank's the first. `none` where there is none.
+    ids_N, id_of_G = ids_G.unique(return_inverse=True)
+    ends = torch.tensor(counts, device=device).cumsum(0)
+    place_G = torch.arange(len(ids_G), device=device)
+    rank_G = torch.searchsorted(ends, place_G, right=True)
+    none = ranks * len(ids_G)
+    order_G = (rank_G - ids_G % ranks) % ranks * len(ids_G) + place_G
+    first_N = torch.full_like(ids_N, none).scatter_reduce(0, id_of_G, order_G.where(valid_G > 0, none), "amin")
+    column_P = (first_N[first_N < none] % max(1, len(ids_G))).sort().values
+    owner_P = rank_G[column_P]
 
-    # same_PC: my column C is distinct phrase P. A phrase may stand in several of my columns; any positive counts.
-    same_PC = ids_P[:, None] == phrase_ids_C[None, :]
-    if len(phrase_ids_C) > len(phrase_ids_C.unique()):
-        label_BPT = torch.einsum("pc,bct->bpt", same_PC.float(), label_BCT.float()) > 0.5
-    elif C == 0:
-        label_BPT = torch.zeros(B, len(ids_P), T, dtype=torch.bool, device=device)
-    else:
-        present_P = same_PC.any(1)
-        label_BPT = label_BCT.bool()[:, same_PC.int().argmax(1)] & present_P[None, :, None]
+    # Each of my ids once; a phrase may stand in several of my columns, and any positive counts.
+    ids_U, id_of_C = ids_C.unique(return_inverse=True)
+    U = len(ids_U)
+    label_BUT = torch.zeros(B, U + 1, T, dtype=torch.int32, device=device).index_add_(1, id_of_C, label_BCT.int()) > 0
+    listed_U = torch.zeros(U + 1, dtype=torch.long, device=device).index_add_(0, id_of_C, valid_C) > 0
+    ids_P = ids_G[column_P]
+    place_P = torch.searchsorted(ids_U, ids_P)
+    found_P = (place_P < U) & (torch.cat([ids_U, ids_U.new_zeros(1)])[place_P] == ids_P)
+    place_P = place_P.where(found_P, U)
 
-    counted_BP = audio_valid_B.bool()[:, None].expand(B, len(ids_P))
-    if annotated_in_C is not None and corpus_B is not None:
-        annotated_P = _any_bit(gather_rows(annotated_in_C, counts), ids_G, ids_P)
-        counted_BP = counted_BP & ((annotated_P[None, :] >> corpus_B[:, None]) & 1).bool()
-    return JoinedPhrases(counts, column_P, label_BPT, counted_BP)
+    return JoinedPhrases(
+        mine=column_P[owner_P == rank()] - first,
+        sizes=owner_P.bincount(minlength=ranks).tolist(),
+        most_clips=max(clips for clips, _ in shapes),
+        label_BUT=label_BUT,
+        place_P=place_P,
+        listed_P=listed_U[place_P],
+        annotated_P=None if annotated_in_C is None else _any_bit(annotated_G, id_of_G, len(ids_N))[id_of_G[column_P]],
+        audio_valid_B=audio_valid_B.bool(),
+        corpus_B=corpus_B,
+        frame_valid_BT=None if frame_valid_BT is None else frame_valid_BT.bool(),
+    )
 
 
-def _any_bit(bits_G: Tensor, ids_G: Tensor, ids_P: Tensor) -> Tensor:
-    """Bitwise or over all listings of each phrase: an open corpus annotates it where any rank has clips of it."""
-    bit_K = torch.arange(63, device=bits_G.device)
-    listed_GK = ((bits_G[:, None] >> bit_K) & 1).double()
-    same_PG = (ids_P[:, None] == ids_G[None, :]).double()
-    return ((same_PG @ listed_GK > 0).long() << bit_K).sum(1)
+def _annotated(bits_P: Tensor, corpus_B: Tensor) -> Tensor:
+    """bool [B, P]: whether the clip's corpus annotates the phrase."""
+    return ((bits_P[None, :] >> corpus_B[:, None]) & 1).bool()
+
+
+def _bits(bits_P: Tensor) -> Tensor:
+    """[P, K] of 0 and 1."""
+    return (bits_P[:, None] >> torch.arange(BITS, device=bits_P.device)) & 1
+
+
+def _any_bit(bits_G: Tensor, id_of_G: Tensor, count: int) -> Tensor:
+    """bits_N: bitwise or over all listings of each id. A few bits at a time, for there may be many listings."""
+    any_N = bits_G.new_zeros(count)
+    for bit_K in (1 << torch.arange(BITS, device=bits_G.device)).split(8):
+        bits_KG = bits_G[None, :] & bit_K[:, None]
+        any_KN = bits_G.new_zeros(len(bit_K), count).scatter_reduce(1, id_of_G.expand_as(bits_KG), bits_KG, "amax")
+        any_N = any_N | any_KN.sum(0)
+    return any_N

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flam_train.distributed import joined_mean, sum_over_ranks, world_size
+from flam_train.batch import full_precision
+from flam_train.distributed import gather_rows, joined_mean, sum_over_ranks, world_size
 from flam_train.losses.phrases import join_phrases
 
 
@@ -29,18 +30,14 @@ def prior_loss(
     phrase without any is left out of the mean. Returns the scalar of the joined batch, on every rank;
     averaging gradients over ranks gives its gradient.
     """
-    joined = join_phrases(label_BCT, audio_valid_B, phrase_valid_C, phrase_ids_C, corpus_B, annotated_in_C)
-    bias_P = joined.take(bias_C)
-    counted_BPT = joined.counted_BP[:, :, None].expand_as(joined.label_BPT)
-    if frame_valid_BT is not None:
-        counted_BPT = counted_BPT & frame_valid_BT[:, None, :].bool()
-    positive_P, counted_P = sum_over_ranks(
-        torch.stack([(joined.label_BPT & counted_BPT).sum((0, 2)), counted_BPT.sum((0, 2))])
+    joined = join_phrases(
+        label_BCT, audio_valid_B, phrase_valid_C, phrase_ids_C, corpus_B, annotated_in_C, frame_valid_BT
     )
+    positive_P, counted_P = sum_over_ranks(torch.stack(joined.frames()))
     with torch.autocast(bias_C.device.type, enabled=False):
-        dtype = torch.float64 if bias_C.dtype == torch.float64 else torch.float32
-        fraction_P = positive_P.to(dtype) / counted_P.clamp(min=1)
-        loss_P = F.binary_cross_entropy_with_logits(bias_P.to(dtype), fraction_P, reduction="none")
+        bias_P = gather_rows(full_precision(bias_C)[joined.mine], joined.sizes)
+        fraction_P = positive_P.to(bias_P.dtype) / counted_P.clamp(min=1)
+        loss_P = F.binary_cross_entropy_with_logits(bias_P, fraction_P, reduction="none")
         total = torch.where(counted_P > 0, loss_P, 0.0).sum()
         # Every rank holds the whole list of distinct phrases, so each computes the whole sum: its share is 1 / ranks.
         return joined_mean(total / world_size(), (counted_P > 0).sum())

@@ -20,6 +20,7 @@ from flam_train.batch import AudioEmbeddings, FrameBatch, GlobalBatch, StepBatch
 from flam_train.data.mixing import render
 from flam_train.distributed import gather_rows, rank, sum_over_ranks, world_size
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
+from flam_train.losses.framewise import EXCHANGES, REMOTE_NORMS
 from flam_train.models.flam import FLAM
 from flam_train.settings import one_of
 from flam_train.training.micro_batches import joined, stacked
@@ -54,14 +55,17 @@ class LossConfig:
     unannotated: what a class is in a clip whose corpus does not annotate it: `negative` (the paper) or `mask` (not
     counted). duplicate_captions: identical captions of a batch are positives of one another (`multi`) or not
     (`plain`, CLAP). hard_negative: beta of MGA-CLAP's weights of negatives in the global loss (0.15 there), 0 for none
-    (`losses.contrastive`). max_bad_share: the run stops when more of the samples seen are bad; the first `bad_grace`
-    samples count as seen from the start, so that one bad sample in a first batch is not a share.
+    (`losses.contrastive`). exchange, remote_norm: of the frame-wise loss over ranks (`losses.framewise`).
+    max_bad_share: the run stops when more of the samples seen are bad; the first `bad_grace` samples count as seen from
+    the start, so that one bad sample in a first batch is not a share.
     """
 
     weights: dict[str, float] = field(default_factory=lambda: {"global": 1.0, "sed": 200.0, "prior": 1.0})
     unannotated: str = "mask"
     duplicate_captions: str = "multi"
     hard_negative: float = 0.0
+    exchange: str = "auto"
+    remote_norm: str = "joined"
     max_bad_share: float = 0.01
     bad_grace: int = 1000
 
@@ -70,6 +74,8 @@ class LossConfig:
             raise ValueError(f"loss.weights: needs exactly {', '.join(LOSSES)}, got {', '.join(self.weights)}")
         one_of("loss.unannotated", self.unannotated, ("negative", "mask"))
         one_of("loss.duplicate_captions", self.duplicate_captions, ("multi", "plain"))
+        one_of("loss.exchange", self.exchange, EXCHANGES)
+        one_of("loss.remote_norm", self.remote_norm, REMOTE_NORMS)
         if self.hard_negative < 0:
             raise ValueError(f"loss.hard_negative: {self.hard_negative:g} must be at least 0")
 
@@ -171,7 +177,13 @@ class FLAMModule(LightningModule):
             }
             bias_C = text.bias_C[count:]
             out["sed"] = framewise_loss(
-                audio.frame_BTD[count:], text.text_CD[count:], text.scale_C[count:], bias_C, **pairs
+                audio.frame_BTD[count:],
+                text.text_CD[count:],
+                text.scale_C[count:],
+                bias_C,
+                exchange=self.loss.exchange,
+                remote_norm=self.loss.remote_norm,
+                **pairs,
             )
             out["prior"] = prior_loss(bias_C, **pairs)
         return out

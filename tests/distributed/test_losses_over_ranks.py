@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from unittest import mock
+
 import pytest
 import torch
 import torch.nn.functional as F
 from ranks import on_ranks
 
-from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
+from flam_train.losses import contrastive_loss, framewise, framewise_loss, prior_loss
 from flam_train.models.frontend import MelNorm
 
 T, D, VOCABULARY = 6, 8, 12
-CLIPS = (3, 1, 4, 2, 0)
+CLIPS = (3, 1, 4, 2, 0, 2, 1, 3)
 """Clips of each rank: uneven, and one rank without any."""
-PHRASES = (4, 6, 0, 3, 5)
+PHRASES = (4, 6, 0, 3, 5, 2, 6, 1)
+SCENARIOS = ("plain", "masked", "sparse")
+"""sparse: the first rank lists no valid phrase, the second has no positive frame (of one rank: the second alone)."""
+EXCHANGES = ("gather", "ring", "ring in pieces")
+WORLDS = [1, 2, 4, *(pytest.param(world, marks=pytest.mark.slow) for world in (3, 5, 6, 7, 8))]
 
 
-def make(world: int) -> dict:
+def make(world: int, scenario: str) -> dict:
     g = torch.Generator().manual_seed(100 + world)
 
     def normal(*shape):
@@ -46,6 +53,10 @@ def make(world: int) -> dict:
         listed[d["ids"][rank]] = True
         rows = rows_of(rank)
         d["present"][rows, :] &= listed[None, :, None]
+    if scenario == "sparse":
+        d["present"][rows_of(min(1, world - 1))] = False
+        if world > 1:
+            d["phrase_valid"][0][:] = False
     return d
 
 
@@ -65,11 +76,12 @@ def with_gradients(terms: dict[str, torch.Tensor], leaves: list[torch.Tensor]) -
     }
 
 
-def on_one_rank(rank: int, world: int, masked: bool) -> dict:
+def losses_of_rank(rank: int, world: int, scenario: str) -> dict:
     """The losses under test, of one rank's clips and phrases."""
-    d = make(world)
+    d = make(world, scenario)
     rows, ids = rows_of(rank), d["ids"][rank]
     leaves = weight, text, scale, bias = leaves_of(d)
+    masked = scenario == "masked"
 
     def encode(x):
         return F.normalize(x @ weight, dim=-1)
@@ -81,18 +93,35 @@ def on_one_rank(rank: int, world: int, masked: bool) -> dict:
     pairs = (d["present"][rows][:, ids], d["audio_valid"][rows], d["phrase_valid"][rank])
     pairs_of_clips = encode(d["clip"][rows]), encode(d["caption"][rows]), scale[0], d["audio_valid"][rows]
     captions = d["caption_ids"][rows] if masked else None
+    embedded = encode(d["frame"][rows]), encode(text[ids]), scale[ids], bias[ids]
     terms = {
-        "sed": framewise_loss(encode(d["frame"][rows]), encode(text[ids]), scale[ids], bias[ids], *pairs, **options),
         "prior": prior_loss(bias[ids], *pairs, **options),
         "global": contrastive_loss(*pairs_of_clips, captions),
         "hard negatives": contrastive_loss(*pairs_of_clips, captions, hard_negative=0.3),
     }
-    return with_gradients(terms, leaves)
+    out = with_gradients(terms, leaves)
+    for exchange in EXCHANGES:
+        how, _, pieces = exchange.partition(" ")
+        with mock.patch.object(framewise, "BLOCK_TERMS", 5 if pieces else framewise.BLOCK_TERMS):
+            for again in ("", ", again"):
+                terms = {
+                    f"{norm}, {exchange}{again}": framewise_loss(
+                        *embedded, *pairs, **options, exchange=how, remote_norm=norm
+                    )
+                    for norm in framewise.REMOTE_NORMS
+                }
+                out |= with_gradients(terms, leaves)
+    return out
 
 
-def on_the_joined_batch(world: int, masked: bool) -> dict:
+def on_one_rank(rank: int, world: int) -> dict:
+    return {scenario: losses_of_rank(rank, world, scenario) for scenario in SCENARIOS}
+
+
+def on_the_joined_batch(world: int, scenario: str) -> dict:
     """The plain twin: every clip, every distinct valid phrase and every frame once, in one process."""
-    d = make(world)
+    d = make(world, scenario)
+    masked = scenario == "masked"
     leaves = weight, text, scale, bias = leaves_of(d)
     phrases = torch.cat([i[v] for i, v in zip(d["ids"], d["phrase_valid"], strict=True)]).unique()
     frame, clip, caption, text = (F.normalize(x @ weight, dim=-1) for x in (d["frame"], d["clip"], d["caption"], text))
@@ -109,6 +138,11 @@ def on_the_joined_batch(world: int, masked: bool) -> dict:
     terms = -F.logsigmoid(torch.where(label, logit, -logit))
     some = counted.sum((0, 2)) > 0
     fraction = (label & counted).sum((0, 2))[some].double() / counted.sum((0, 2))[some]
+    # Released: the clips of a rank weigh the phrases that are not in its own list of valid ones T / D.
+    released = torch.full_like(terms, T / D)
+    for rank in range(world):
+        own = torch.isin(phrases, d["ids"][rank][d["phrase_valid"][rank]])
+        released[rows_of(rank)] = released[rows_of(rank)].masked_fill(own[None, :, None], 1.0)
     rows = d["audio_valid"]
     names = d["caption_ids"][rows] if masked else torch.arange(int(rows.sum()))
     target = (names[:, None] == names[None]).double()
@@ -122,9 +156,11 @@ def on_the_joined_batch(world: int, masked: bool) -> dict:
         weight = (~positive).sum(1, keepdim=True) * hard / hard.sum(1, keepdim=True)
         return logit + torch.where(positive, 1.0, weight).log()
 
+    count = counted.sum().clamp(min=1)
     return with_gradients(
         {
-            "sed": terms[counted].sum() / counted.sum().clamp(min=1),
+            "joined": terms[counted].sum() / count,
+            "released": (terms * released)[counted].sum() / count,
             "prior": F.binary_cross_entropy_with_logits(bias[phrases][some], fraction),
             "global": 0.5 * (F.cross_entropy(cosine, target) + F.cross_entropy(cosine.T, target)),
             "hard negatives": 0.5 * sum(F.cross_entropy(guided(x), target) for x in (cosine, cosine.T)),
@@ -133,16 +169,44 @@ def on_the_joined_batch(world: int, masked: bool) -> dict:
     )
 
 
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("world", [1, 2, 3, 4, 5])
-def test_joined_batch(world, masked):
-    got = on_ranks(world, on_one_rank, masked) if world > 1 else [on_one_rank(0, 1, masked)]
-    for name, (value, *grads) in on_the_joined_batch(world, masked).items():
-        for rank in range(world):
-            assert torch.allclose(got[rank][name][0], value, rtol=1e-12), (name, rank)
+@pytest.fixture(scope="module", params=WORLDS)
+def ranks(request) -> list[dict]:
+    """What each rank found, by scenario and loss."""
+    return on_ranks(request.param, on_one_rank) if request.param > 1 else [on_one_rank(0, 1)]
+
+
+def each_frame_loss() -> Iterator[tuple[str, str]]:
+    for norm in framewise.REMOTE_NORMS:
+        for exchange in EXCHANGES:
+            yield norm, f"{norm}, {exchange}"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_joined_batch(ranks, scenario):
+    found = {name: name for name in ("prior", "global", "hard negatives")}
+    found |= {name: norm for norm, name in each_frame_loss()}
+    twin = on_the_joined_batch(len(ranks), scenario)
+    for name, (value, *grads) in ((name, twin[twin_name]) for name, twin_name in found.items()):
+        for rank, got in enumerate(ranks):
+            assert torch.allclose(got[scenario][name][0], value, rtol=1e-12), (name, rank)
         for k, grad in enumerate(grads, 1):
-            mean = torch.stack([got[rank][name][k] for rank in range(world)]).mean(0)
+            mean = torch.stack([got[scenario][name][k] for got in ranks]).mean(0)
             assert torch.allclose(mean, grad, rtol=1e-9, atol=1e-13), (name, k)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_same_ranks_give_the_same_bits(ranks, scenario):
+    for got in ranks:
+        for _, name in each_frame_loss():
+            pairs = zip(got[scenario][name], got[scenario][f"{name}, again"], strict=True)
+            assert all(torch.equal(a, b) for a, b in pairs), name
+
+
+def test_the_released_weights_are_those_of_other_ranks_phrases(ranks):
+    """On one rank nothing is remote; on more the loss is another one, or the twin would compare nothing."""
+    for got in ranks:
+        same = torch.equal(got["plain"]["joined, ring"][0], got["plain"]["released, ring"][0])
+        assert same == (len(ranks) == 1)
 
 
 def norm_on_rank(rank: int, world: int) -> dict:
