@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
 import sys
+import threading
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -284,9 +286,19 @@ class DataModule(LightningDataModule):
 def start_worker(worker: int, prefetch: int, in_use: int = 1) -> None:
     # Ctrl-C and a scheduler's signals go to every process: a worker that dies of them first would look like a crash.
     # Torch has just set a handler for SIGTERM. Workers leave when they are told to, and when their parent dies.
+    threading.Thread(target=leave_with_parent, daemon=True, name="parent").start()
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(kind, signal.SIG_IGN)
     shared.start(prefetch, in_use)
+
+
+def leave_with_parent() -> None:
+    """Ends this process with the one that it works for. Torch watches the process that it was forked from, which is a
+    server that lives as long as its workers: after a kill -9 they would wait for one another, for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def own_cores() -> int:

@@ -75,8 +75,8 @@ class RecordedRun:
             time.sleep(0.02)
 
     def kill_at_random(self, chance: random.Random) -> bool:
-        """kill -9 of all its processes: while it starts (one time of four), or up to 1.5 s into the training. Whether
-        it was still running."""
+        """kill -9 of its ranks: while it starts (one time of four), or up to 1.5 s into the training. What serves them
+        must then leave by itself. Whether it was still running."""
         process = self.start()
         if chance.random() < 0.25:
             time.sleep(chance.uniform(0.1, 6))
@@ -84,7 +84,15 @@ class RecordedRun:
             self.until_lines(process, self.ranks)
             time.sleep(chance.uniform(0, 1.5))
         running = process.poll() is None
-        self.kill(process)
+        served = self.workers_alive()
+        for pid in (process.pid, *self.ranks_alive()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        end = time.monotonic() + 30
+        while left := [pid for pid in served if Path(f"/proc/{pid}").exists()]:
+            assert time.monotonic() < end, f"processes {left} outlive the run that they serve"
+            time.sleep(0.1)
         return running
 
     def ranks_alive(self) -> list[int]:
