@@ -17,9 +17,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+begun = 0
+"""How many of these collectives this process has begun. Of ranks that wait for one another the one behind is late."""
+
 
 def is_distributed() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _count() -> None:
+    global begun
+    begun += 1
 
 
 def world_size() -> int:
@@ -34,6 +42,7 @@ def sum_over_ranks(x: Tensor) -> Tensor:
     """The sum of a tensor of one shape over ranks, on every rank, without gradient."""
     x = x.detach()
     if is_distributed() and x.numel():
+        _count()
         x = x.clone()
         dist.all_reduce(x)
     return x
@@ -52,6 +61,7 @@ class _GatherRows(torch.autograd.Function):
         if not max(ctx.counts):
             return grad, None
         # Every rank used every row: a row's gradient is the sum over ranks, and goes to the rank it came from.
+        _count()
         mine = grad.new_empty((max(ctx.counts), *grad.shape[1:]))
         dist.reduce_scatter(mine, [_padded(part, max(ctx.counts)) for part in grad.split(ctx.counts)])
         return mine[: ctx.counts[dist.get_rank()]], None
@@ -60,6 +70,7 @@ class _GatherRows(torch.autograd.Function):
 def _gather(x: Tensor, counts: list[int]) -> Tensor:
     if not max(counts):
         return x.clone()
+    _count()
     padded = _padded(x, max(counts))
     as_bool = padded.dtype == torch.bool
     padded = padded.to(torch.uint8) if as_bool else padded
@@ -173,6 +184,7 @@ class Homeward:
 def _pass_on(rows: Tensor, into: Tensor, tag: int = 0) -> list[dist.Work]:
     """Begins to send rows to the next rank and to fill `into` from the one before; both must wait before they are used.
     Nothing is sent of tensors without elements, whose sizes both sides know."""
+    _count()
     here, ranks = dist.get_rank(), dist.get_world_size()
     transfers = []
     if rows.numel():

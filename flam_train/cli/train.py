@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import re
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -158,10 +157,10 @@ def _train(conf: dict[str, Any]) -> int:
     try:
         train(conf)
     except StopRequested as stop:
-        # srun ends the tasks that are left as soon as the first one is gone: all of them leave with their own code.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if global_rank() == 0:
-            print(f"\nflam-train: {stop}; the same command goes on from the last checkpoint", file=sys.stderr)
+            again = "the same command, without overwrite=true," if conf["overwrite"] else "the same command"
+            then = f"but {stop.lost}" if stop.lost else f"{again} goes on from the last checkpoint"
+            print(f"\nflam-train: {stop}; {then}", file=sys.stderr)
         return stop.exit_code
     except StepFailed as error:
         if global_rank() == 0:

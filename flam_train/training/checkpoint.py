@@ -5,6 +5,7 @@ They are never read by inference or evaluation: those take the export folder (`c
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -17,6 +18,8 @@ import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+
+from flam_train.distributed import gather_rows, world_size
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 
@@ -47,7 +50,7 @@ class AtomicCheckpointIO(CheckpointIO):
             self.failed = ""
         except BaseException as error:
             draft.unlink(missing_ok=True)
-            cause = _of_the_disk(error)
+            cause = _full_disk(error)
             if cause is None:
                 raise
             free = shutil.disk_usage(path.parent).free
@@ -65,7 +68,9 @@ class AtomicCheckpointIO(CheckpointIO):
         file that was altered, cut off, or is no checkpoint."""
         try:
             found = torch.load(path, map_location=map_location or "cpu", weights_only=True, mmap=mmap)
-        except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        except OSError as error:
+            raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+        except (RuntimeError, EOFError, KeyError, ValueError) as error:
             raise ValueError(f"{path}: not a readable checkpoint, or altered: {error}") from error
         except Exception as error:  # torch raises pickle.UnpicklingError for anything but plain data
             raise ValueError(f"{path}: holds more than plain data and is not loaded: {error}") from error
@@ -109,19 +114,28 @@ def digest(node: Any) -> str:
     return found.hexdigest()
 
 
-def _of_the_disk(error: BaseException | None) -> OSError | None:
-    """What the disk said: torch's writer ends with an error of its own after that."""
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """What the disk said: torch's writer ends with an error of its own after that. None for other errors."""
     while error is not None and not isinstance(error, OSError):
         error = error.__context__
-    return error
+    return error if error is not None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else None
+
+
+def checkpoint_io(trainer: Trainer) -> AtomicCheckpointIO:
+    """The one that its run writes with."""
+    found = trainer.strategy.checkpoint_io
+    assert isinstance(found, AtomicCheckpointIO)
+    return found
 
 
 class Checkpoints(Callback):
-    """`last.ckpt` every `every` steps, when the run stops on request and at its end; `best.ckpt` whenever `monitor`
-    improves (if it is set); of every so many `hours` of training (if they are set) one as `step-*.ckpt`, of which the
-    last `keep` stay (0: all).
+    """`last.ckpt` after every `every` steps, when the run stops on request and at its end; `best.ckpt` whenever
+    `monitor` improves (if it is set); of every so many `hours` of training (if they are set) one as `step-*.ckpt`, of
+    which the last `keep` stay (0: all).
 
     monitor: a logged validation metric; larger is better.
+
+    A step that is validated is saved after that: a run that is killed in a validation does it when it goes on.
     """
 
     def __init__(self, folder: Path, every: int, monitor: str | None = None, hours: float | None = None, keep: int = 3):
@@ -129,6 +143,7 @@ class Checkpoints(Callback):
         self.hours, self.keep = hours, keep
         self.best = float("-inf")
         self.saved_at = -1
+        self.due = False  # after the validation that is coming
         self.trained = 0.0  # seconds since the last step-*.ckpt, over all parts of the run
         self._counted = time.monotonic()
 
@@ -140,40 +155,56 @@ class Checkpoints(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._counted = time.monotonic()
+        self.saved_at = trainer.global_step
+        step_R = gather_rows(torch.tensor([trainer.global_step], device=pl_module.device), [1] * world_size())
+        if step_R.unique().numel() > 1:
+            raise ValueError(
+                f"{self.folder / LAST}: the ranks go on from different steps ({step_R.tolist()}): all nodes must see "
+                "the same run folder"
+            )
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
         if trainer.global_step % self.every == 0 or pl_module.stopping:
-            self._save(trainer)
+            self.due = (
+                bool(pl_module.validation_metrics) and trainer.global_step % int(trainer.val_check_batch or 1) == 0
+            )
+            if not self.due:
+                self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer)
+        if lost := checkpoint_io(trainer).failed:
+            raise OSError(errno.ENOSPC, lost, str(self.folder / LAST))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or self.monitor is None:
-            return
-        if self.monitor not in trainer.callback_metrics:
+        if self.monitor is not None:
+            self._follow(trainer, self.monitor)
+        if self.due:
+            self.due = False
+            self._save(trainer)
+
+    def _follow(self, trainer: Trainer, monitor: str) -> None:
+        if monitor not in trainer.callback_metrics:
             known = ", ".join(sorted(k for k in trainer.callback_metrics if k.startswith("val/"))) or "none"
-            raise ValueError(f"trainer.monitor: no metric {self.monitor!r} was logged; validation logs {known}")
-        value = float(trainer.callback_metrics[self.monitor])
+            raise ValueError(f"trainer.monitor: no metric {monitor!r} was logged; validation logs {known}")
+        value = float(trainer.callback_metrics[monitor])
         if trainer.strategy.broadcast(value > self.best):
             self.best = value
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)
-            if self.saved_at == trainer.global_step:
-                # Lightning validates after the batch has ended: the last checkpoint of this step knows an older best,
-                # and a run that goes on from it would put a worse one in its place.
-                trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def _save(self, trainer: Trainer) -> None:
         if self.saved_at == trainer.global_step:
             return
         now = time.monotonic()
         self.trained, self._counted = self.trained + now - self._counted, now
-        due = self.hours is not None and self.trained >= self.hours * 3600
+        trained, due = self.trained, self.hours is not None and self.trained >= self.hours * 3600
         if due:
             self.trained = 0.0
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.saved_at = trainer.global_step
-        if due and trainer.is_global_zero and not getattr(trainer.strategy.checkpoint_io, "failed", ""):
+        if checkpoint_io(trainer).failed:  # known to the first rank alone, which keeps the count
+            self.trained = trained
+        elif due and trainer.is_global_zero:
             self._keep_one(trainer.global_step)
 
     def _keep_one(self, step: int) -> None:

@@ -32,20 +32,24 @@ AGAIN = 75
 
 
 class StopRequested(Exception):
-    """The run has stopped because it was asked to; `last.ckpt` holds all of it. request: what all ranks agreed on."""
+    """The run has stopped because it was asked to; `last.ckpt` holds all of it, or `lost` says why not. request: what
+    all ranks agreed on."""
 
     def __init__(self, request: signal.Signals):
-        self.request = request
+        self.request, self.lost = request, ""
         super().__init__(f"stopped by {request.name}")
 
     @property
     def exit_code(self) -> int:
+        if self.lost:
+            return 1
         return 130 if self.request is signal.SIGINT else AGAIN
 
 
 @contextmanager
 def signals_are_requests(requests: Requests, *kinds: signal.Signals) -> Iterator[None]:
-    """A second Ctrl-C stops at once, as Python does by itself."""
+    """A second Ctrl-C stops at once, as Python does by itself. A process that was stopped by a scheduler stays deaf to
+    it, and so leaves with its own exit code."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread gets signals and may have handlers
         return
@@ -63,6 +67,10 @@ def signals_are_requests(requests: Requests, *kinds: signal.Signals) -> Iterator
     before = {kind: signal.signal(kind, request) for kind in kinds}
     try:
         yield
+    except StopRequested as stop:
+        if stop.request in SCHEDULERS:
+            before = dict.fromkeys(before, signal.SIG_IGN)
+        raise
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)

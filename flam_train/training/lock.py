@@ -52,8 +52,9 @@ class RunLock:
     def __exit__(self, *error: object) -> None:
         self._ended.set()
         self._thread.join()
-        if not self.lost:
-            self.path.unlink(missing_ok=True)
+        found = _read(self.path)
+        if found is not None and found["id"] == self.me["id"]:
+            self.path.unlink()
 
     def _create(self, path: Path | None = None) -> bool:
         draft = self._written(0)
@@ -115,8 +116,8 @@ class RunLock:
                     self.lost = True
                     return
                 os.replace(self._written(count), self.path)
-            except OSError as error:
-                print(f"{self.path}: not written ({error.strerror}); tried again", file=sys.stderr)
+            except (OSError, ValueError) as error:
+                print(f"{self.path}: not kept ({error}); tried again", file=sys.stderr)
 
 
 class OwnFolder(Callback):

@@ -52,7 +52,7 @@ class CSVLogger(Logger):
         kept = []
         if self.resumed_step and self.path.is_file():
             with self.path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) < self.resumed_step]
+                kept = [row for row in csv.DictReader(file) if _whole(row) and int(row["step"]) < self.resumed_step]
         draft = self.path.with_name(f".{self.path.name}")
         draft.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("w", newline="") as file:
@@ -61,6 +61,11 @@ class CSVLogger(Logger):
             writer.writerows(kept)
         os.replace(draft, self.path)
         self._opened = True
+
+
+def _whole(row: dict[str, str | None]) -> bool:
+    """False for the last row of a run that was killed while writing it."""
+    return all(row.get(name) for name in COLUMNS) and str(row["step"]).isdigit()
 
 
 class SteppedWandbLogger(WandbLogger):

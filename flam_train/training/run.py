@@ -22,7 +22,7 @@ from flam_train.checkpoints.initial import initialise
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number, one_of
-from flam_train.training.checkpoint import LAST, AtomicCheckpointIO
+from flam_train.training.checkpoint import LAST, AtomicCheckpointIO, checkpoint_io
 from flam_train.training.datamodule import DataConfig, DataModule
 from flam_train.training.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
 from flam_train.training.lock import LOCK, OwnFolder, RunLock
@@ -43,7 +43,7 @@ SECTIONS = (
 
 FREE = (
     "trainer.", "logger.", "overwrite", "accumulate", "data.workers", "data.prefetch", "data.verify", "data.bad_shards",
-    "data.validation_batch", "data.cache_",
+    "data.validation_batch", "data.cache_", "loss.exchange",
 )  # fmt: skip
 """Keys that may change when a run goes on, as the number of GPUs may: they change neither the samples nor the weights,
 but for rounding and the draws of dropout. So may `memory_gib`."""
@@ -142,7 +142,8 @@ def train(conf: dict[str, Any]) -> Path:
     """
     folder = Path(conf["run_dir"])
     export = folder / "export"
-    if not conf["overwrite"] and (done := steps_done(folder)) >= int(conf["steps"]) and export.is_dir():
+    anew = bool(conf["overwrite"]) and not restarted()
+    if not anew and (done := steps_done(folder)) >= int(conf["steps"]) and export.is_dir():
         check_same(folder / CONFIG, conf)
         print(f"run folder {folder}: all {done} steps are done; overwrite=true starts anew", file=sys.stderr)
         return export
@@ -152,10 +153,10 @@ def train(conf: dict[str, Any]) -> Path:
         callbacks: list[Callback] = []
         if global_rank() == 0:
             callbacks = [OwnFolder(stack.enter_context(RunLock(folder)))]
-            if conf["overwrite"]:
+            if anew:
                 remove_run(folder)
         # The other ranks do not look at what is being removed.
-        resumed = 0 if conf["overwrite"] else steps_done(folder)
+        resumed = 0 if anew else steps_done(folder)
         if resumed:
             check_same(folder / CONFIG, conf)
         trainer, module = fit(conf, folder, resumed, requests, callbacks)
@@ -197,8 +198,11 @@ def fit(
         report.write_text(json.dumps(error.found, indent=1))
         raise StepFailed(f"{error}; the clips of each rank: {report.parent}", error.step, error.found) from error
     except StopRequested as stop:
-        if trainer.is_global_zero and stop.request is signal.SIGUSR1 and run.trainer.requeue and (said := requeue()):
-            print(f"\nflam-train: {said}", file=sys.stderr, flush=True)
+        stop.lost = checkpoint_io(trainer).failed
+        if trainer.is_global_zero and stop.request is signal.SIGUSR1 and run.trainer.requeue and not stop.lost:
+            said = requeue()
+            print(f"\nflam-train: {said}" if said else "", file=sys.stderr, flush=True)
+        trainer.strategy.barrier()  # srun ends all tasks as soon as one has left
         raise
     return trainer, run.module
 
@@ -209,12 +213,17 @@ def steps_done(folder: Path) -> int:
     return AtomicCheckpointIO().load_checkpoint(last, mmap=True)["global_step"] if last.is_file() else 0
 
 
+def restarted() -> bool:
+    """Whether a scheduler or launcher has started this command again: then it goes on, whatever `overwrite` says."""
+    return any(int(os.environ.get(name) or 0) > 0 for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+
+
 def remove_run(folder: Path) -> None:
     """Empties a folder that a run wrote, but for its lock."""
     if not (folder / CONFIG).is_file():
         return
     for path in folder.iterdir():
-        if path.name == LOCK:
+        if path.name.startswith(LOCK):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class TrainerConfig:
     monitor: str | None = None
     keep_hours: float | None = None
     keep: int = 3
-    hang_seconds: float = 1800.0
+    hang_seconds: float = 900.0
     requeue: bool = True
     compile: bool = False
     progress_seconds: float = 10.0
@@ -92,6 +93,8 @@ def build_trainer(
     if gpu:
         torch.set_float32_matmul_precision("high")
     distributed = devices * nodes > 1
+    # Who hangs is to be named by `Watch` before all the others give up.
+    patience = timedelta(seconds=max(1800.0, 2 * config.hang_seconds))
     # Lightning's own requeueing looks for its checkpoint in another folder.
     plugins: list[Any] = [AtomicCheckpointIO()]
     if SLURMEnvironment.detect() and "TORCHELASTIC_RUN_ID" not in os.environ:
@@ -101,7 +104,9 @@ def build_trainer(
         devices=devices,
         num_nodes=nodes,
         # Buffers are equal on all ranks by construction (bn0 sums over them): nothing to broadcast each step.
-        strategy=DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True) if distributed else "auto",
+        strategy=DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True, timeout=patience)
+        if distributed
+        else "auto",
         precision=precision(config, gpu),  # type: ignore[arg-type]
         max_epochs=1,
         max_steps=steps,
@@ -126,6 +131,9 @@ def build_trainer(
     )
     # Its handler of SIGTERM begins a collective in the midst of whatever is going on: requests are interrupt.py's.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    # With it goes a broadcast in every step, which waits for the device.
+    assert hasattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor")
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
     return trainer
 
 

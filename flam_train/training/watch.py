@@ -23,6 +23,7 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
+from flam_train import distributed
 from flam_train.training.checkpoint import LAST
 from flam_train.training.interrupt import AGAIN, StopRequested
 from flam_train.training.module import Requests, StepFailed
@@ -56,6 +57,9 @@ class Watch(Callback):
         self.requests = Requests()
         self.suspects = False  # that another rank has ended
         self.error = ""
+        self.resumable = False
+        self.leaving = False  # without fault: what the others do then is theirs
+        self.answered = time.monotonic()  # when the store last did
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
 
@@ -66,6 +70,7 @@ class Watch(Callback):
         self.since = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.resumable = trainer.global_step > 0
         self.moved(trainer, "waiting for data")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -87,6 +92,7 @@ class Watch(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.moved(trainer, "writing a checkpoint")
+        self.resumable = True
 
     # -- beginning and end
 
@@ -100,12 +106,26 @@ class Watch(Callback):
         port = trainer.strategy.broadcast(server.port if server else 0)
         store = server or dist.TCPStore(host, port, world, False, wait, wait_for_workers=False)
         me = {"host": socket.gethostname(), "pid": os.getpid()}
+        # When the first rank dies, one of the second node tells it too: its own node may be gone with it.
+        speaks = rank in (0, 1, trainer.num_devices)
         self._ended.clear()
-        self._thread = threading.Thread(target=self._run, args=(store, rank, world, me), daemon=True, name="watch")
+        self.leaving, self.answered = False, time.monotonic()
+        self._thread = threading.Thread(
+            target=self._run, args=(store, rank, world, me, speaks), daemon=True, name="watch"
+        )
         self._thread.start()
+        if rank:
+            threading.Thread(target=self._wait_for_answers, args=(speaks,), daemon=True, name="answers").start()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.strategy.barrier()  # the first rank has the store
+        self.leave_together(trainer)
+
+    def leave_together(self, trainer: Trainer) -> None:
+        """The first rank has the store: it is the last to let it go."""
+        self.leaving = True
+        if trainer.global_rank:
+            self.stop()
+        trainer.strategy.barrier()
         self.stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -114,7 +134,7 @@ class Watch(Callback):
         if self._thread is None:
             return
         if isinstance(exception, (StopRequested, StepFailed)):
-            trainer.strategy.barrier()  # the first rank has the store
+            self.leave_together(trainer)
         elif isinstance(exception, Exception):
             if of_a_collective(exception):
                 self.suspects = True
@@ -131,7 +151,7 @@ class Watch(Callback):
 
     # -- the thread
 
-    def _run(self, store: dist.TCPStore, rank: int, world: int, me: dict[str, Any]) -> None:
+    def _run(self, store: dist.TCPStore, rank: int, world: int, me: dict[str, Any], speaks: bool) -> None:
         told = [Told(at=time.monotonic()) for _ in range(world)]
         while not self._ended.is_set():
             try:
@@ -140,6 +160,7 @@ class Watch(Callback):
                 suspects = self.suspects or self.requests.asked > 0
                 facts = me | self.at | {"idle": now - self.since, "suspects": suspects, "error": self.error}
                 facts |= dict(zip(("where", "waits"), main_thread(), strict=True))
+                facts |= {"leaving": self.leaving, "collectives": distributed.begun}
                 store.set(str(rank), json.dumps(facts))
                 if rank == 0:
                     self._listen(store, told, now)
@@ -152,11 +173,19 @@ class Watch(Callback):
                     return
             except (RuntimeError, ConnectionError) as error:  # the store was the first rank's
                 if not self._ended.is_set():
-                    first_of_node = os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"
-                    lonely = rank == 1 or first_of_node
-                    self._leave(f"rank 0 cannot be reached any more ({type(error).__name__})" if lonely else "")
+                    self._leave(f"rank 0 cannot be reached any more ({type(error).__name__})" if speaks else "")
                 return
+            self.answered = time.monotonic()
             self._ended.wait(self.interval)
+        if rank and self.leaving:
+            store.set(str(rank), json.dumps(me | self.at | {"leaving": True}))
+
+    def _wait_for_answers(self, speaks: bool) -> None:
+        """A store that stands still answers nothing and refuses nothing: `_run` waits in it, for ever."""
+        while not self._ended.wait(self.interval):
+            silent = time.monotonic() - self.answered
+            if silent > SILENT:
+                self._leave(f"rank 0 has not answered for {silent:.0f} s (stopped? off the network?)" if speaks else "")
 
     def _listen(self, store: dist.TCPStore, told: list[Told], now: float) -> None:
         names = [str(rank) for rank in range(len(told))]
@@ -167,18 +196,22 @@ class Watch(Callback):
 
     def _leave(self, said: str, wait: float = 0.0) -> None:
         """Ends the process, but for one that has an error of its own to tell."""
-        if said and not self.error:
-            last = self.folder / LAST
-            again = f"the same command goes on from {last}" if last.is_file() else "start the same command again"
-            print(f"\nflam-train: {said}; all processes stop, {again}", file=sys.stderr, flush=True)
-        time.sleep(wait)  # the others are still to hear of it
-        if not self.error:
-            os._exit(AGAIN)  # the main thread may be inside a collective that never ends
+        try:
+            if said and not self.error:
+                last = f"the same command goes on from {self.folder / LAST}"
+                again = last if self.resumable else "start the same command again"
+                print(f"\nflam-train: {said}; all processes stop, {again}", file=sys.stderr, flush=True)
+            time.sleep(wait)  # the others are still to hear of it
+        finally:
+            if not self.error:
+                os._exit(AGAIN)  # the main thread may be inside a collective that never ends
 
 
 def verdict(told: list[Told], now: float, hang_seconds: float) -> str:
-    """What is wrong, in a line that names the rank; empty where nothing is."""
+    """What is wrong, in a line that names the rank; empty where nothing is, or where ranks leave as they should."""
     facts = [one.facts for one in told]
+    if any(fact.get("leaving") for fact in facts):
+        return ""
     for rank, fact in enumerate(facts):
         if fact.get("error"):
             return f"{_name(rank, fact)} stopped at step {fact['step']}: {fact['error']}"
@@ -189,9 +222,9 @@ def verdict(told: list[Told], now: float, hang_seconds: float) -> str:
             where = f"at step {fact['step']}, {fact['phase']}" if fact else "before its first step"
             return f"{_name(rank, fact)} has ended: no word for {silent:.0f} s, {where} (killed? out of memory?)"
     if hang_seconds and all(facts) and min(fact["idle"] for fact in facts) > hang_seconds:
-        behind = min(fact["moves"] for fact in facts)
-        late = [(rank, fact) for rank, fact in enumerate(facts) if fact["moves"] == behind]
-        late = [(rank, fact) for rank, fact in late if not fact["waits"]] or late
+        behind = min((fact["moves"], fact["collectives"]) for fact in facts)
+        late = [(r, fact) for r, fact in enumerate(facts) if (fact["moves"], fact["collectives"]) == behind]
+        late = [(r, fact) for r, fact in late if not fact["waits"]] or late
         more = f" and {len(late) - 3} more" if len(late) > 3 else ""
         names = ", ".join(f"{_name(r, f)} at step {f['step']}, {f['phase']}, {f['where']}" for r, f in late[:3])
         return f"nothing has moved for {hang_seconds:g} s: {names}{more}"
@@ -217,4 +250,4 @@ def _name(rank: int, fact: dict[str, Any]) -> str:
 
 def of_a_collective(error: BaseException) -> bool:
     """Whether another process is what is wrong: gloo says so in plain RuntimeErrors."""
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))

@@ -96,6 +96,7 @@ def told(*facts: dict, at: float = 100.0) -> list[Told]:
         "error": "",
         "where": "a.py:3 f",
         "waits": True,
+        "collectives": 7,
     }
     return [Told(json.dumps(common | {"pid": rank} | fact), fact.get("at", at)) for rank, fact in enumerate(facts)]
 
@@ -119,6 +120,9 @@ def test_verdicts():
     assert verdict(late, 101, 60) == f"{said}waiting for data, a.py:3 f"
     assert verdict(late, 101, 0) == ""
     assert verdict(told({"idle": 61}, {"idle": 3}), 101, 60) == ""
+    behind = told({"idle": 61}, {"idle": 61, "collectives": 6}, {"idle": 61})
+    assert verdict(behind, 101, 60) == f"{said}in a step, a.py:3 f"
+    assert verdict(told({"leaving": True}, {"at": 1.0}, {"error": "gone"}), 101, 60) == ""
     busy = told({"idle": 61}, {"idle": 61, "waits": False, "where": "b.py:9 g"}, {"idle": 61})
     assert verdict(busy, 101, 60) == f"{said}in a step, b.py:9 g"  # the others wait for it in a collective
     assert verdict(told(*[{"idle": 61}] * 5), 101, 60).endswith("process 2) at step 5, in a step, a.py:3 f and 2 more")

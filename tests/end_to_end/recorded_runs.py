@@ -35,6 +35,7 @@ class RecordedRun:
         if ranks > 1:
             launch += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         self.folder.mkdir(parents=True, exist_ok=True)
+        own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}  # of the tests' process
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [*launch, str(SCRIPT), str(self.notes), *self.overrides],
@@ -42,7 +43,7 @@ class RecordedRun:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)} | env,
+                env=own | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)} | env,
             )
 
     @property

@@ -2,7 +2,7 @@
 
 A line a step is appended to NOTES/rank-R.jsonl before the optimiser moves: step, the keys of both batches, the losses
 in hexadecimal. A step that is taken again after a run was killed has a second line. FAULT=KIND:RANK:STEP in the
-environment lets one rank meet something there: die, hang, stop (as a debugger does), nan, error. STOP_AT=STEP asks all
+environment lets one rank meet something there: die (validation: there), hang, stop, nan, error. STOP_AT=STEP asks all
 of them to stop after so many steps, as a scheduler does.
 """
 
@@ -19,7 +19,7 @@ from flam_train.cli.train import main
 from flam_train.distributed import rank
 from flam_train.training.module import FLAMModule
 
-check_health, embed = FLAMModule.check_health, FLAMModule.embed
+check_health, embed, validation_step = FLAMModule.check_health, FLAMModule.embed, FLAMModule.validation_step
 
 
 def noted(self, losses, batch, *embeddings):
@@ -48,8 +48,16 @@ def faulty(self, batch, step):
     return audio, text
 
 
+def killed_in_validation(self, batch, batch_idx, dataloader_idx=0):
+    kind, where, when = os.environ.get("FAULT", "none:0:0").split(":")
+    if kind == "validation" and (rank(), self.trainer.global_step) == (int(where), int(when)):
+        os.kill(os.getpid(), signal.SIGKILL)
+    validation_step(self, batch, batch_idx, dataloader_idx)
+
+
 if __name__ == "__main__":
     FOLDER = Path(sys.argv[1])
     FOLDER.mkdir(parents=True, exist_ok=True)
     FLAMModule.check_health, FLAMModule.embed = noted, faulty
+    FLAMModule.validation_step = killed_in_validation
     sys.exit(main(sys.argv[2:]))

@@ -66,6 +66,20 @@ def test_kill_9_of_two_ranks(corpora, tmp_path):
     assert_same(killed(tmp_path / "killed", corpora, 3, seed=7, ranks=2), want)
 
 
+@pytest.mark.parametrize("step", [7, pytest.param(14, marks=pytest.mark.slow)])
+def test_kill_9_in_a_validation(step, corpora, tmp_path):
+    """Also in the last one: it is not left out when the run goes on."""
+    short = [*LONG[1:], "steps=14", "trainer.checkpoint_every=7", "trainer.monitor=val/synthetic/auroc_macro"]
+    want, run = (RecordedRun(tmp_path / name, corpora, *short) for name in ("undisturbed", "killed"))
+    assert want.finish() == 0, want.said[-3000:]
+    assert run.finish(FAULT=f"validation:0:{step}") == -signal.SIGKILL, run.said[-3000:]
+    assert run.finish() == 0, run.said[-3000:]
+    assert (13, "val/synthetic/auroc_macro") in metrics(run.run)
+    assert_same(run, want)
+    best = [torch.load(one.run / "best.ckpt", weights_only=True)["global_step"] for one in (run, want)]
+    assert best[0] == best[1]
+
+
 def tensorboard(run: RecordedRun) -> dict[str, list[tuple[int, float]]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -146,7 +160,7 @@ def test_a_full_disk_costs_a_checkpoint_and_no_more(corpora, tmp_path, monkeypat
             "flam_train.training.progress.Progress.on_train_batch_end", lambda *a: kept.append(step_of(folder))
         )
         train(conf(corpora, folder, "steps=8"))
-    assert kept == [0, 2, 2, 2, 2, 2, 2, 8]  # after each step: those of steps 4 and 6 did not come
+    assert kept == [0, 0, 2, 2, 2, 2, 2, 2]  # after each step: those of steps 4 and 6 did not come
     said = capfd.readouterr().err
     assert said.count("last.ckpt: not written (No space left on device") == 2
     assert "the older one stays; make room" in said

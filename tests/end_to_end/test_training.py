@@ -24,6 +24,7 @@ from flam_train.inference import load_model
 from flam_train.models.text import minilm_from_package
 from flam_train.training import run
 from flam_train.training.lock import RunLock
+from flam_train.training.loggers import CSVLogger
 from flam_train.training.progress import Progress
 from flam_train.training.run import build, train
 
@@ -310,6 +311,30 @@ def test_two_jobs_do_not_share_a_folder(corpora, finished, tmp_path):
     train(conf(corpora, folder, "overwrite=true"))
     assert not (folder / "old").exists()
     assert_same_run(folder, finished)
+
+
+def test_a_command_that_a_scheduler_starts_again_goes_on_whatever_it_says_of_overwriting(
+    corpora, finished, tmp_path, monkeypatch
+):
+    anew = conf(corpora, tmp_path / "run", "overwrite=true")
+    with stopped_after(2, monkeypatch):
+        train(anew)
+    for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"):
+        monkeypatch.setenv(name, "1")
+        (tmp_path / "run/kept").touch()
+        train(anew)
+        monkeypatch.delenv(name)
+        assert (tmp_path / "run/kept").exists()
+    assert_same_run(tmp_path / "run", finished)
+    train(anew)
+    assert not (tmp_path / "run/kept").exists()
+
+
+def test_a_row_that_was_cut_off_is_no_row(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,name,value\n0,a,1.0\n1,a,2.0\n1")
+    CSVLogger(tmp_path, resumed_step=5).log_metrics({"a": 3.0}, 5)
+    assert path.read_text().split() == ["step,name,value", "0,a,1.0", "1,a,2.0", "5,a,3.0"]
 
 
 def test_wandb_offline(corpora, tmp_path):

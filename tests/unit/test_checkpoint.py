@@ -138,11 +138,12 @@ class Steps:
 
     def take(self, checkpoints: Checkpoints, steps: int) -> None:
         self.state = checkpoints.state_dict
-        checkpoints.on_train_start(self, None)
+        module = SimpleNamespace(stopping=0, device=torch.device("cpu"), validation_metrics={})
+        checkpoints.on_train_start(self, module)
         for _ in range(steps):
             self.global_step += 1
             self.clock += 1800
-            checkpoints.on_train_batch_end(self, SimpleNamespace(stopping=0), None, None, 0)
+            checkpoints.on_train_batch_end(self, module, None, None, 0)
 
 
 def test_of_every_few_hours_one_stays(tmp_path, monkeypatch):
