@@ -66,7 +66,8 @@ def test_kill_9_of_two_ranks(corpora, tmp_path):
     assert_same(killed(tmp_path / "killed", corpora, 3, seed=7, ranks=2), want)
 
 
-@pytest.mark.parametrize("step", [7, pytest.param(14, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [7, 14])
 def test_kill_9_in_a_validation(step, corpora, tmp_path):
     """Also in the last one: it is not left out when the run goes on."""
     short = [*LONG[1:], "steps=14", "trainer.checkpoint_every=7", "trainer.monitor=val/synthetic/auroc_macro"]
@@ -89,6 +90,7 @@ def tensorboard(run: RecordedRun) -> dict[str, list[tuple[int, float]]]:
     return {tag: values for tag, values in found.items() if not tag.startswith("speed/")}
 
 
+@pytest.mark.slow
 def test_the_schedulers_signals_to_every_process(corpora, undisturbed, tmp_path):
     """Data workers and wandb's process live through it, for they serve the step that is being finished."""
     run = RecordedRun(tmp_path, corpora, *LONG, "data.workers=2", "logger=wandb")

@@ -213,7 +213,7 @@ def test_compiled_encoder_is_the_same_encoder(small_config):
     assert not [k for k in model.state_dict() if "_orig_mod" in k]
 
 
-@pytest.mark.parametrize("off", ["global_batch=0", "frame_batch=0"])
+@pytest.mark.parametrize("off", ["global_batch=0", pytest.param("frame_batch=0", marks=pytest.mark.slow)])
 def test_two_processes_with_one_objective(off, corpora, tmp_path):
     """DDP waits for ever on a parameter without gradient: what the other objective would train must not learn."""
     overrides = [*TINY, *on_shards(*corpora), "global_batch=4", "frame_batch=4", off, "steps=2"]
