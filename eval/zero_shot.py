@@ -7,8 +7,7 @@
 
 A clip's class is details["class"], as data_prep/{esc,urbansound8k,vggsound}.py write it; its fold is its split. The
 embeddings are kept below OUT/scores: a run that was stopped goes on; the numbers can be had again without model or
-audio, also of fewer templates. The published sets have protocols: see
-eval/protocols.py.
+audio, also of fewer templates. The published sets have protocols: see eval/protocols.py.
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@
 # Needs the packages slurm-wlm and munge; root installs them (apt), the cluster itself runs as any user.
 set -euo pipefail
 
-here=$(cd "$(dirname "$0")/.." && pwd)
-dir=${FLAM_SLURM_DIR:-$here/work/slurm}
+dir=${FLAM_SLURM_DIR:-$(cd "$(dirname "$0")/.." && realpath -m work/slurm)}
 export SLURM_CONF=$dir/slurm.conf PATH=$PATH:/usr/sbin:/sbin
 say() { echo "local_cluster: $*" >&2; }
 fail() { say "$@"; exit 1; }

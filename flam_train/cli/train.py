@@ -152,18 +152,18 @@ def _train(conf: dict[str, Any]) -> int:
     from flam_train.training.interrupt import StopRequested
     from flam_train.training.module import StepFailed
     from flam_train.training.run import train
-    from flam_train.training.trainer import global_rank
+    from flam_train.training.trainer import is_first_process
 
     try:
         train(conf)
     except StopRequested as stop:
-        if global_rank() == 0:
+        if is_first_process():
             again = "the same command, without overwrite=true," if conf["overwrite"] else "the same command"
             then = f"but {stop.lost}" if stop.lost else f"{again} goes on from the last checkpoint"
             print(f"\nflam-train: {stop}; {then}", file=sys.stderr)
         return stop.exit_code
     except StepFailed as error:
-        if global_rank() == 0:
+        if is_first_process():
             print(f"\nflam-train: {error}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -173,8 +173,8 @@ class Checkpoints(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer)
-        if lost := checkpoint_io(trainer).failed:
-            raise OSError(errno.ENOSPC, lost, str(self.folder / LAST))
+        if checkpoint_io(trainer).failed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / LAST))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.monitor is not None:

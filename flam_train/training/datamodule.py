@@ -138,7 +138,7 @@ class DataModule(LightningDataModule):
                     raise ValueError(
                         f"data.{kind}.{name}.memory_gib={gib:g}: give a size above 0, or null for all of it"
                     )
-                cache = int(gib * GIB / max(1, self._workers()))
+                cache = int(gib * GIB / max(1, workers_of_rank(self.config.workers)))
             phrasings = "trained" if kind == "global" else None
             return MixtureSource(name, bank, recipe, size, seed, phrasings, base, cache)
         if not entry.get("path"):
@@ -172,10 +172,6 @@ class DataModule(LightningDataModule):
             self.left_out.kept(f"bank {corpus.folder}", corpus)
             self.left_out.from_bank(f"bank {corpus.folder}", corpus, rows)
         return bank
-
-    def _workers(self) -> int:
-        workers = self.config.workers
-        return max(1, min(8, own_cores() - 1)) if workers is None else workers
 
     def load_memory(self) -> Tensor | None:
         """All banks' audio, int16 [N]; None when nothing is mixed online."""
@@ -261,12 +257,11 @@ class DataModule(LightningDataModule):
         return batch.to(device, non_blocking=True)
 
     def _loader(self, dataset, sampler) -> DataLoader:
-        workers = self._workers()
+        workers = workers_of_rank(self.config.workers)
         options: dict[str, Any] = {}
         pinned = torch.cuda.is_available()
         if workers:
-            # Pinned copies are made as batches arrive; without them a step uses its micro-batches where they lie.
-            in_use = 1 if pinned else -(-self.config.accumulate // workers)
+            in_use = batches_in_use(self.config.accumulate, workers)
             # Forked workers inherit the locks of OpenMP and torchaudio threads and can hang on them.
             options = {
                 "multiprocessing_context": "forkserver",
@@ -281,6 +276,16 @@ class DataModule(LightningDataModule):
             pin_memory=pinned,
             **options,
         )
+
+
+def workers_of_rank(workers: int | None) -> int:
+    """Loader processes of each rank, where `workers` is configured."""
+    return max(1, min(8, own_cores() - 1)) if workers is None else workers
+
+
+def batches_in_use(accumulate: int, workers: int) -> int:
+    """How many micro-batches of one worker a step uses where they lie. Pinned copies are made as batches arrive."""
+    return 1 if torch.cuda.is_available() else -(-accumulate // workers)
 
 
 def start_worker(worker: int, prefetch: int, in_use: int = 1) -> None:

@@ -20,12 +20,13 @@ from types import FrameType
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from flam_train.training.module import Requests
+from flam_train.training.module import REQUEST_KINDS, Requests
 
 SCHEDULERS = (signal.SIGTERM, signal.SIGUSR1)
 REQUESTS = (*SCHEDULERS, signal.SIGINT)
 """The end of a job or its cancelling; a while before the end (`sbatch --signal=SIGUSR1@180`); Ctrl-C. Where ranks were
 asked for different ones, the last of these counts."""
+assert len(REQUESTS) == REQUEST_KINDS
 
 AGAIN = 75
 """Exit code of a run that is to be started again (EX_TEMPFAIL of sysexits.h)."""

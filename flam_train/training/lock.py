@@ -1,8 +1,8 @@
 """A run folder belongs to one job at a time; a second one refuses.
 
-The lock is a file that its owner writes anew every few seconds. A job that was killed leaves it behind: whoever finds
-it asks the machine, if the owner was a process here, or else watches whether it is still written to. So no clock is
-compared with another, and a host may change its name.
+The lock is a file that its owner touches every few seconds, which takes no room on a full disk. A job that was killed
+leaves it behind: whoever finds it asks the machine, if the owner was a process here, or else watches whether it is
+still touched. So no clock is compared with another, and a host may change its name.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 LOCK = ".lock"
 
 REFRESH, PATIENCE = 10.0, 35.0
-"""Seconds between two writings of the owner; and for how long a lock is watched before it counts as left behind."""
+"""Seconds between two touches of the owner; and for how long a lock is watched before it counts as left behind."""
 
 
 class RunLock:
     """Taken with `with`; raises ValueError that names the owner where the folder is in use.
 
-    lost: whether another job has taken the folder while this process could not write (it was stopped, or the disk)."""
+    lost: whether another job has taken the folder while this process stood still."""
 
     def __init__(self, folder: Path, refresh: float = REFRESH, patience: float = PATIENCE):
         self.path, self.refresh, self.patience = folder / LOCK, refresh, patience
@@ -57,7 +57,8 @@ class RunLock:
             self.path.unlink()
 
     def _create(self, path: Path | None = None) -> bool:
-        draft = self._written(0)
+        draft = self.path.with_name(f"{LOCK}-{self.me['id']}")
+        draft.write_text(json.dumps(self.me))
         try:
             os.link(draft, path or self.path)  # whole or not at all, and only where there is none
         except FileExistsError:
@@ -71,11 +72,6 @@ class RunLock:
         finally:
             draft.unlink()
         return True
-
-    def _written(self, count: int) -> Path:
-        draft = self.path.with_name(f"{LOCK}-{self.me['id']}")
-        draft.write_text(json.dumps(self.me | {"count": count}))
-        return draft
 
     def _clear(self) -> None:
         """Takes away a lock that was left behind. Raises ValueError for one that is held."""
@@ -107,15 +103,13 @@ class RunLock:
         self._claim = claim
 
     def _keep(self) -> None:
-        count = 0
         while not self._ended.wait(self.refresh):
-            count += 1
             try:
                 found = _read(self.path)
                 if found is not None and found["id"] != self.me["id"]:
                     self.lost = True
                     return
-                os.replace(self._written(count), self.path)
+                os.utime(self.path)
             except (OSError, ValueError) as error:
                 print(f"{self.path}: not kept ({error}); tried again", file=sys.stderr)
 
@@ -183,15 +177,17 @@ def _started(pid: int) -> str:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """What the owner wrote, and when it last touched it, by the file system's clock; None without a lock."""
     try:
-        found = json.loads(path.read_text())
+        with path.open() as file:  # on NFS only opening it shows what others did
+            found, touched = json.loads(file.read()), os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise ValueError(f"{path}: not a lock ({error}): if no run uses this folder, remove the file") from error
     if not isinstance(found, dict) or not {"id", "host", "pid", "machine", "started", "job", "restart"} <= set(found):
         raise ValueError(f"{path}: not a lock of flam-train: if no run uses this folder, remove the file")
-    return found
+    return found | {"touched": touched}
 
 
 def _name(owner: dict[str, Any]) -> str:

@@ -37,8 +37,8 @@ class StepFailed(ValueError):
         self.step, self.found = step, found
 
 
-REQUESTS = 3
-"""Kinds of requests to stop (`interrupt.REQUESTS`)."""
+REQUEST_KINDS = 3
+"""Of requests to stop: `interrupt.REQUESTS`."""
 
 
 @dataclass
@@ -195,7 +195,7 @@ class FLAMModule(LightningModule):
         parts = [p for p in (batch.captions, batch.events) if p is not None]
         mine = [sum(len(p.errors) for p in parts), sum(len(p.keys) for p in parts)]
         finite = torch.stack([x.detach() for x in losses.values()]).isfinite().all()
-        asked = [int(self.requests.asked == request) for request in range(1, 1 + REQUESTS)]
+        asked = [int(self.requests.asked == request) for request in range(1, 1 + REQUEST_KINDS)]
         counts = torch.tensor([0, *mine, *asked], device=finite.device)
         counts[0] = ~finite
         broken, bad, seen, *asked = sum_over_ranks(counts).tolist()

@@ -27,7 +27,7 @@ from flam_train.data.corpus import Corpus
 from flam_train.data.recipe import MixRecipe
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.training.checkpoint import LAST
-from flam_train.training.datamodule import own_cores
+from flam_train.training.datamodule import batches_in_use, own_cores, workers_of_rank
 
 DRIVER = Path("/proc/driver/nvidia/version")
 SHM = Path("/dev/shm")
@@ -104,7 +104,7 @@ def find_on_node(found: Findings, conf: dict[str, Any], processes: int, world: i
     versions = {"python": platform.python_version(), "torch": torch.__version__, "flam_train": __version__}
     found.alike |= versions
     find_batches(found, conf, world)
-    workers = loader_workers(conf)
+    workers = workers_of_rank(conf["data"].get("workers"))
     find_shm(found, processes * loader_bytes(conf, world, workers))
     with found.looking():
         cache = ShardCache(conf["data"].get("cache_folder"), conf["data"].get("cache_gib", 50.0))
@@ -217,24 +217,17 @@ def find_shm(found: Findings, need: float) -> None:
         )
 
 
-def loader_workers(conf: dict[str, Any]) -> int:
-    """Of each process, as `DataModule` counts them."""
-    workers = conf["data"].get("workers")
-    return max(1, min(8, own_cores() - 1)) if workers is None else int(workers)
-
-
 def loader_bytes(conf: dict[str, Any], world: int, workers: int) -> float:
     """What the loader workers of one process come to hold in /dev/shm: each a ring of micro-batches (`data.shared`)."""
     if not workers:
         return 0.0
     accumulate, prefetch = int(conf["accumulate"]), int(conf["data"].get("prefetch", 2))
-    in_use = 1 if torch.cuda.is_available() else -(-accumulate // workers)  # as in DataModule._loader
     clip = FLAMConfig.from_dict({**conf["model"], "text": conf["text"]}).grid.seconds * SAMPLE_RATE * 2
     clips = sum(
         -(-int(conf[f"{kind}_batch"]) // (world * accumulate)) * _waveforms_a_clip(entries(conf, (kind,)))
         for kind in ("global", "frame")
     )
-    return workers * shared.blocks(prefetch, in_use) * clips * clip * BESIDE_AUDIO
+    return workers * shared.blocks(prefetch, batches_in_use(accumulate, workers)) * clips * clip * BESIDE_AUDIO
 
 
 def _waveforms_a_clip(corpora: list[dict[str, Any]]) -> int:

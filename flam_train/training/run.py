@@ -30,7 +30,7 @@ from flam_train.training.loggers import METRICS, SteppedWandbLogger, build_logge
 from flam_train.training.module import FLAMModule, LossConfig, Requests, StepFailed
 from flam_train.training.optim import PARTS, OptimConfig, freeze, part_of
 from flam_train.training.requeue import requeue
-from flam_train.training.trainer import TrainerConfig, build_trainer, global_rank, quiet
+from flam_train.training.trainer import TrainerConfig, build_trainer, is_first_process, quiet
 from flam_train.training.validation import CorpusValidation
 
 CONFIG = "config.yaml"
@@ -151,7 +151,7 @@ def train(conf: dict[str, Any]) -> Path:
         requests = Requests()
         stack.enter_context(signals_are_requests(requests, *SCHEDULERS))
         callbacks: list[Callback] = []
-        if global_rank() == 0:
+        if is_first_process():
             callbacks = [OwnFolder(stack.enter_context(RunLock(folder)))]
             if anew:
                 remove_run(folder)

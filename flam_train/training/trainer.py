@@ -178,11 +178,11 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
-def global_rank() -> int:
-    """Before a Trainer exists: torchrun's rank, SLURM's, or that of a process that Lightning itself started."""
+def is_first_process() -> bool:
+    """Of the run, before a Trainer exists: by torchrun's rank, SLURM's, or what Lightning tells those it starts."""
     env = os.environ
     if "RANK" in env:
-        return int(env["RANK"])
+        return env["RANK"] == "0"
     if SLURMEnvironment.detect():
-        return int(env["SLURM_PROCID"])
-    return int(env.get("NODE_RANK", 0)) + int(env.get("LOCAL_RANK", 0))
+        return env["SLURM_PROCID"] == "0"
+    return env.get("NODE_RANK", "0") == env.get("LOCAL_RANK", "0") == "0"

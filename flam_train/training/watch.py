@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -178,7 +179,8 @@ class Watch(Callback):
             self.answered = time.monotonic()
             self._ended.wait(self.interval)
         if rank and self.leaving:
-            store.set(str(rank), json.dumps(me | self.at | {"leaving": True}))
+            with suppress(RuntimeError):  # the first rank has died meanwhile: nobody is left to be told
+                store.set(str(rank), json.dumps(me | self.at | {"leaving": True}))
 
     def _wait_for_answers(self, speaks: bool) -> None:
         """A store that stands still answers nothing and refuses nothing: `_run` waits in it, for ever."""
@@ -208,22 +210,22 @@ class Watch(Callback):
 
 
 def verdict(told: list[Told], now: float, hang_seconds: float) -> str:
-    """What is wrong, in a line that names the rank; empty where nothing is, or where ranks leave as they should."""
+    """What is wrong, in a line that names the rank; empty where nothing is. Ranks that leave as they
+    should say no more."""
     facts = [one.facts for one in told]
-    if any(fact.get("leaving") for fact in facts):
-        return ""
-    for rank, fact in enumerate(facts):
+    here = [(rank, fact) for rank, fact in enumerate(facts) if not fact.get("leaving")]
+    for rank, fact in here:
         if fact.get("error"):
             return f"{_name(rank, fact)} stopped at step {fact['step']}: {fact['error']}"
-    suspected = any(fact.get("suspects") for fact in facts)
-    for rank, (fact, one) in enumerate(zip(facts, told, strict=True)):
-        silent = now - one.at
+    suspected = any(fact.get("suspects") for _, fact in here)
+    for rank, fact in here:
+        silent = now - told[rank].at
         if silent > (SUSPECTED if suspected else SILENT):
             where = f"at step {fact['step']}, {fact['phase']}" if fact else "before its first step"
             return f"{_name(rank, fact)} has ended: no word for {silent:.0f} s, {where} (killed? out of memory?)"
-    if hang_seconds and all(facts) and min(fact["idle"] for fact in facts) > hang_seconds:
-        behind = min((fact["moves"], fact["collectives"]) for fact in facts)
-        late = [(r, fact) for r, fact in enumerate(facts) if (fact["moves"], fact["collectives"]) == behind]
+    if hang_seconds and here and all(facts) and min(fact["idle"] for _, fact in here) > hang_seconds:
+        behind = min((fact["moves"], fact["collectives"]) for _, fact in here)
+        late = [(r, fact) for r, fact in here if (fact["moves"], fact["collectives"]) == behind]
         late = [(r, fact) for r, fact in late if not fact["waits"]] or late
         more = f" and {len(late) - 3} more" if len(late) > 3 else ""
         names = ", ".join(f"{_name(r, f)} at step {f['step']}, {f['phase']}, {f['where']}" for r, f in late[:3])

@@ -123,7 +123,12 @@ def test_verdicts():
     assert verdict(told({"idle": 61}, {"idle": 3}), 101, 60) == ""
     behind = told({"idle": 61}, {"idle": 61, "collectives": 6}, {"idle": 61})
     assert verdict(behind, 101, 60) == f"{said}in a step, a.py:3 f"
-    assert verdict(told({"leaving": True}, {"at": 1.0}, {"error": "gone"}), 101, 60) == ""
+    assert verdict(told({}, {"leaving": True, "at": 1.0}, {"leaving": True, "at": 1.0}), 101, 60) == ""
+    assert verdict(told({"leaving": True, "at": 1.0}, {"leaving": True, "at": 1.0}), 101, 60) == ""
+    # The others wait for it, and leave no more.
+    assert "rank 1 (n1, process 1) has ended" in verdict(told({"leaving": True}, {"at": 1.0}), 101, 60)
+    hanging = told({"leaving": True}, {"idle": 61})
+    assert verdict(hanging, 101, 60) == f"{said}in a step, a.py:3 f"
     busy = told({"idle": 61}, {"idle": 61, "waits": False, "where": "b.py:9 g"}, {"idle": 61})
     assert verdict(busy, 101, 60) == f"{said}in a step, b.py:9 g"  # the others wait for it in a collective
     assert verdict(told(*[{"idle": 61}] * 5), 101, 60).endswith("process 2) at step 5, in a step, a.py:3 f and 2 more")

@@ -97,7 +97,7 @@ def test_the_loader_holds_no_more_than_was_said(corpora, tmp_path):
     held = sum(int(b, 16) - int(a, 16) for a, b in (r.split("-") for r in ranges.values()))
     said = node.loader_bytes(plain, 1, 1)
     del batches
-    assert loader.num_workers == node.loader_workers(plain) == 1
+    assert loader.num_workers == node.workers_of_rank(plain["data"].get("workers")) == 1
     assert said / node.BESIDE_AUDIO**2 <= held <= said
 
 

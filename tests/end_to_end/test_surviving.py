@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 from recorded_runs import RecordedRun, assert_same
-from tiny_runs import conf, metrics
+from tiny_runs import TINY, conf, metrics, on_shards
 from wandb.proto import wandb_internal_pb2
 
+from flam_train.cli.train import main
 from flam_train.training.interrupt import AGAIN
 from flam_train.training.run import train
 
@@ -168,6 +169,28 @@ def test_a_full_disk_costs_a_checkpoint_and_no_more(corpora, tmp_path, monkeypat
     assert "the older one stays; make room" in said
     assert step_of(folder) == 8
     assert not [p for p in folder.iterdir() if p.name.startswith(".last")]
+
+
+def test_a_disk_that_is_full_at_the_end_is_no_success(corpora, tmp_path, monkeypatch, capfd):
+    folder = tmp_path / "run"
+    command = [*TINY, *on_shards(*corpora), f"run_dir={folder}", "steps=4", "trainer.checkpoint_every=2", "data.workers=0"]
+    save = torch.save
+
+    def full(checkpoint, *arguments, **options):
+        if checkpoint["global_step"] == 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(checkpoint, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        assert main(command) == 2
+    said = f"flam-train: {folder}/last.ckpt: No space left on device: make room; the same command goes on"
+    assert said in capfd.readouterr().err
+    assert step_of(folder) == 2 and not (folder / "export").exists()
+    assert main(command) == 0
+    assert step_of(folder) == 4 and (folder / "export").is_dir()
+    steps = [step for step, name in metrics(folder) if name == "loss/total"]
+    assert steps == [0, 1, 2, 3]
 
 
 def step_of(folder: Path) -> int:

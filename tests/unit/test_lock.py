@@ -19,8 +19,8 @@ QUICK = {"refresh": 0.1, "patience": 0.6}
 
 
 def left_behind(folder, **change):
-    """The lock of another process, not written to any more."""
-    owner = {"id": "other", "count": 3, **whoami(), **change}
+    """The lock of another process, not touched any more."""
+    owner = {"id": "other", **whoami(), **change}
     (folder / LOCK).write_text(json.dumps(owner))
 
 
@@ -57,18 +57,18 @@ def test_another_machine_is_watched(tmp_path, capsys):
     left_behind(tmp_path, machine="elsewhere", host="node7")
     ended = threading.Event()
 
-    def write():
+    def touch():
         while not ended.wait(0.1):
-            left_behind(tmp_path, machine="elsewhere", host="node7", count=time.monotonic())
+            os.utime(tmp_path / LOCK)
 
-    writer = threading.Thread(target=write)
-    writer.start()
+    toucher = threading.Thread(target=touch)
+    toucher.start()
     try:
         with pytest.raises(ValueError, match=r"on node7 is training in this folder"):
             RunLock(tmp_path, **QUICK).__enter__()
     finally:
         ended.set()
-        writer.join()
+        toucher.join()
 
 
 def test_neither_clocks_nor_names_of_hosts_matter(tmp_path, monkeypatch):
