@@ -173,7 +173,14 @@ def test_a_full_disk_costs_a_checkpoint_and_no_more(corpora, tmp_path, monkeypat
 
 def test_a_disk_that_is_full_at_the_end_is_no_success(corpora, tmp_path, monkeypatch, capfd):
     folder = tmp_path / "run"
-    command = [*TINY, *on_shards(*corpora), f"run_dir={folder}", "steps=4", "trainer.checkpoint_every=2", "data.workers=0"]
+    command = [
+        *TINY,
+        *on_shards(*corpora),
+        f"run_dir={folder}",
+        "steps=4",
+        "trainer.checkpoint_every=2",
+        "data.workers=0",
+    ]
     save = torch.save
 
     def full(checkpoint, *arguments, **options):
