@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import torch
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
+
+# Ranks and workers of the tests are forked from a process that has imported all that is slow to import.
+forkserver.set_forkserver_preload(["flam_train.training.run", "flam_train.data.mixing", "flam_train.data.checks"])
+forkserver.ensure_running()
 
 TESTS = Path(__file__).parent
 for folder in ("unit", "distributed", "end_to_end"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import re
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -137,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         return _train(conf)
     except ValueError as error:
-        print(f"flam-train: {error}", file=sys.stderr)
+        print(f"{_speaker()}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return _interrupted()
@@ -145,6 +147,12 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning makes this of Ctrl-C
             return _interrupted()
         raise
+
+
+def _speaker() -> str:
+    """One of several processes names its machine: what is wrong may be wrong there alone."""
+    several = any(os.environ.get(name, "1") != "1" for name in ("WORLD_SIZE", "SLURM_NTASKS"))
+    return f"flam-train on {socket.gethostname()}" if several else "flam-train"
 
 
 def _train(conf: dict[str, Any]) -> int:

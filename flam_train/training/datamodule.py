@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import socket
 import sys
-import threading
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from flam_train.batch import Movable, StepBatch
-from flam_train.data import shared
 from flam_train.data.bank import Bank
 from flam_train.data.cache import GIB, ShardCache
 from flam_train.data.clips import ShardSource, Source
@@ -29,6 +24,7 @@ from flam_train.data.mixing import MixtureSource
 from flam_train.data.order import stable_seed
 from flam_train.data.recipe import MixRecipe
 from flam_train.data.shards import Corpus
+from flam_train.data.workers import loader_options, workers_of_rank
 from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
 from flam_train.settings import number, one_of
@@ -258,59 +254,11 @@ class DataModule(LightningDataModule):
 
     def _loader(self, dataset, sampler) -> DataLoader:
         workers = workers_of_rank(self.config.workers)
-        options: dict[str, Any] = {}
-        pinned = torch.cuda.is_available()
-        if workers:
-            in_use = batches_in_use(self.config.accumulate, workers)
-            # Forked workers inherit the locks of OpenMP and torchaudio threads and can hang on them.
-            options = {
-                "multiprocessing_context": "forkserver",
-                "prefetch_factor": self.config.prefetch,
-                "worker_init_fn": partial(start_worker, prefetch=self.config.prefetch, in_use=in_use),
-            }
         return DataLoader(
             dataset,
             batch_size=None,
             sampler=sampler,
             num_workers=workers,
-            pin_memory=pinned,
-            **options,
+            pin_memory=torch.cuda.is_available(),
+            **loader_options(workers, self.config.prefetch, self.config.accumulate),
         )
-
-
-def workers_of_rank(workers: int | None) -> int:
-    """Loader processes of each rank, where `workers` is configured."""
-    return max(1, min(8, own_cores() - 1)) if workers is None else workers
-
-
-def batches_in_use(accumulate: int, workers: int) -> int:
-    """How many micro-batches of one worker a step uses where they lie. Pinned copies are made as batches arrive."""
-    return 1 if torch.cuda.is_available() else -(-accumulate // workers)
-
-
-def start_worker(worker: int, prefetch: int, in_use: int = 1) -> None:
-    # Ctrl-C and a scheduler's signals go to every process: a worker that dies of them first would look like a crash.
-    # Torch has just set a handler for SIGTERM. Workers leave when they are told to, and when their parent dies.
-    threading.Thread(target=leave_with_parent, daemon=True, name="parent").start()
-    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(kind, signal.SIG_IGN)
-    shared.start(prefetch, in_use)
-
-
-def leave_with_parent() -> None:
-    """Ends this process with the one that it works for. Torch watches the process that it was forked from, which is a
-    server that lives as long as its workers: after a kill -9 they would wait for one another, for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def own_cores() -> int:
-    """Cores that this process has to itself: SLURM gives each task its own, torchrun's processes share a node's."""
-    env = os.environ
-    if "LOCAL_WORLD_SIZE" in env:
-        return len(os.sched_getaffinity(0)) // int(env["LOCAL_WORLD_SIZE"])
-    if "SLURM_CPUS_PER_TASK" in env:
-        return int(env["SLURM_CPUS_PER_TASK"])
-    return len(os.sched_getaffinity(0))

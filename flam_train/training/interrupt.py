@@ -15,7 +15,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver
 from types import FrameType
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -78,8 +77,8 @@ def signals_are_requests(requests: Requests, *kinds: signal.Signals) -> Iterator
 
 
 def start_deaf(*starts: Callable[[], object]) -> None:
-    """Calls what starts processes while the schedulers' signals are ignored, which the processes inherit; also starts
-    the server that data workers are forked from. A signal that comes meanwhile is kept for the handler."""
+    """Calls what starts processes while the schedulers' signals are ignored, which the processes inherit. A signal that
+    comes meanwhile is kept for the handler."""
     if threading.current_thread() is not threading.main_thread():
         for start in starts:
             start()
@@ -87,7 +86,6 @@ def start_deaf(*starts: Callable[[], object]) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, SCHEDULERS)
     before = {kind: signal.signal(kind, signal.SIG_IGN) for kind in SCHEDULERS}
     try:
-        forkserver.ensure_running()
         for start in starts:
             start()
     finally:

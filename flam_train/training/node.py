@@ -25,9 +25,9 @@ from flam_train.data import shared
 from flam_train.data.cache import GIB, ShardCache
 from flam_train.data.corpus import Corpus
 from flam_train.data.recipe import MixRecipe
+from flam_train.data.workers import batches_in_use, own_cores, workers_of_rank
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.training.checkpoint import LAST
-from flam_train.training.datamodule import batches_in_use, own_cores, workers_of_rank
 
 DRIVER = Path("/proc/driver/nvidia/version")
 SHM = Path("/dev/shm")

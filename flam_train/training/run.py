@@ -19,6 +19,7 @@ from lightning.pytorch import Callback
 
 from flam_train.checkpoints.export import save_export
 from flam_train.checkpoints.initial import initialise
+from flam_train.data.workers import start_server
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number, one_of
@@ -173,6 +174,8 @@ def fit(
     conf: dict[str, Any], folder: Path, resumed: int, requests: Requests, callbacks: list[Callback]
 ) -> tuple[pl.Trainer, FLAMModule]:
     """From step `resumed` to the last one. callbacks: before those of every run."""
+    if conf["data"].get("workers") != 0:
+        start_deaf(start_server)  # imports what the workers need while the model is being built
     run = build(conf)
     quiet()
     run.module.requests = requests

@@ -24,5 +24,5 @@ def _worker(rank: int, world: int, folder: str, function: Callable, args: tuple)
 def on_ranks(world: int, function: Callable, *args: Any) -> list[Any]:
     """[function(rank, world, *args) of each rank]; results must be plain data and tensors."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(_worker, args=(world, folder, function, args), nprocs=world)
+        mp.start_processes(_worker, (world, folder, function, args), world, start_method="forkserver")
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(world)]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import time
 
 import pytest
 from recorded_runs import RecordedRun, assert_same
-from tiny_runs import write_corpus
+from tiny_runs import harm, metrics, write_corpus
 
 from flam_train.training.watch import SILENT, SUSPECTED, Told, verdict
 
@@ -79,11 +81,36 @@ def test_a_rank_hangs_or_fails(fault, seconds, message, corpora, undisturbed, tm
     assert said.count(f"flam-train: {message}") == 1
     if fault.startswith("error"):
         assert "stopped at step 3: ValueError: shard-000001.tar: this node has lost it" in said
-        assert "flam-train: shard-000001.tar: this node has lost it" in said
+        assert f"flam-train on {socket.gethostname()}: shard-000001.tar: this node has lost it" in said
     for pid in run.ranks_alive():  # one that was stopped hears no signal but this
         os.kill(pid, signal.SIGKILL)
     assert run.finish() == 0, run.said[-3000:]
     assert_same(run, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["missing", "truncated", "altered"])
+def test_a_shard_is_bad_on_one_node(fault, corpora, undisturbed, tmp_path):
+    """It is named with its node; the run stops at its start, or that node skips its samples while the other has all."""
+    copy = shutil.copytree(corpora[0], tmp_path / "copy")
+    harm(copy / "shard-000001.tar", fault)
+    on_copy = {"COPY": f"{corpora[0]}:{copy}"}
+    run = RecordedRun(tmp_path / "stops", corpora, *STEPS, "data.verify=true", ranks=2)
+    began = time.monotonic()
+    assert run.finish(**on_copy) != 0
+    assert time.monotonic() - began < 60
+    assert run.said.count(f"flam-train on {socket.gethostname()}: {copy}/shard-000001.tar: ") == 1, run.said[-3000:]
+    assert not run.lines()
+    assert not run.ranks_alive()
+
+    skipping = ["data.verify=true", "data.bad_shards=skip", "loss.max_bad_share=0.9"]
+    run = RecordedRun(tmp_path / "skips", corpora, *STEPS, *skipping, ranks=2)
+    assert run.finish(**on_copy) == 0, run.said[-3000:]
+    assert f"skipped on {socket.gethostname()}: {copy}/shard-000001.tar: " in run.said
+    keys = [[(step["global keys"], step["frame keys"]) for step in one.steps(0).values()] for one in (run, undisturbed)]
+    assert keys[0] == keys[1]
+    bad = [float(value) for (_, name), value in metrics(run.run).items() if name == "data/bad_samples"]
+    assert 0 < bad[-1] <= 24  # of the 48 clips of both ranks
 
 
 def told(*facts: dict, at: float = 100.0) -> list[Told]:

@@ -3,7 +3,7 @@
 A line a step is appended to NOTES/rank-R.jsonl before the optimiser moves: step, the keys of both batches, the losses
 in hexadecimal. A step that is taken again after a run was killed has a second line. FAULT=KIND:RANK:STEP in the
 environment lets one rank meet something there: die (validation: there), hang, stop, nan, error. STOP_AT=STEP asks all
-of them to stop after so many steps, as a scheduler does.
+of them to stop after so many steps, as a scheduler does. COPY=FROM:TO: the second rank reads TO, its node's own copy.
 """
 
 from __future__ import annotations
@@ -14,12 +14,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-
-from flam_train.cli.train import main
-from flam_train.distributed import rank
-from flam_train.training.module import FLAMModule
-
-check_health, embed, validation_step = FLAMModule.check_health, FLAMModule.embed, FLAMModule.validation_step
 
 
 def noted(self, losses, batch, *embeddings):
@@ -55,9 +49,15 @@ def killed_in_validation(self, batch, batch_idx, dataloader_idx=0):
     validation_step(self, batch, batch_idx, dataloader_idx)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # data workers import this file, and need not import all that
+    from flam_train.cli.train import main
+    from flam_train.distributed import rank
+    from flam_train.training.module import FLAMModule
+
+    check_health, embed, validation_step = FLAMModule.check_health, FLAMModule.embed, FLAMModule.validation_step
     FOLDER = Path(sys.argv[1])
     FOLDER.mkdir(parents=True, exist_ok=True)
     FLAMModule.check_health, FLAMModule.embed = noted, faulty
     FLAMModule.validation_step = killed_in_validation
-    sys.exit(main(sys.argv[2:]))
+    copied, own = os.environ["COPY"].split(":") if "COPY" in os.environ and os.environ["RANK"] == "1" else ("", "")
+    sys.exit(main([text.replace(copied, own) if copied else text for text in sys.argv[2:]]))

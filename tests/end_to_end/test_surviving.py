@@ -21,19 +21,25 @@ from flam_train.cli.train import main
 from flam_train.training.interrupt import AGAIN
 from flam_train.training.run import train
 
-LONG = ["steps=40", "trainer.validate_every=7", "trainer.checkpoint_every=2", "data.workers=1"]
+SHORT = ["steps=16", "trainer.validate_every=7", "trainer.checkpoint_every=2", "data.workers=1"]
+LONG = [*SHORT, "steps=40"]
+
+
+def finished(folder: Path, corpora, *options: str, ranks: int = 1) -> RecordedRun:
+    run = RecordedRun(folder, corpora, *options, ranks=ranks)
+    assert run.finish() == 0, run.said[-3000:]
+    return run
 
 
 @pytest.fixture(scope="module")
 def undisturbed(corpora, tmp_path_factory) -> RecordedRun:
-    run = RecordedRun(tmp_path_factory.mktemp("undisturbed"), corpora, *LONG)
-    assert run.finish() == 0, run.said[-3000:]
+    run = finished(tmp_path_factory.mktemp("undisturbed"), corpora, *LONG)
     assert len(run.steps()) == 40
     return run
 
 
-def killed(folder: Path, corpora, times: int, seed: int, ranks: int = 1) -> RecordedRun:
-    run, chance = RecordedRun(folder, corpora, *LONG, ranks=ranks), random.Random(seed)
+def killed(folder: Path, corpora, times: int, seed: int, options: list[str], ranks: int = 1) -> RecordedRun:
+    run, chance = RecordedRun(folder, corpora, *options, ranks=ranks), random.Random(seed)
     kills = 0
     while kills < times:
         assert run.kill_at_random(chance), f"the run ended after {kills} kills"
@@ -42,18 +48,19 @@ def killed(folder: Path, corpora, times: int, seed: int, ranks: int = 1) -> Reco
     return run
 
 
-def test_kill_9_at_random_moments(corpora, undisturbed, tmp_path):
-    run = killed(tmp_path, corpora, 3, seed=1)
-    assert run.lines() > 40  # steps were taken again
-    assert_same(run, undisturbed)
-    assert tensorboard(run) == tensorboard(undisturbed)
+def test_kill_9_at_random_moments(corpora, tmp_path):
+    want = finished(tmp_path / "undisturbed", corpora, *SHORT)
+    run = killed(tmp_path / "killed", corpora, 3, 1, SHORT)
+    assert run.lines() > 16  # steps were taken again
+    assert_same(run, want)
+    assert tensorboard(run) == tensorboard(want)
 
 
 @pytest.mark.slow
 def test_kill_9_at_25_random_moments(corpora, undisturbed, tmp_path):
     kills = 0
     for part in range(5):
-        run = killed(tmp_path / str(part), corpora, 5, seed=100 + part)
+        run = killed(tmp_path / str(part), corpora, 5, 100 + part, LONG)
         kills += 5
         assert_same(run, undisturbed)
         assert tensorboard(run) == tensorboard(undisturbed)
@@ -62,9 +69,8 @@ def test_kill_9_at_25_random_moments(corpora, undisturbed, tmp_path):
 
 @pytest.mark.slow
 def test_kill_9_of_two_ranks(corpora, tmp_path):
-    want = RecordedRun(tmp_path / "undisturbed", corpora, *LONG, ranks=2)
-    assert want.finish() == 0, want.said[-3000:]
-    assert_same(killed(tmp_path / "killed", corpora, 3, seed=7, ranks=2), want)
+    want = finished(tmp_path / "undisturbed", corpora, *LONG, ranks=2)
+    assert_same(killed(tmp_path / "killed", corpora, 3, 7, LONG, ranks=2), want)
 
 
 @pytest.mark.slow

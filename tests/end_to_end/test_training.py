@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 from http_folder import serve
-from tiny_runs import ROOT, TINY, conf, damage, flam_train, metrics, on_shards, write_corpus
+from tiny_runs import ROOT, TINY, conf, damage, flam_train, harm, metrics, on_shards, write_corpus
 
 from flam_train.cli.train import compose_conf, main
 from flam_train.inference import load_model
@@ -277,11 +277,7 @@ def test_bad_samples_are_masked_and_counted_until_there_are_too_many(tmp_path, c
 def test_a_bad_shard_stops_the_run_or_is_skipped(fault, corpora, tmp_path, capsys):
     folder = write_corpus(tmp_path / "train", 12, 0)
     tar = folder / "shard-000001.tar"
-    data = tar.read_bytes()
-    if fault == "missing":
-        tar.unlink()
-    else:
-        tar.write_bytes(data[:9000] if fault == "truncated" else data[:9000] + bytes(len(data) - 9000))
+    harm(tar, fault)
     verify = "data.verify=true"
     with pytest.raises(ValueError, match=r"shard-000001\.tar: .*(write or copy this shard again)"):
         train(conf((folder, None), tmp_path / "a", verify))

@@ -123,6 +123,15 @@ def damage(folder: Path, fraction: float) -> None:
         tar.write_bytes(data)
 
 
+def harm(tar: Path, fault: str) -> None:
+    """fault: missing, truncated or altered."""
+    data = tar.read_bytes()
+    if fault == "missing":
+        tar.unlink()
+    else:
+        tar.write_bytes(data[:9000] if fault == "truncated" else data[:9000] + bytes(len(data) - 9000))
+
+
 TINY = [
     "model=test", "text=bytes", "optim.freeze=[]", "steps=4", "data.workers=0", "optim.warmup_steps=1",
     "trainer.validate_every=2", "trainer.checkpoint_every=2", "trainer.log_every=1", "trainer.monitor=null",

@@ -235,7 +235,7 @@ def worker(rank, folder):
 
 def test_streaming_over_two_ranks(tmp_path):
     """A rank with no clips at all, and clips that come twice: the value of one process over each clip once."""
-    mp.start_processes(worker, (str(tmp_path),), nprocs=2, start_method="spawn")
+    mp.start_processes(worker, (str(tmp_path),), nprocs=2, start_method="forkserver")
     macro, retrieval = expected()
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)

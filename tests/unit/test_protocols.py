@@ -161,7 +161,7 @@ def test_several_ranks_give_the_same_numbers(tmp_path):
     for world in (1, 3):
         for name in ("urbansed", "clotho"):
             write_tones(tmp_path / f"{name}-{world}", FIVE, events=name == "urbansed")
-        mp.spawn(_on_a_rank, args=(world, str(tmp_path)), nprocs=world)
+        mp.start_processes(_on_a_rank, (world, str(tmp_path)), world, start_method="forkserver")
         found[world] = {r.dataset: r for _, r in read_results([tmp_path / f"out{world}"])}
     for name in ("urbansed", "clotho"):
         one, three = found[1][name], found[3][name]

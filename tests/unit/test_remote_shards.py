@@ -115,7 +115,7 @@ def read_all(rank: int, url: str, folder: str) -> None:
 
 
 def test_processes_share_what_one_has_fetched(local, server, tmp_path):
-    mp.spawn(read_all, args=(server.url, str(tmp_path / "cache")), nprocs=3)
+    mp.start_processes(read_all, (server.url, str(tmp_path / "cache")), 3, start_method="forkserver")
     assert {name: server.asked[name] for name in server.asked if name.endswith(".tar")} == {
         e.name: 1 for e in local.entries
     }
@@ -288,7 +288,7 @@ def test_processes_that_push_out_each_others_shards_read_right(tmp_path):
     local = corpus(tmp_path / "there", [4] * 12, audio="wav")
     gib = 3.01 * max(e.bytes for e in local.entries) / GIB
     with serve(local.folder) as server:
-        mp.spawn(read_at_random, args=(server.url, str(tmp_path / "cache"), gib), nprocs=3)
+        mp.start_processes(read_at_random, (server.url, str(tmp_path / "cache"), gib), 3, start_method="forkserver")
     assert held(tmp_path / "cache") <= gib * GIB
 
 

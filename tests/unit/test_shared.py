@@ -17,8 +17,8 @@ from flam_train.data.clips import ShardSource
 from flam_train.data.collate import Concepts, collate_captions, collate_events
 from flam_train.data.dataset import Steps, StepSampler, Stream
 from flam_train.data.shared import Ring
+from flam_train.data.workers import start_worker
 from flam_train.frames import FrameGrid
-from flam_train.training.datamodule import start_worker
 from flam_train.training.micro_batches import MicroBatches
 
 
