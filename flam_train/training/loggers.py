@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -49,10 +50,7 @@ class CSVLogger(Logger):
         """The run folder holds config.yaml; nothing is written twice."""
 
     def _open(self) -> None:
-        kept = []
-        if self.resumed_step and self.path.is_file():
-            with self.path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if _whole(row) and int(row["step"]) < self.resumed_step]
+        kept = rows_before(self.path, self.resumed_step)
         draft = self.path.with_name(f".{self.path.name}")
         draft.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("w", newline="") as file:
@@ -63,18 +61,73 @@ class CSVLogger(Logger):
         self._opened = True
 
 
+def rows_before(path: Path, step: int) -> list[dict[str, str]]:
+    """Of a `metrics.csv`; none where there is no file."""
+    if not step or not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if _whole(row) and int(row["step"]) < step]
+
+
 def _whole(row: dict[str, str | None]) -> bool:
     """False for the last row of a run that was killed while writing it."""
     return all(row.get(name) for name in COLUMNS) and str(row["step"]).isdigit()
 
 
+class LogSteps(Callback):
+    """Gives the module's `curves` of every `every`-th step to the loggers.
+
+    Lightning's own way does so after the callbacks of the step, so after its checkpoint: a run that is killed between
+    the two goes on behind a step that no logger has.
+    """
+
+    def __init__(self, every: int):
+        self.every = every
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
+        if trainer.global_step % self.every == 0 and trainer.is_global_zero:
+            curves: dict[str, Any] = pl_module.curves  # type: ignore[assignment]
+            values = {name: float(value) for name, value in curves.items()}
+            for logger in trainer.loggers:
+                logger.log_metrics(values, step=trainer.global_step - 1)
+                logger.save()
+
+
 class SteppedWandbLogger(WandbLogger):
     """Names the step to wandb itself, which then leaves out what it has already: Lightning's own lets wandb count, and
-    what is logged again after a run was killed stands in the curves twice."""
+    what is logged again after a run was killed stands in the curves twice.
+
+    A killed run had logged more than wandb has, which keeps a step back until the next one and writes its offline file
+    now and then: `metrics.csv` has all of it, and wandb is told again what it lacks. Of an offline run nobody says
+    what that is, so its newest folder has the whole of it and is all there is to be synchronised; those of earlier
+    parts are moved to `wandb/earlier`.
+    """
+
+    def __init__(self, folder: Path, resumed_step: int, **options: Any):
+        super().__init__(save_dir=str(folder), **options)
+        self.folder, self.resumed_step = folder, resumed_step
+        self._first: int | None = None  # that wandb does not have
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self.experiment.log(dict(metrics) | ({} if step is None else {"trainer/global_step": step}), step=step)
+        if self._first is None:
+            self._first = int(self.experiment.starting_step)
+            self._catch_up()
+        if step is None or step >= self._first:
+            self.experiment.log(dict(metrics) | ({} if step is None else {"trainer/global_step": step}), step=step)
+
+    def _catch_up(self) -> None:
+        if self.experiment.offline:
+            own = Path(self.experiment.dir).parent
+            for earlier in self.folder.glob(f"wandb/offline-run-*-{self.experiment.id}"):
+                if earlier.name != own.name:
+                    (self.folder / "wandb/earlier").mkdir(exist_ok=True)
+                    earlier.rename(self.folder / "wandb/earlier" / earlier.name)
+        steps: dict[int, dict[str, float]] = {}
+        for row in rows_before(self.folder / METRICS, self.resumed_step):
+            steps.setdefault(int(row["step"]), {})[row["name"]] = float(row["value"])
+        for step, values in sorted(steps.items()):
+            self.log_metrics(values, step)
 
 
 def build_loggers(config: dict[str, Any], folder: Path, name: str, resumed_step: int) -> list[Logger]:
@@ -89,7 +142,7 @@ def build_loggers(config: dict[str, Any], folder: Path, name: str, resumed_step:
         options = dict(config["wandb"])
         mode = options.pop("mode", "offline")
         run_id = options.pop("id", None) or wandb_id(folder)
-        out.append(SteppedWandbLogger(save_dir=str(folder), name=name, id=run_id, resume="allow", mode=mode, **options))
+        out.append(SteppedWandbLogger(folder, resumed_step, name=name, id=run_id, resume="allow", mode=mode, **options))
     return out
 
 

@@ -106,6 +106,7 @@ class FLAMModule(LightningModule):
         self.at, self.keys = 0, dict[str, list[str]]()
         self.requests = Requests()
         self.stopping = 0  # as `requests.asked`, agreed by all ranks: at the end of this step
+        self.curves: dict[str, Tensor | float] = {}  # of the last step, as the loggers are given them
         self.validation_metrics = torch.nn.ModuleDict()
 
     # -- one step
@@ -120,10 +121,11 @@ class FLAMModule(LightningModule):
         losses = self.losses(captions, events, audio, text)
         self.at, self.keys = step.step, keys_of(step)
         self.check_health(losses, step, audio.frame_BTD, text.text_CD)
-        for name, value in losses.items():
-            self.log(f"loss/{name}", value.detach())
         total = torch.stack([self.loss.weights[name] * value for name, value in losses.items()]).sum()
-        self.log("loss/total", total.detach())
+        self.curves = {f"loss/{name}": value.detach() for name, value in losses.items()}
+        self.curves["loss/total"] = total.detach()
+        if self.bad:
+            self.curves["data/bad_samples"] = self.bad
         return total
 
     def embed(self, batch: Sequence[StepBatch], step: StepBatch) -> tuple[AudioEmbeddings, TextEmbeddings]:
@@ -210,14 +212,12 @@ class FLAMModule(LightningModule):
         self.bad, self.seen = self.bad + bad, self.seen + seen
         errors = [e for p in parts for e in p.errors]
         self.tell(errors)
-        if bad:
-            self.log("data/bad_samples", float(self.bad))
-            if self.bad > self.loss.max_bad_share * max(self.seen, self.loss.bad_grace):
-                raise self.failed(
-                    f"{self.bad} of {self.seen} samples are bad, over {self.loss.max_bad_share:.0%}: mend the shards, "
-                    f"or raise loss.max_bad_share; on this rank: {'; '.join(errors[:5])}",
-                    errors=errors,
-                )
+        if bad and self.bad > self.loss.max_bad_share * max(self.seen, self.loss.bad_grace):
+            raise self.failed(
+                f"{self.bad} of {self.seen} samples are bad, over {self.loss.max_bad_share:.0%}: mend the shards, "
+                f"or raise loss.max_bad_share; on this rank: {'; '.join(errors[:5])}",
+                errors=errors,
+            )
 
     def failed(self, why: str, **found: Any) -> StepFailed:
         """What all ranks meet in this step."""
@@ -268,7 +268,8 @@ class FLAMModule(LightningModule):
         """Clips, and stops before a gradient that is not finite reaches the weights: it is the same on all ranks."""
         parameters = [p for p in self.parameters() if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.optim.clip or float("inf"))
-        self.log("optim/gradient_norm", norm)
+        lr = self.optim.lr * lr_factor(self.at, self.optim, self.total_steps)  # before a part's `lr_scale`
+        self.curves |= {"optim/gradient_norm": norm, "optim/lr": lr}
         # 16-mixed looks for its scale by steps that overflow, and leaves them out.
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if not norm.isfinite() and not scaled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -68,9 +69,10 @@ class Progress(Callback):
         if trainer.is_global_zero:
             done = trainer.global_step - self._first_step
             left = (now - self._fit_started) / max(done, 1) * (total - trainer.global_step)
+            curves: dict[str, Any] = pl_module.curves  # type: ignore[assignment]
             losses = " ".join(
                 f"{name.split('/')[1]} {float(value):.4f}"
-                for name, value in sorted(trainer.callback_metrics.items())
+                for name, value in sorted(curves.items())
                 if name.startswith("loss/")
             )
             line = (

@@ -20,6 +20,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from flam_train.settings import one_of
 from flam_train.training.checkpoint import AtomicCheckpointIO, Checkpoints
 from flam_train.training.interrupt import StopOnRequest
+from flam_train.training.loggers import LogSteps
 from flam_train.training.progress import Progress
 from flam_train.training.watch import Watch
 
@@ -113,13 +114,13 @@ def build_trainer(
         limit_train_batches=steps,
         val_check_interval=min(config.validate_every, steps),
         num_sanity_val_steps=0,
-        log_every_n_steps=config.log_every,
         logger=loggers,
         callbacks=[
             *callbacks,
             Watch(folder, config.hang_seconds),
-            Checkpoints(folder, config.checkpoint_every, config.monitor, config.keep_hours, config.keep),
+            LogSteps(config.log_every),
             Progress(clips, steps, config.progress_seconds),
+            Checkpoints(folder, config.checkpoint_every, config.monitor, config.keep_hours, config.keep),
             StopOnRequest(),
         ],
         plugins=plugins,

@@ -90,10 +90,7 @@ class RecordedRun:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
-        end = time.monotonic() + 30
-        while left := [pid for pid in served if Path(f"/proc/{pid}").exists()]:
-            assert time.monotonic() < end, f"processes {left} outlive the run that they serve"
-            time.sleep(0.1)
+        until_gone(served)
         return running
 
     def ranks_alive(self) -> list[int]:
@@ -132,6 +129,13 @@ class RecordedRun:
             line = json.loads(text)
             assert out.setdefault(line["step"], line) == line, f"step {line['step']} was not the same again"
         return out
+
+
+def until_gone(served: list[int]) -> None:
+    end = time.monotonic() + 30
+    while left := [pid for pid in served if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < end, f"processes {left} outlive the run that they serve"
+        time.sleep(0.1)
 
 
 def assert_same(got: RecordedRun, want: RecordedRun) -> None:

@@ -2,8 +2,9 @@
 
 A line a step is appended to NOTES/rank-R.jsonl before the optimiser moves: step, the keys of both batches, the losses
 in hexadecimal. A step that is taken again after a run was killed has a second line. FAULT=KIND:RANK:STEP in the
-environment lets one rank meet something there: die (validation: there), hang, stop, nan, error. STOP_AT=STEP asks all
-of them to stop after so many steps, as a scheduler does. COPY=FROM:TO: the second rank reads TO, its node's own copy.
+environment lets one rank meet something there: die (validation, saved: there), hang, stop, nan, error. STOP_AT=STEP
+asks all of them to stop after so many steps, as a scheduler does. COPY=FROM:TO: the second rank reads TO, its node's
+own copy.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def faulty(self, batch, step):
         time.sleep(3600)
     if kind == "error":
         raise ValueError("shard-000001.tar: this node has lost it")
-    audio.frame_BTD.data[-1, 0, 0] = float("nan")
+    if kind == "nan":
+        audio.frame_BTD.data[-1, 0, 0] = float("nan")
     return audio, text
 
 
@@ -49,15 +51,25 @@ def killed_in_validation(self, batch, batch_idx, dataloader_idx=0):
     validation_step(self, batch, batch_idx, dataloader_idx)
 
 
+def killed_when_saved(self, checkpoint, path, storage_options=None):
+    save_checkpoint(self, checkpoint, path, storage_options)
+    kind, where, when = os.environ.get("FAULT", "none:0:0").split(":")
+    if kind == "saved" and (rank(), checkpoint["global_step"]) == (int(where), int(when)):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":  # data workers import this file, and need not import all that
     from flam_train.cli.train import main
     from flam_train.distributed import rank
+    from flam_train.training.checkpoint import AtomicCheckpointIO
     from flam_train.training.module import FLAMModule
 
+    save_checkpoint = AtomicCheckpointIO.save_checkpoint
     check_health, embed, validation_step = FLAMModule.check_health, FLAMModule.embed, FLAMModule.validation_step
     FOLDER = Path(sys.argv[1])
     FOLDER.mkdir(parents=True, exist_ok=True)
     FLAMModule.check_health, FLAMModule.embed = noted, faulty
     FLAMModule.validation_step = killed_in_validation
+    AtomicCheckpointIO.save_checkpoint = killed_when_saved
     copied, own = os.environ["COPY"].split(":") if "COPY" in os.environ and os.environ["RANK"] == "1" else ("", "")
     sys.exit(main([text.replace(copied, own) if copied else text for text in sys.argv[2:]]))

@@ -88,6 +88,19 @@ def test_kill_9_in_a_validation(step, corpora, tmp_path):
     assert best[0] == best[1]
 
 
+@pytest.mark.slow
+def test_kill_9_right_after_a_checkpoint(corpora, undisturbed, tmp_path):
+    """What no later checkpoint has is in the curves by then. wandb's own process lives on and writes what it has."""
+    run = RecordedRun(tmp_path, corpora, *LONG, "logger=wandb")
+    for step in (2, 8, 14, 20):  # 14 is validated first
+        assert run.finish(FAULT=f"saved:0:{step}") == -signal.SIGKILL, run.said[-3000:]
+    assert run.finish() == 0, run.said[-3000:]
+    assert run.lines() == 40  # no step was lost or taken twice
+    assert_same(run, undisturbed)
+    assert tensorboard(run) == tensorboard(undisturbed)
+    assert_wandb(run)
+
+
 def tensorboard(run: RecordedRun) -> dict[str, list[tuple[int, float]]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -115,22 +128,29 @@ def test_the_schedulers_signals_to_every_process(corpora, undisturbed, tmp_path)
     assert "Traceback" not in run.said
     assert "exited unexpectedly" not in run.said
     assert_same(run, undisturbed)
-    for name, points in wandb_points(run).items():
+    assert_wandb(run)
+
+
+def assert_wandb(run: RecordedRun) -> None:
+    """Its curves are those of metrics.csv, without gap or double point."""
+    found = wandb_points(run)
+    assert {"loss/total", "optim/lr", "val/synthetic/auroc_macro"} <= set(found)
+    for name, points in found.items():
         want = {step: float(v) for (step, n), v in metrics(run.run).items() if n == name}
         assert {step: value for step, value in points} == pytest.approx(want), name
         assert len(points) == len(want), f"{name} has double points"
 
 
 def wandb_points(run: RecordedRun) -> dict[str, list[tuple[int, float]]]:
-    """Of all offline runs, in the order in which they are synchronised; a step that wandb has already it leaves out."""
+    """Of the one offline run that is to be synchronised."""
     out: dict[str, list[tuple[int, float]]] = {}
-    for path in sorted((run.run / "wandb").glob("offline-run-*/*.wandb")):
-        for data in wandb_records(path.read_bytes()):
-            record = wandb_internal_pb2.Record.FromString(data)
-            items = {(item.key or "/".join(item.nested_key)): item.value_json for item in record.history.item}
-            for name, value in items.items():
-                if name.startswith(("loss/", "val/", "optim/")):
-                    out.setdefault(name, []).append((int(items["_step"]), json.loads(value)))
+    (path,) = (run.run / "wandb").glob("offline-run-*/*.wandb")
+    for data in wandb_records(path.read_bytes()):
+        record = wandb_internal_pb2.Record.FromString(data)
+        items = {(item.key or "/".join(item.nested_key)): item.value_json for item in record.history.item}
+        for name, value in items.items():
+            if name.startswith(("loss/", "val/", "optim/")):
+                out.setdefault(name, []).append((int(items["_step"]), json.loads(value)))
     return out
 
 

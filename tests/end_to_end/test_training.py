@@ -130,7 +130,7 @@ def test_two_processes_train_as_one(corpora, tmp_path):
     """The joined batch is the same, so the losses are, up to the order of float32 sums."""
     common = [*TINY, *on_shards(*corpora), "global_batch=4", "frame_batch=4", "optim.lr=1e-4"]
     common.append("trainer.monitor=val/synthetic/auroc_macro")
-    flam_train(*common, f"run_dir={tmp_path / 'one'}")
+    train(compose_conf([*common, f"run_dir={tmp_path / 'one'}"]))
     flam_train(*common, f"run_dir={tmp_path / 'two'}", torchrun=2)
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     for name in ("loss/global", "loss/sed", "loss/prior"):
@@ -173,6 +173,7 @@ def test_shards_behind_a_url_train_as_those_on_disk(corpora, finished, tmp_path)
     assert_same_run(tmp_path / "run", finished)
 
 
+@pytest.mark.slow
 def test_a_batch_that_does_not_divide_is_refused(corpora, tmp_path):
     overrides = [*TINY, *on_shards(*corpora), "global_batch=4", "frame_batch=3", f"run_dir={tmp_path}"]
     done = flam_train(*overrides, torchrun=2, check=False)
