@@ -12,6 +12,7 @@ the ranks' losses is differentiated; whoever averages gradients over ranks (DDP)
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -113,6 +114,15 @@ def gather_rows(x: Tensor, counts: list[int]) -> Tensor:
             x = x.detach().requires_grad_()
         return _GatherRows.apply(x, counts)
     return _gather(x, counts)
+
+
+def gather_plain(x: Any) -> list[Any]:
+    """Plain data of every rank, in the ranks' order. Called by all of them."""
+    if not is_distributed():
+        return [x]
+    out: list[Any] = [None] * world_size()
+    dist.all_gather_object(out, x)
+    return out
 
 
 def joined_mean(total: Tensor, count: Tensor) -> Tensor:

@@ -177,11 +177,10 @@ def _train(conf: dict[str, Any]) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(
-            f"\nflam-train: {error.filename or conf['run_dir']}: {error.strerror}: make room; the same command goes on "
-            "from the last checkpoint",
-            file=sys.stderr,
-        )
+        if is_first_process():
+            where = error.filename or conf["run_dir"]
+            then = "the same command goes on from the last checkpoint"
+            print(f"\nflam-train: {where}: {error.strerror}: make room; {then}", file=sys.stderr)
         return 2
     return 0
 

@@ -121,11 +121,11 @@ def _full_disk(error: BaseException | None) -> OSError | None:
     return error if error is not None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else None
 
 
-def checkpoint_io(trainer: Trainer) -> AtomicCheckpointIO:
-    """The one that its run writes with."""
+def not_written(trainer: Trainer) -> str:
+    """Why the run's last checkpoint was not: the first rank writes, so all ask it. Called by all ranks."""
     found = trainer.strategy.checkpoint_io
     assert isinstance(found, AtomicCheckpointIO)
-    return found
+    return str(trainer.strategy.broadcast(found.failed))
 
 
 class Checkpoints(Callback):
@@ -173,7 +173,7 @@ class Checkpoints(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._save(trainer)
-        if checkpoint_io(trainer).failed:
+        if not_written(trainer):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / LAST))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -189,8 +189,10 @@ class Checkpoints(Callback):
             raise ValueError(f"trainer.monitor: no metric {monitor!r} was logged; validation logs {known}")
         value = float(trainer.callback_metrics[monitor])
         if trainer.strategy.broadcast(value > self.best):
-            self.best = value
+            before, self.best = self.best, value
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)
+            if not_written(trainer):
+                self.best = before
 
     def _save(self, trainer: Trainer) -> None:
         if self.saved_at == trainer.global_step:
@@ -202,7 +204,7 @@ class Checkpoints(Callback):
             self.trained = 0.0
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.saved_at = trainer.global_step
-        if checkpoint_io(trainer).failed:  # known to the first rank alone, which keeps the count
+        if not_written(trainer):
             self.trained = trained
         elif due and trainer.is_global_zero:
             self._keep_one(trainer.global_step)

@@ -77,21 +77,14 @@ def signals_are_requests(requests: Requests, *kinds: signal.Signals) -> Iterator
 
 
 def start_deaf(*starts: Callable[[], object]) -> None:
-    """Calls what starts processes while the schedulers' signals are ignored, which the processes inherit. A signal that
-    comes meanwhile is kept for the handler."""
-    if threading.current_thread() is not threading.main_thread():
-        for start in starts:
-            start()
-        return
-    signal.pthread_sigmask(signal.SIG_BLOCK, SCHEDULERS)
-    before = {kind: signal.signal(kind, signal.SIG_IGN) for kind in SCHEDULERS}
+    """Calls what starts processes while this thread blocks the schedulers' signals, which the processes inherit: they
+    do not hear them. One that comes meanwhile waits, or wakes another thread: the handler is called all the same."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SCHEDULERS)
     try:
         for start in starts:
             start()
     finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SCHEDULERS)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class StopOnRequest(Callback):

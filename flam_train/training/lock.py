@@ -28,7 +28,8 @@ REFRESH, PATIENCE = 10.0, 35.0
 class RunLock:
     """Taken with `with`; raises ValueError that names the owner where the folder is in use.
 
-    lost: whether another job has taken the folder while this process stood still."""
+    lost: whether another job has taken the folder while this process stood still (it may have left again), or somebody
+    the lock."""
 
     def __init__(self, folder: Path, refresh: float = REFRESH, patience: float = PATIENCE):
         self.path, self.refresh, self.patience = folder / LOCK, refresh, patience
@@ -106,7 +107,7 @@ class RunLock:
         while not self._ended.wait(self.refresh):
             try:
                 found = _read(self.path)
-                if found is not None and found["id"] != self.me["id"]:
+                if found is None or found["id"] != self.me["id"]:  # it may even have ended since
                     self.lost = True
                     return
                 os.utime(self.path)
@@ -129,8 +130,8 @@ class OwnFolder(Callback):
     def _check(self) -> None:
         if self.lock.lost:
             raise ValueError(
-                f"{self.lock.path.parent}: another job has taken this folder while this one stood still: it "
-                "goes on there"
+                f"{self.lock.path}: gone, or another job's: this one stood still for long and another job has taken "
+                "this folder, or somebody removed the file; the same command goes on, if no other job does"
             )
 
 

@@ -152,5 +152,7 @@ def wandb_id(folder: Path) -> str:
     path = folder / "wandb_id"
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(uuid.uuid4().hex[:12])
+        draft = folder / ".wandb_id"
+        draft.write_text(uuid.uuid4().hex[:12])
+        os.replace(draft, path)
     return path.read_text()

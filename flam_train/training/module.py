@@ -6,6 +6,7 @@ Shape suffixes: B clips, S samples, C phrases, L tokens, T frames, D embedding w
 from __future__ import annotations
 
 import hashlib
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from flam_train.batch import AudioEmbeddings, FrameBatch, GlobalBatch, StepBatch, TextEmbeddings
 from flam_train.data.mixing import render
-from flam_train.distributed import gather_rows, rank, sum_over_ranks, world_size
+from flam_train.distributed import gather_plain, gather_rows, rank, sum_over_ranks, world_size
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
 from flam_train.losses.framewise import EXCHANGES, REMOTE_NORMS
 from flam_train.models.flam import FLAM
@@ -210,12 +211,14 @@ class FLAMModule(LightningModule):
             whose = ", ".join(str(r) for r, one in enumerate(finite_R) if not one) or "none"
             raise self.failed(f"a loss is not finite ({said}); embeddings that are not: of rank {whose}", losses=values)
         self.bad, self.seen = self.bad + bad, self.seen + seen
-        errors = [e for p in parts for e in p.errors]
+        here = f"{socket.gethostname()}: " if world_size() > 1 else ""
+        errors = [f"{here}{e}" for p in parts for e in p.errors]
         self.tell(errors)
         if bad and self.bad > self.loss.max_bad_share * max(self.seen, self.loss.bad_grace):
+            some = [e for of_rank in gather_plain(errors[:5]) for e in of_rank]
             raise self.failed(
                 f"{self.bad} of {self.seen} samples are bad, over {self.loss.max_bad_share:.0%}: mend the shards, "
-                f"or raise loss.max_bad_share; on this rank: {'; '.join(errors[:5])}",
+                f"or raise loss.max_bad_share; {'; '.join(some[:5])}",
                 errors=errors,
             )
 

@@ -23,7 +23,7 @@ from flam_train.data.workers import start_server
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number, one_of
-from flam_train.training.checkpoint import LAST, AtomicCheckpointIO, checkpoint_io
+from flam_train.training.checkpoint import LAST, AtomicCheckpointIO, not_written
 from flam_train.training.datamodule import DataConfig, DataModule
 from flam_train.training.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
 from flam_train.training.lock import LOCK, OwnFolder, RunLock
@@ -201,7 +201,7 @@ def fit(
         report.write_text(json.dumps(error.found, indent=1))
         raise StepFailed(f"{error}; the clips of each rank: {report.parent}", error.step, error.found) from error
     except StopRequested as stop:
-        stop.lost = checkpoint_io(trainer).failed
+        stop.lost = not_written(trainer)
         if trainer.is_global_zero and stop.request is signal.SIGUSR1 and run.trainer.requeue and not stop.lost:
             said = requeue()
             print(f"\nflam-train: {said}" if said else "", file=sys.stderr, flush=True)

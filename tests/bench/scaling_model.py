@@ -129,7 +129,7 @@ def bn0_messages(ranks: int, bins: int) -> Messages:
 
 
 def health_messages(ranks: int) -> Messages:
-    return [all_reduce(ranks, 32)]
+    return [all_reduce(ranks, 8 * 6)]
 
 
 def ddp_messages(ranks: int, learned: int, item: int = FLOAT) -> Messages:

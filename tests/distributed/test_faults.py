@@ -10,10 +10,10 @@ import socket
 import time
 
 import pytest
-from recorded_runs import RecordedRun, assert_same
+from recorded_runs import SCRIPT, RecordedRun, assert_same
 from tiny_runs import harm, metrics, write_corpus
 
-from flam_train.training.watch import SILENT, SUSPECTED, Told, verdict
+from flam_train.training.watch import SILENT, Told, verdict
 
 STEPS = ["steps=6", "trainer.validate_every=3", "trainer.checkpoint_every=2"]
 
@@ -31,10 +31,10 @@ def undisturbed(corpora, tmp_path_factory) -> RecordedRun:
     return run
 
 
-def disturbed(run: RecordedRun, fault: str, seconds: float) -> str:
+def disturbed(run: RecordedRun, fault: str, seconds: float, **env: str) -> str:
     """What it says until all its processes have ended, in time."""
     began = time.monotonic()
-    process = run.start(FAULT=fault)
+    process = run.start(FAULT=fault, **env)
     run.until_lines(process, 2 * int(fault.split(":")[2]))
     took = time.monotonic() - began
     assert run.wait(process, timeout=took + 200)
@@ -46,7 +46,7 @@ def disturbed(run: RecordedRun, fault: str, seconds: float) -> str:
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_dies(rank, corpora, undisturbed, tmp_path):
     run = RecordedRun(tmp_path, corpora, *STEPS, ranks=2)
-    said = disturbed(run, f"die:{rank}:3", SUSPECTED)
+    said = disturbed(run, f"die:{rank}:3", 0)
     message = "rank 0 cannot be reached any more" if rank == 0 else "rank 1 ("
     assert said.count(f"flam-train: {message}") == 1
     assert f"all processes stop, the same command goes on from {run.run}/last.ckpt" in said
@@ -111,6 +111,38 @@ def test_a_shard_is_bad_on_one_node(fault, corpora, undisturbed, tmp_path):
     assert keys[0] == keys[1]
     bad = [float(value) for (_, name), value in metrics(run.run).items() if name == "data/bad_samples"]
     assert 0 < bad[-1] <= 24  # of the 48 clips of both ranks
+
+
+@pytest.mark.slow
+def test_altered_samples_are_named_with_their_node(corpora, tmp_path):
+    """Unless shards are verified at the start, an altered one is found as its samples are read."""
+    copy = shutil.copytree(corpora[0], tmp_path / "copy")
+    harm(copy / "shard-000001.tar", "altered")
+    run = RecordedRun(tmp_path / "run", corpora, *STEPS, "loss.bad_grace=0", ranks=2)
+    assert run.finish(COPY=f"{corpora[0]}:{copy}") != 0
+    (message,) = [line for line in run.said.splitlines() if line.startswith("flam-train: ")]
+    assert "samples are bad, over 1%" in message
+    assert f"{socket.gethostname()}: {copy}/shard-000001.tar: sample" in message
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_is_known_to_all_ranks(corpora, undisturbed, tmp_path):
+    run = RecordedRun(tmp_path, corpora, *STEPS, ranks=2)
+    assert run.finish(FAULT="full:0:4", STOP_AT="4") != 0
+    assert run.said.count("flam-train: stopped by SIGTERM; but ") == 1, run.said[-3000:]
+    assert run.finish(FAULT="full:0:6") != 0
+    assert run.said.count(f"flam-train: {run.run}/last.ckpt: No space left on device: make room") == 1
+    assert 'Traceback (most recent call last):\n  File "' + str(SCRIPT) not in run.said
+    assert run.finish() == 0, run.said[-3000:]
+    assert_same(run, undisturbed)
+
+
+@pytest.mark.slow
+def test_another_clock_and_another_name_change_nothing(corpora, undisturbed, tmp_path):
+    run = RecordedRun(tmp_path, corpora, *STEPS, ranks=2)
+    assert "rank 1 (elsewhere, " in disturbed(run, "die:1:3", 0, SKEW="86400")
+    assert run.finish(SKEW="-86400") == 0, run.said[-3000:]
+    assert_same(run, undisturbed)
 
 
 def told(*facts: dict, at: float = 100.0) -> list[Told]:

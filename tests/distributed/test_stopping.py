@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 
 import pytest
@@ -57,6 +58,7 @@ def test_bad_samples_are_counted_over_all_ranks_and_stop_all_at_the_same_step(ra
         step, message, bad, seen = found["bad"]
         assert (step, bad, seen) == ("1", "1", "8")
         assert "1 of 8 samples are bad, over 1%" in message
+        assert message.endswith(f"{socket.gethostname()}: a: it is damaged")  # on the rank that has none, too
 
 
 def test_a_loss_that_is_not_finite_on_one_rank_stops_all_of_them(ranks):

@@ -1,20 +1,27 @@
 """flam-train that notes what each step of each rank took and gave: `python recorded_train.py NOTES KEY=VALUE ...`.
 
 A line a step is appended to NOTES/rank-R.jsonl before the optimiser moves: step, the keys of both batches, the losses
-in hexadecimal. A step that is taken again after a run was killed has a second line. FAULT=KIND:RANK:STEP in the
-environment lets one rank meet something there: die (validation, saved: there), hang, stop, nan, error. STOP_AT=STEP
-asks all of them to stop after so many steps, as a scheduler does. COPY=FROM:TO: the second rank reads TO, its node's
-own copy.
+in hexadecimal. A step that is taken again after a run was killed has a second line. The environment disturbs it:
+
+    FAULT=KIND:RANK:STEP   what one rank meets there: die (in the step; validation, saved: there), hang, stop, nan,
+                           error, full (a disk, when it writes a checkpoint)
+    STOP_AT=STEP           all of them are asked to stop after so many steps, as a scheduler does
+    COPY=FROM:TO           the second rank reads TO, its node's own copy
+    SKEW=SECONDS           the second rank's clock goes wrong, and its host has another name
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import socket
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from unittest import mock
 
 
 def noted(self, losses, batch, *embeddings):
@@ -51,10 +58,13 @@ def killed_in_validation(self, batch, batch_idx, dataloader_idx=0):
     validation_step(self, batch, batch_idx, dataloader_idx)
 
 
-def killed_when_saved(self, checkpoint, path, storage_options=None):
-    save_checkpoint(self, checkpoint, path, storage_options)
+def disturbed_when_saved(self, checkpoint, path, storage_options=None):
     kind, where, when = os.environ.get("FAULT", "none:0:0").split(":")
-    if kind == "saved" and (rank(), checkpoint["global_step"]) == (int(where), int(when)):
+    here = (rank(), checkpoint["global_step"]) == (int(where), int(when))
+    full = mock.patch("torch.save", side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    with full if here and kind == "full" else nullcontext():
+        save_checkpoint(self, checkpoint, path, storage_options)
+    if here and kind == "saved":
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -70,6 +80,10 @@ if __name__ == "__main__":  # data workers import this file, and need not import
     FOLDER.mkdir(parents=True, exist_ok=True)
     FLAMModule.check_health, FLAMModule.embed = noted, faulty
     FLAMModule.validation_step = killed_in_validation
-    AtomicCheckpointIO.save_checkpoint = killed_when_saved
+    AtomicCheckpointIO.save_checkpoint = disturbed_when_saved
+    if "SKEW" in os.environ and os.environ["RANK"] == "1":
+        now = time.time
+        time.time = lambda: now() + float(os.environ["SKEW"])
+        socket.gethostname = lambda: "elsewhere"
     copied, own = os.environ["COPY"].split(":") if "COPY" in os.environ and os.environ["RANK"] == "1" else ("", "")
     sys.exit(main([text.replace(copied, own) if copied else text for text in sys.argv[2:]]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import subprocess
@@ -130,7 +131,7 @@ class Steps:
 
     def __init__(self, folder: Path, monkeypatch) -> None:
         self.global_step, self.is_global_zero, self.clock = 0, True, 0.0
-        self.strategy = SimpleNamespace(checkpoint_io=AtomicCheckpointIO())
+        self.strategy = SimpleNamespace(checkpoint_io=AtomicCheckpointIO(), broadcast=lambda x: x)
         monkeypatch.setattr("flam_train.training.checkpoint.time.monotonic", lambda: self.clock)
 
     def save_checkpoint(self, path: Path, weights_only: bool) -> None:
@@ -144,6 +145,23 @@ class Steps:
             self.global_step += 1
             self.clock += 1800
             checkpoints.on_train_batch_end(self, module, None, None, 0)
+
+
+def test_the_best_that_found_no_room_is_not_the_best(tmp_path, monkeypatch):
+    run, checkpoints = Steps(tmp_path, monkeypatch), Checkpoints(tmp_path, 1000, monitor="val/auroc")
+    run.state = checkpoints.state_dict
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for value, save in ((0.5, torch.save), (0.9, full), (0.8, torch.save), (0.7, torch.save)):
+        run.global_step += 1
+        run.callback_metrics = {"val/auroc": value}
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "save", save)
+            checkpoints.on_validation_end(run, SimpleNamespace())
+    assert checkpoints.best == 0.8
+    assert AtomicCheckpointIO().load_checkpoint(tmp_path / "best.ckpt")["global_step"] == 3
 
 
 def test_of_every_few_hours_one_stays(tmp_path, monkeypatch):

@@ -114,17 +114,22 @@ def test_of_two_that_find_an_old_lock_one_gets_the_folder(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_who_stood_still_too_long_writes_nothing_more(tmp_path):
+@pytest.mark.parametrize("ended", [False, True])
+def test_who_stood_still_too_long_writes_nothing_more(ended, tmp_path):
+    """ended: the other has left again."""
     with RunLock(tmp_path, **QUICK) as mine:
-        left_behind(tmp_path, machine="elsewhere")
+        (tmp_path / LOCK).unlink()
+        if not ended:
+            left_behind(tmp_path, machine="elsewhere")
         end = time.monotonic() + 5
         while not mine.lost and time.monotonic() < end:
             time.sleep(0.05)
         owner = OwnFolder(mine)
         for hook in (owner.on_train_batch_start, owner.on_save_checkpoint):
-            with pytest.raises(ValueError, match="another job has taken this folder"):
+            with pytest.raises(ValueError, match=r"\.lock: gone, or another job's"):
                 hook(*[SimpleNamespace()] * (4 if hook == owner.on_train_batch_start else 3))
-    assert json.loads((tmp_path / LOCK).read_text())["id"] == "other"  # the other's is not taken away
+    if not ended:
+        assert json.loads((tmp_path / LOCK).read_text())["id"] == "other"  # the other's is not taken away
 
 
 def test_what_is_no_lock(tmp_path):
