@@ -1,0 +1,65 @@
+"""Requests to stop: heard whatever thread a signal wakes, and not by processes that serve the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from flam_train.training.interrupt import REQUESTS, SCHEDULERS, StopRequested, signals_are_requests, start_deaf
+from flam_train.training.module import Requests
+
+
+@pytest.fixture
+def requests():
+    asked = Requests()
+    with signals_are_requests(asked, *SCHEDULERS):
+        yield asked
+
+
+def test_of_two_signals_the_stronger_counts_and_the_first_is_told(requests, capfd):
+    for kind in (signal.SIGUSR1, signal.SIGTERM):
+        os.kill(os.getpid(), kind)
+    assert REQUESTS[requests.asked - 1] is signal.SIGUSR1
+    assert capfd.readouterr().err == "\nstopping after this step; SIGUSR1\n"
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_comes_while_processes_are_started_is_heard(others, requests):
+    """others: threads that block nothing, as the one that keeps the folder's lock."""
+    ended, served = threading.Event(), []
+    threads = [threading.Thread(target=ended.wait) for _ in range(others)]
+    for thread in threads:
+        thread.start()
+
+    def start():
+        served.append(subprocess.Popen(["sleep", "60"]))
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(0.05)
+
+    start_deaf(start)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert REQUESTS[requests.asked - 1] is signal.SIGUSR1
+    for kind in SCHEDULERS:
+        served[0].send_signal(kind)
+    time.sleep(0.2)
+    assert served[0].poll() is None  # deaf
+    served[0].kill()
+    served[0].wait()
+
+
+def test_handlers_are_put_back(requests):
+    before = {kind: signal.getsignal(kind) for kind in REQUESTS}
+    with signals_are_requests(Requests(), *REQUESTS):
+        assert signal.getsignal(signal.SIGINT) is not before[signal.SIGINT]
+    assert {kind: signal.getsignal(kind) for kind in REQUESTS} == before
+    with pytest.raises(StopRequested), signals_are_requests(Requests(), *SCHEDULERS):
+        raise StopRequested(signal.SIGTERM)
+    # A second signal, to a process that is leaving as it was asked to, must not cut that short.
+    assert [signal.getsignal(kind) for kind in SCHEDULERS] == [signal.SIG_IGN] * 2
