@@ -15,6 +15,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -81,7 +82,8 @@ def start_deaf(*starts: Callable[[], object]) -> None:
     do not hear them. One that comes meanwhile waits, or wakes another thread: the handler is called all the same."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SCHEDULERS)
     try:
-        for start in starts:
+        for start in (resource_tracker.ensure_running, *starts):
+            signal.pthread_sigmask(signal.SIG_BLOCK, SCHEDULERS)  # Python's tracker has unblocked SIGTERM as it started
             start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -52,6 +53,28 @@ def test_what_comes_while_processes_are_started_is_heard(others, requests):
     assert served[0].poll() is None  # deaf
     served[0].kill()
     served[0].wait()
+
+
+SERVER = """
+import multiprocessing, os, signal, time
+from multiprocessing import forkserver, resource_tracker
+from flam_train.data.workers import start_server
+from flam_train.training.interrupt import SCHEDULERS, start_deaf
+start_deaf(start_server)
+assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(SCHEDULERS)
+served = forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid
+with multiprocessing.get_context("forkserver").Pool(1):
+    for kind in SCHEDULERS:
+        for pid in served:
+            os.kill(pid, kind)
+    time.sleep(0.5)
+    for pid in served:
+        assert open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z", "it died of the signal"
+"""
+
+
+def test_the_server_of_the_data_workers_does_not_hear_them():
+    subprocess.run([sys.executable, "-c", SERVER], check=True)
 
 
 def test_handlers_are_put_back(requests):
