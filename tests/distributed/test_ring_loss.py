@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
 from ranks import on_ranks
 
+from flam_train import distributed
 from flam_train.losses import framewise, framewise_loss, prior_loss
 from flam_train.losses.phrases import join_phrases
 
@@ -85,6 +88,38 @@ LEARNS = (0, 1, 2), (), (1,)
 """By rank: everything, nothing, the phrases' embeddings."""
 
 
+class Noted:
+    """Transfers under way, of which is noted when they are waited for."""
+
+    def __init__(self, works: list, done: list[str], what: str) -> None:
+        self.works, self.done, self.what = works, done, what
+
+    def wait(self) -> None:
+        self.done.append(f"{self.what} waits")
+        for work in self.works:
+            work.wait()
+
+
+def order() -> list[str]:
+    """What this rank does in turn, on a way round the ring whose sums travel home."""
+    done: list[str] = []
+    pass_on = distributed._pass_on
+
+    def noted(rows, into, tag=0):
+        what = "home" if tag else "fetch"
+        done.append(f"{what} begins")
+        return [Noted(pass_on(rows, into, tag), done, what)]
+
+    with mock.patch.object(distributed, "_pass_on", noted):
+        counts = [2] * len(LEARNS)
+        homeward = distributed.Homeward(counts)
+        for owner, block in distributed.round_the_ring(torch.ones(2, 3), counts):
+            done.append("work")
+            homeward.add(owner, block.clone())
+        homeward.home()
+    return done
+
+
 def of_rank(rank: int, world: int) -> dict[str, list[torch.Tensor]]:
     values = [x.double() if x.is_floating_point() else x for x in problem(rank)]
     out = {exchange: gradients(values, LEARNS[rank], exchange=exchange) for exchange in ("gather", "ring")}
@@ -96,6 +131,7 @@ def of_rank(rank: int, world: int) -> dict[str, list[torch.Tensor]]:
     prior = prior_loss(bias_C, *pairs, torch.zeros_like(valid_C))
     prior.backward()
     closed = join_phrases(torch.zeros(B, 9, T), values[5], torch.ones(9, dtype=torch.bool), torch.arange(9) - 4)
+    out["order"] = order()
     return out | {"prior, no phrase": [prior.detach(), bias_C.grad], "closed": [closed.sizes, closed.mine.tolist()]}
 
 
@@ -108,6 +144,13 @@ def test_ranks_need_not_all_learn(ranks):
     for rank in ranks:
         for gather, ring in zip(rank["gather"], rank["ring"], strict=True):
             assert torch.allclose(gather, ring, rtol=1e-12, atol=1e-15)
+
+
+def test_blocks_and_sums_travel_while_a_rank_works(ranks):
+    first = ["fetch begins", "work", "home begins", "fetch waits"]
+    between = ["fetch begins", "work", "home waits", "home begins", "fetch waits"]
+    last = ["work", "home waits", "home begins", "home waits"]
+    assert [rank["order"] for rank in ranks] == [first + between + last] * 3
 
 
 def test_ranks_share_a_closed_vocabulary_evenly(ranks):
