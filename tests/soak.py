@@ -113,12 +113,12 @@ def soak(folder: Path, seconds: float, every: float, chance: random.Random) -> i
     print(f"undisturbed: {len(want.steps())} steps in {time.monotonic() - began:.0f} s", flush=True)
     counts: collections.Counter[str] = collections.Counter()
     began, starts, done = time.monotonic(), 0, 0
+    due = began + chance.expovariate(1 / every)
     while time.monotonic() - began < seconds:
         run = RecordedRun(folder / f"run-{done}", corpora, *LENGTH, ranks=RANKS)
         while True:
             process = run.start()
             starts += 1
-            due = time.monotonic() + chance.expovariate(1 / every)
             while process.poll() is None:
                 time.sleep(0.1)
                 if time.monotonic() > due:
@@ -126,8 +126,7 @@ def soak(folder: Path, seconds: float, every: float, chance: random.Random) -> i
                     print(f"{time.monotonic() - began:5.0f} s  step {run.lines() // RANKS:4d}  {name}", flush=True)
                     FAULTS[name](run, process, chance)
                     counts[name] += 1
-                    # What has stopped its ranks is given the time to end them all.
-                    due = time.monotonic() + 60 + chance.expovariate(1 / every)
+                    due = time.monotonic() + chance.expovariate(1 / every)
             if process.returncode == 0:
                 break
             run.kill(process)  # what a launcher that was killed leaves behind
