@@ -41,6 +41,7 @@ class Ear(torch.nn.Module):
         self.heard += len(waveform_BS)
         part = to_float(waveform_BS).reshape(len(waveform_BS), 8, -1)
         spectrum = torch.fft.rfft(part).abs() / part.shape[-1]
+        spectrum[spectrum < 1e-3] = 0  # silence is silent: what rounding leaves there differs between processors
         bins = [round(p * part.shape[-1] / SAMPLE_RATE) for p in PITCH.values()]
         frame = torch.nn.functional.normalize(
             torch.cat([spectrum[..., bins], torch.full((*part.shape[:2], 1), 0.02)], -1), dim=-1
