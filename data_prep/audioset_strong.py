@@ -34,7 +34,7 @@ from flam_train.data.labels.rows import fault
 from flam_train.data.preparation import Listing
 from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording
-from flam_train.data.schema import Event
+from flam_train.data.shards.schema import Event
 from flam_train.data.strong_files import concepts, known, read_event, read_rows, sounds
 from flam_train.vocabulary import Vocabulary
 

@@ -25,15 +25,15 @@ import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.prepare import report
-from flam_train.data.audio import AUDIO
 from flam_train.data.bank import MADE_OF
-from flam_train.data.corpus import Corpus
 from flam_train.data.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
-from flam_train.data.exclusion import read_excluded
 from flam_train.data.levels import describe, sounding_extent
 from flam_train.data.preparation import write_missing
 from flam_train.data.recordings import Unusable, as_key
-from flam_train.data.schema import Event, Record
+from flam_train.data.shards.audio import AUDIO
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.exclusion import read_excluded
+from flam_train.data.shards.schema import Event, Record
 
 AMBIENCE = (
     r"\b(ambiences?|ambient (sounds?|noises?|recordings?)|atmos(pheres?)?|background (noise|sounds)|"

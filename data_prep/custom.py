@@ -35,7 +35,7 @@ from flam_train.data.labels.tables import ROLES
 from flam_train.data.planned import windows
 from flam_train.data.preparation import Listing
 from flam_train.data.recordings import Recording, Unusable, as_key, seconds_of
-from flam_train.data.schema import Event
+from flam_train.data.shards.schema import Event
 from flam_train.settings import nearest
 from flam_train.vocabulary import Vocabulary
 

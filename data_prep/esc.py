@@ -22,8 +22,8 @@ from flam_train.data.caption_files import file_name, find_file, read_table
 from flam_train.data.preparation import Listing
 from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording, as_key
-from flam_train.data.schema import Event
-from flam_train.data.tars import sha256_of
+from flam_train.data.shards.schema import Event
+from flam_train.data.shards.tars import sha256_of
 from flam_train.vocabulary import Vocabulary
 
 ARCHIVE = Archive(

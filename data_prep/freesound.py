@@ -42,7 +42,7 @@ from flam_train.data.caption_files import (
 from flam_train.data.preparation import Listing
 from flam_train.data.published import Archive, hub
 from flam_train.data.recordings import Recording
-from flam_train.data.tars import index_tar
+from flam_train.data.shards.tars import index_tar
 
 UNPACKED = ".unpacked"
 SIZES = "sizes.json"

@@ -31,7 +31,7 @@ from flam_train.data.caption_files import LEFT_OUT, find_file, left_out_table, o
 from flam_train.data.preparation import Listing
 from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording
-from flam_train.data.schema import Event
+from flam_train.data.shards.schema import Event
 from flam_train.vocabulary import Vocabulary
 
 SPLITS = ("train", "val", "eval")

@@ -26,7 +26,7 @@ from flam_train.data.labels.rows import fault, seconds
 from flam_train.data.preparation import Listing
 from flam_train.data.published import Archive
 from flam_train.data.recordings import Recording, as_key
-from flam_train.data.schema import Event
+from flam_train.data.shards.schema import Event
 from flam_train.data.strong_files import concepts, read_event, read_rows, sounds
 from flam_train.vocabulary import Vocabulary
 

@@ -20,14 +20,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flam_train.data.cache import is_url
 from flam_train.data.checks import Report, check_corpus
 from flam_train.data.corpus_writer import cores, progress_bar
-from flam_train.data.exclusion import write_excluded
 from flam_train.data.overlap import Overlap, overlap
 from flam_train.data.recordings import as_key
-from flam_train.data.shard_checks import ERRORS, WARNINGS, WHOLE_ONLY
-from flam_train.data.tars import MANIFEST
+from flam_train.data.shards.cache import is_url
+from flam_train.data.shards.checks import ERRORS, WARNINGS, WHOLE_ONLY
+from flam_train.data.shards.exclusion import write_excluded
+from flam_train.data.shards.tars import MANIFEST
 from flam_train.evaluation.corpus_figures import class_histogram_figure, duration_histogram_figure
 from flam_train.plotting import save_figure
 

@@ -36,7 +36,7 @@ from flam_train.data.caption_files import (
 from flam_train.data.preparation import Listing
 from flam_train.data.published import Archive, github, hub
 from flam_train.data.recordings import Recording
-from flam_train.data.tars import sha256_of
+from flam_train.data.shards.tars import sha256_of
 
 SOURCES = {
     "AudioSet_SL": "as_final",

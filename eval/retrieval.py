@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from flam_train.cli.evaluate import options, ranks, report, told
-from flam_train.data.corpus import Corpus
+from flam_train.data.shards.corpus import Corpus
 from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
 from flam_train.evaluation.figures import retrieval_figures, save_figures
 from flam_train.evaluation.progress import progress_line

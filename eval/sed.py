@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from flam_train.cli.evaluate import note, options, ranks, report, told
-from flam_train.data.corpus import Corpus
+from flam_train.data.shards.corpus import Corpus
 from flam_train.evaluation.checked import compare
 from flam_train.evaluation.figures import clip_figure, clips_with_most_classes, save_figures, sed_figures
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames

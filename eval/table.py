@@ -22,7 +22,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from flam_train.cli.evaluate import told
-from flam_train.data.tars import replace_with
+from flam_train.data.shards.tars import replace_with
 from flam_train.evaluation.formats import latex, markdown, to_csv
 from flam_train.evaluation.html import to_html
 from flam_train.evaluation.published import paper_tables

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.checkpoints.export import load_export
-from flam_train.data import audio
+from flam_train.data.shards import audio
 from flam_train.frames import FrameGrid
 from flam_train.models.flam import FLAM
 

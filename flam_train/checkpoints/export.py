@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flam_train import __version__
-from flam_train.data.tars import sha256_of
+from flam_train.data.shards.tars import sha256_of
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.text import load_tokenizer
 

@@ -11,7 +11,7 @@ import torch
 from flam_train.checkpoints.export import load_export, save_export
 from flam_train.checkpoints.openflam import AUDIO, from_openflam, read_state, to_openflam
 from flam_train.cli.evaluate import told
-from flam_train.data.tars import replace_with, sha256_of
+from flam_train.data.shards.tars import replace_with, sha256_of
 
 DESCRIPTION = """Checkpoints of others into exports, and back.
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from rich.progress import TaskID
 
-from flam_train.data.audio import AUDIO
-from flam_train.data.corpus import Corpus
 from flam_train.data.corpus_writer import cores, progress_bar
 from flam_train.data.download import download
 from flam_train.data.preparation import MISSING, Listing, Options, prepare
 from flam_train.data.published import Archive
+from flam_train.data.shards.audio import AUDIO
+from flam_train.data.shards.corpus import Corpus
 
 Archives = Callable[[argparse.Namespace], Sequence[Archive]]
 

@@ -15,13 +15,13 @@ from tokenize import TokenError
 
 import numpy as np
 
-from flam_train.data.cache import is_url
-from flam_train.data.corpus import Corpus
-from flam_train.data.exclusion import keys_of
-from flam_train.data.places import place_of
-from flam_train.data.schema import END_TOLERANCE
-from flam_train.data.shard_checks import FEW, Findings, ShardFacts, check_shard
-from flam_train.data.tars import MANIFEST, ShardEntry, index_path
+from flam_train.data.shards.cache import is_url
+from flam_train.data.shards.checks import FEW, Findings, ShardFacts, check_shard
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.exclusion import keys_of
+from flam_train.data.shards.places import place_of
+from flam_train.data.shards.schema import END_TOLERANCE
+from flam_train.data.shards.tars import MANIFEST, ShardEntry, index_path
 
 
 @dataclass

@@ -22,9 +22,9 @@ import torch
 
 import flam_train
 from flam_train.data.recordings import Unusable
-from flam_train.data.schema import Record
-from flam_train.data.shards import write_manifest, write_shard
-from flam_train.data.tars import MANIFEST, ShardEntry, index_path, replace_with, sha256_of
+from flam_train.data.shards.schema import Record
+from flam_train.data.shards.tars import MANIFEST, ShardEntry, index_path, replace_with, sha256_of
+from flam_train.data.shards.writing import write_manifest, write_shard
 
 PLAN = "plan.json"
 

@@ -20,8 +20,8 @@ from flam_train.batch import SAMPLE_RATE, FrameBatch, GlobalBatch, Movable, Step
 from flam_train.data.ahead import Ahead
 from flam_train.data.clips import Clip, ShardSource, Source, cut, padded
 from flam_train.data.order import Order, Place, stable_seed
-from flam_train.data.schema import Record
-from flam_train.data.shards import Corpus
+from flam_train.data.shards.schema import Record
+from flam_train.data.shards.writing import Corpus
 
 
 class Stream:

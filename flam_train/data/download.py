@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from flam_train.data import published
 from flam_train.data.published import Archive, checksum_of, is_final, stated
-from flam_train.data.tars import replace_with
+from flam_train.data.shards.tars import replace_with
 
 SEVEN_ZIP = ("7zz", "7z", "7za")
 

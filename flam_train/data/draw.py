@@ -21,7 +21,7 @@ from flam_train.data.bank import Bank
 from flam_train.data.captions import Mention, describe_scene
 from flam_train.data.levels import FLOOR_DB, HOP, LEVEL_HOP, level_of
 from flam_train.data.recipe import MixRecipe
-from flam_train.data.schema import Event
+from flam_train.data.shards.schema import Event
 
 
 @dataclass(frozen=True)

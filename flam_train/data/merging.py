@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flam_train.data.corpus import Corpus
 from flam_train.data.preparation import part_folder, read_missing, write_missing
-from flam_train.data.shards import write_manifest
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.writing import write_manifest
 
 COUNTS = ("recordings", "events", "seconds_left_out")
 """Details that add up; `labels` does not: the same label may stand in several parts."""

@@ -23,7 +23,7 @@ from flam_train.data.item_cache import ItemCache
 from flam_train.data.order import Place
 from flam_train.data.recipe import MixRecipe
 from flam_train.data.render import render
-from flam_train.data.schema import Record
+from flam_train.data.shards.schema import Record
 from flam_train.vocabulary import Vocabulary
 
 __all__ = [

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flam_train.data.checks import Report
-from flam_train.data.shard_checks import hash_of, ids_of
+from flam_train.data.shards.checks import hash_of, ids_of
 
 
 @dataclass(frozen=True)

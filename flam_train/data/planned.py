@@ -22,8 +22,8 @@ from flam_train.data.clips import cut
 from flam_train.data.corpus_writer import progress_bar
 from flam_train.data.levels import describe, sounding_extent
 from flam_train.data.recordings import Recording, Unusable, decoded_once, read_part, seconds_of
-from flam_train.data.schema import Event, Record
-from flam_train.data.tars import replace_with
+from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.tars import replace_with
 
 WINDOW = 10.0
 """Seconds. A longer recording with events is cut into windows of this length, one behind the other, from its start."""

@@ -28,8 +28,8 @@ from flam_train.data.corpus_writer import (
 )
 from flam_train.data.planned import PlannedSamples, spread
 from flam_train.data.recordings import Recording
-from flam_train.data.shards import write_manifest
-from flam_train.data.tars import MANIFEST, replace_with
+from flam_train.data.shards.tars import MANIFEST, replace_with
+from flam_train.data.shards.writing import write_manifest
 
 MISSING = "missing.tsv"
 """Beside the manifest: key, file and reason of every recording that could not be read."""

@@ -20,8 +20,8 @@ import soundfile
 import soxr
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.audio import to_int16, whole
-from flam_train.data.schema import Event
+from flam_train.data.shards.audio import to_int16, whole
+from flam_train.data.shards.schema import Event
 
 THROUGH_FFMPEG = (".m4a", ".mp4", ".webm", ".aac", ".mkv", ".wma", ".mka", ".3gp")
 """Containers that libsndfile does not read."""

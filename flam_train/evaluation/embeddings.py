@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import normalize
 
 from flam_train.batch import TextEmbeddings
-from flam_train.data.corpus import Corpus
+from flam_train.data.shards.corpus import Corpus
 from flam_train.distributed import rank
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips
 from flam_train.evaluation.result import describe

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from flam_train.data.corpus import Corpus
+from flam_train.data.shards.corpus import Corpus
 from flam_train.distributed import rank
 from flam_train.evaluation.embeddings import device_of, embed_texts
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from flam_train.data.cache import file_system, is_url
-from flam_train.data.corpus import Corpus
-from flam_train.data.tars import MANIFEST
+from flam_train.data.shards.cache import file_system, is_url
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.tars import MANIFEST
 from flam_train.evaluation import retrieval, sed, zero_shot
 from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
 from flam_train.evaluation.figures import retrieval_figures, save_figures, sed_figures

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from flam_train import __version__
-from flam_train.data.corpus import Corpus
-from flam_train.data.tars import replace_with
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.tars import replace_with
 
 RESULT_VERSION = 1
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flam_train.data.corpus import Corpus
-from flam_train.data.schema import Event, Record
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import Event, Record
 from flam_train.evaluation.windows import Reading
 from flam_train.frames import FrameGrid
 from flam_train.metrics.detection import Detection

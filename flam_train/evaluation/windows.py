@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.corpus import Corpus
-from flam_train.data.schema import Record
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import Record
 from flam_train.frames import FrameGrid
 
 CUTS = ("all", "first", "centre")

@@ -15,15 +15,15 @@ from torch.utils.data import DataLoader
 
 from flam_train.batch import Movable, StepBatch
 from flam_train.data.bank import Bank
-from flam_train.data.cache import GIB, ShardCache
 from flam_train.data.clips import ShardSource, Source
 from flam_train.data.collate import Concepts, collate_captions, collate_events
 from flam_train.data.dataset import ClipsDataset, Steps, StepSampler, Stream
-from flam_train.data.exclusion import LeftOut
 from flam_train.data.mixing import MixtureSource
 from flam_train.data.order import stable_seed
 from flam_train.data.recipe import MixRecipe
-from flam_train.data.shards import Corpus
+from flam_train.data.shards.cache import GIB, ShardCache
+from flam_train.data.shards.exclusion import LeftOut
+from flam_train.data.shards.writing import Corpus
 from flam_train.data.workers import loader_options, workers_of_rank
 from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer

@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from flam_train.batch import StepBatch
 from flam_train.cli.train import compose_conf
-from flam_train.data.schema import Event, Record
-from flam_train.data.shards import write_manifest, write_shard
+from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.models.flam import FLAM
 from flam_train.models.recompute import in_shares
 from flam_train.training.micro_batches import joined

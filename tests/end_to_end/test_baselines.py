@@ -7,7 +7,7 @@ import torch
 from tiny_runs import TINY, metrics, on_shards, tiny_roberta
 
 from flam_train.cli.train import compose_conf, main
-from flam_train.data.corpus import Corpus
+from flam_train.data.shards.corpus import Corpus
 from flam_train.evaluation.figures import sed_figures
 from flam_train.evaluation.frame_embeddings import embed_frames
 from flam_train.evaluation.scores import Scores

@@ -14,8 +14,8 @@ from tiny_runs import TINY
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.train import compose_conf
-from flam_train.data.schema import Event, Record
-from flam_train.data.shards import write_manifest, write_shard
+from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.training.run import build, train
 from flam_train.vocabulary import Vocabulary, phrase_id
 

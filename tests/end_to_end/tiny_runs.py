@@ -14,8 +14,8 @@ import numpy as np
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.train import compose_conf
 from flam_train.data.levels import describe
-from flam_train.data.schema import Event, Record
-from flam_train.data.shards import write_manifest, write_shard
+from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.writing import write_manifest, write_shard
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = {"siren": 900.0, "bird_chirp": 3000.0, "engine": 120.0, "bell": 1800.0}

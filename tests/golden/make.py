@@ -29,8 +29,8 @@ import yaml
 from flam_train.batch import SAMPLE_RATE
 from flam_train.checkpoints.export import save_export
 from flam_train.cli.train import compose_conf
-from flam_train.data.schema import Event, Record
-from flam_train.data.shards import write_manifest, write_shard
+from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.evaluation.embeddings import Embeddings
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings
 from flam_train.inference import load_model

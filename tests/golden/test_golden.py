@@ -15,7 +15,7 @@ import torch
 from make import CONF, ROOT, square, square_waves
 
 from flam_train.cli.train import compose_conf
-from flam_train.data.corpus import Corpus
+from flam_train.data.shards.corpus import Corpus
 from flam_train.inference import load_model
 from flam_train.training.run import train
 

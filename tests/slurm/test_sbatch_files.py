@@ -21,7 +21,7 @@ import torch
 import yaml
 from tiny_runs import ROOT, flam_train
 
-from flam_train.data.shards import Corpus
+from flam_train.data.shards.writing import Corpus
 
 pytestmark = pytest.mark.slow
 

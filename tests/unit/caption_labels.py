@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from flam_train.data.corpus import Corpus
-from flam_train.data.schema import Record
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import Record
 
 IDS = ["r1nicOVtvkQ", "-abcdefghij", "_abcdefghij", "Yabcdefghij"]
 HEADER = ("audiocap_id", "youtube_id", "start_time", "caption")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from flam_train.data.corpus import Corpus
+from flam_train.data.shards.corpus import Corpus
 
 COMMON = ["--processes", "1", "--quiet"]
 

@@ -13,8 +13,8 @@ import torch
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data.bank import Bank
 from flam_train.data.levels import HOP, LEVEL_HOP, a_weighted, a_weighting_db, describe, level_curve, level_of
-from flam_train.data.schema import Event, Record
-from flam_train.data.shards import write_manifest, write_shard
+from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.writing import write_manifest, write_shard
 
 
 def sine(frequency: float, seconds: float, amplitude: float = 0.5) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from flam_train.data.clips import Clip
 from flam_train.data.collate import FILLER, Concepts, collate_captions, collate_events
 from flam_train.data.order import Place
-from flam_train.data.schema import Event
+from flam_train.data.shards.schema import Event
 from flam_train.frames import FrameGrid
 from flam_train.vocabulary import Concept, Vocabulary, phrase_id
 

@@ -17,7 +17,7 @@ from label_mutations import encoded, mutated
 from strong_labels import NAMES, audioset, desed_folder, maestro_folder, text, urbansed_folder
 
 from flam_train.data.recordings import Recording
-from flam_train.data.schema import Record
+from flam_train.data.shards.schema import Record
 from flam_train.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]

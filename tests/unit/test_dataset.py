@@ -15,8 +15,8 @@ from flam_train.data.clips import Clip, ShardSource, cut, padded
 from flam_train.data.collate import Concepts, collate_captions, collate_events
 from flam_train.data.dataset import ClipsDataset, Steps, StepSampler, Stream
 from flam_train.data.order import Place
-from flam_train.data.schema import Event, Record
-from flam_train.data.shards import Corpus, index_folder
+from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.writing import Corpus, index_folder
 from flam_train.frames import FrameGrid
 from flam_train.vocabulary import Vocabulary
 

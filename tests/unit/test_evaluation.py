@@ -10,9 +10,9 @@ import pytest
 import torch
 from tone_corpus import Ear, tone, write_tones
 
-from flam_train.data.corpus import Corpus
-from flam_train.data.schema import Event, Record
-from flam_train.data.shards import write_manifest, write_shard
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.evaluation import parts
 from flam_train.evaluation import scores as scores_module
 from flam_train.evaluation.checked import compare

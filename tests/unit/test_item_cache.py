@@ -19,8 +19,8 @@ from flam_train.data.levels import describe
 from flam_train.data.mixing import MixtureSource, render
 from flam_train.data.order import Place
 from flam_train.data.recipe import MixRecipe
-from flam_train.data.schema import Event, Record
-from flam_train.data.shards import write_manifest, write_shard
+from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.frames import FrameGrid
 from flam_train.vocabulary import Vocabulary
 

@@ -16,7 +16,7 @@ from strong_labels import (
     text,
 )
 
-from flam_train.data.corpus import Corpus
+from flam_train.data.shards.corpus import Corpus
 from flam_train.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]

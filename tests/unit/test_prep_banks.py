@@ -11,8 +11,8 @@ from zero_shot_labels import US8K, VGG, esc50, sound, us8k, vgg
 
 from flam_train.data.bank import Bank
 from flam_train.data.caption_files import LEFT_OUT
-from flam_train.data.corpus import Corpus
 from flam_train.data.preparation import read_missing
+from flam_train.data.shards.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "data_prep"))

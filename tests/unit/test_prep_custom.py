@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from label_samples import RAVEN_HEADER, TEXTGRID_LONG
 
-from flam_train.data.corpus import Corpus
 from flam_train.data.labels.attach import attach
 from flam_train.data.labels.report import overlaps, positive_frames
-from flam_train.data.schema import Event
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import Event
 from flam_train.frames import FrameGrid
 
 ROOT = Path(__file__).resolve().parents[2]

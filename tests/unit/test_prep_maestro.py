@@ -16,8 +16,8 @@ from strong_labels import (
     tone,
 )
 
-from flam_train.data.corpus import Corpus
-from flam_train.data.schema import Event
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import Event
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "data_prep"))

@@ -16,7 +16,7 @@ from strong_labels import (
     urbansed_folder,
 )
 
-from flam_train.data.corpus import Corpus
+from flam_train.data.shards.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "data_prep"))

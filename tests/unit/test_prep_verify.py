@@ -15,10 +15,10 @@ from PIL import Image
 from shard_samples import audio_bytes, corpus, sample, tar_of
 
 from flam_train.data.checks import check_corpus, repeats
-from flam_train.data.schema import Event
-from flam_train.data.shard_checks import ERRORS, WARNINGS, longest_run
-from flam_train.data.shards import index_folder, write_manifest, write_shard
-from flam_train.data.tars import MANIFEST, index_path
+from flam_train.data.shards.checks import ERRORS, WARNINGS, longest_run
+from flam_train.data.shards.schema import Event
+from flam_train.data.shards.tars import MANIFEST, index_path
+from flam_train.data.shards.writing import index_folder, write_manifest, write_shard
 from flam_train.evaluation.corpus_figures import MOST_CLASSES, class_histogram_figure, duration_histogram_figure
 
 ROOT = Path(__file__).resolve().parents[2]

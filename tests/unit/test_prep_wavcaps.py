@@ -15,7 +15,7 @@ from caption_labels import (
     wavcaps_folder,
 )
 
-from flam_train.data.corpus import Corpus
+from flam_train.data.shards.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "data_prep"))

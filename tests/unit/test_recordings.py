@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from recording_files import tone
 
-from flam_train.data.corpus import Corpus
 from flam_train.data.preparation import Listing, Options, prepare
 from flam_train.data.recordings import Recording, Unusable, decoded_once, read_part, seconds_of
-from flam_train.data.schema import Event
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import Event
 
 QUIET = Options(processes=1, per_shard=4, show=False)
 

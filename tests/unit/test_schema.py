@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from flam_train.data.schema import Event, Record
+from flam_train.data.shards.schema import Event, Record
 
 GOOD = Record(
     key="a-1",

@@ -12,10 +12,10 @@ import webdataset
 from shard_samples import audio_bytes, corpus, sample, tar_of
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data import corpus as reading
-from flam_train.data.audio import to_int16
-from flam_train.data.schema import Record
-from flam_train.data.shards import Corpus, index_folder, index_tar, write_manifest, write_shard
+from flam_train.data.shards import corpus as reading
+from flam_train.data.shards.audio import to_int16
+from flam_train.data.shards.schema import Record
+from flam_train.data.shards.writing import Corpus, index_folder, index_tar, write_manifest, write_shard
 
 NOISE = sample("noise")[1]
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from flam_train.batch import SAMPLE_RATE, AudioEmbeddings, TextEmbeddings, to_float
-from flam_train.data.corpus import Corpus
-from flam_train.data.schema import Event, Record
-from flam_train.data.shards import write_manifest, write_shard
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.frames import FrameGrid
 
 VOCABULARY = """corpus: tones

@@ -14,7 +14,7 @@ import soundfile
 import soxr
 
 from flam_train.batch import INT16_SCALE, SAMPLE_RATE
-from flam_train.data.schema import END_TOLERANCE
+from flam_train.data.shards.schema import END_TOLERANCE
 
 AUDIO = ("flac", "wav")
 """What shards are written in."""

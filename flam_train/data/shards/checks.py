@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.corpus import Corpus
-from flam_train.data.schema import END_TOLERANCE, Record
-from flam_train.data.tars import ShardEntry, index_path, index_tar, sha256_of
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import END_TOLERANCE, Record
+from flam_train.data.shards.tars import ShardEntry, index_path, index_tar, sha256_of
 
 ERRORS = {
     "shards": "all there, with the sizes and counts of the manifest",

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from flam_train.data.audio import READABLE
+from flam_train.data.shards.audio import READABLE
 
 MANIFEST = "manifest.json"
 

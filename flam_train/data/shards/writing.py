@@ -19,11 +19,11 @@ import numpy as np
 import webdataset
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data import audio as audio_files
-from flam_train.data.audio import AUDIO
-from flam_train.data.corpus import Corpus
-from flam_train.data.schema import END_TOLERANCE, SCHEMA_VERSION, Record
-from flam_train.data.tars import (
+from flam_train.data.shards import audio as audio_files
+from flam_train.data.shards.audio import AUDIO
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import END_TOLERANCE, SCHEMA_VERSION, Record
+from flam_train.data.shards.tars import (
     MANIFEST,
     Part,
     ShardEntry,

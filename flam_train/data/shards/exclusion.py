@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from flam_train.data.cache import patiently
-from flam_train.data.corpus import Corpus
-from flam_train.data.places import RemoteShards
-from flam_train.data.tars import ShardEntry, index_path, replace_with
+from flam_train.data.shards.cache import patiently
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.places import RemoteShards
+from flam_train.data.shards.tars import ShardEntry, index_path, replace_with
 
 FETCHED_AT_ONCE = 16
 """Indices of a corpus behind a URL."""

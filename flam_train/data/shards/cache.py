@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import fsspec
 import numpy as np
 
-from flam_train.data.tars import ShardEntry, index_path, sha256_of
+from flam_train.data.shards.tars import ShardEntry, index_path, sha256_of
 
 GIB = 1 << 30
 LOCKS = 64

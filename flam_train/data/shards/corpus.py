@@ -19,11 +19,11 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-from flam_train.data import audio as audio_files
-from flam_train.data.cache import ShardCache, is_url
-from flam_train.data.places import place_of
-from flam_train.data.schema import Record
-from flam_train.data.tars import MANIFEST, Part, ShardEntry
+from flam_train.data.shards import audio as audio_files
+from flam_train.data.shards.cache import ShardCache, is_url
+from flam_train.data.shards.places import place_of
+from flam_train.data.shards.schema import Record
+from flam_train.data.shards.tars import MANIFEST, Part, ShardEntry
 from flam_train.settings import nearest
 from flam_train.vocabulary import Vocabulary
 

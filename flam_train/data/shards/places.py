@@ -14,9 +14,9 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.cache import ShardCache, is_url, patiently
-from flam_train.data.schema import SCHEMA_VERSION
-from flam_train.data.tars import MANIFEST, ShardEntry, index_path, sha256_of
+from flam_train.data.shards.cache import ShardCache, is_url, patiently
+from flam_train.data.shards.schema import SCHEMA_VERSION
+from flam_train.data.shards.tars import MANIFEST, ShardEntry, index_path, sha256_of
 from flam_train.vocabulary import Vocabulary
 
 
