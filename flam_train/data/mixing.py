@@ -17,13 +17,13 @@ import torch
 
 from flam_train.batch import Pieces
 from flam_train.data.bank import Bank
-from flam_train.data.clips import Clip
 from flam_train.data.draw import MixSpec, Piece, draw
 from flam_train.data.item_cache import ItemCache
-from flam_train.data.order import Place
 from flam_train.data.recipe import MixRecipe
 from flam_train.data.render import render
 from flam_train.data.shards.schema import Record
+from flam_train.data.stream.clips import Clip
+from flam_train.data.stream.order import Place
 from flam_train.vocabulary import Vocabulary
 
 __all__ = [

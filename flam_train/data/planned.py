@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.clips import cut
 from flam_train.data.corpus_writer import progress_bar
 from flam_train.data.levels import describe, sounding_extent
 from flam_train.data.recordings import Recording, Unusable, decoded_once, read_part, seconds_of
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.tars import replace_with
+from flam_train.data.stream.clips import cut
 
 WINDOW = 10.0
 """Seconds. A longer recording with events is cut into windows of this length, one behind the other, from its start."""

@@ -15,16 +15,16 @@ from torch.utils.data import DataLoader
 
 from flam_train.batch import Movable, StepBatch
 from flam_train.data.bank import Bank
-from flam_train.data.clips import ShardSource, Source
-from flam_train.data.collate import Concepts, collate_captions, collate_events
-from flam_train.data.dataset import ClipsDataset, Steps, StepSampler, Stream
 from flam_train.data.mixing import MixtureSource
-from flam_train.data.order import stable_seed
 from flam_train.data.recipe import MixRecipe
 from flam_train.data.shards.cache import GIB, ShardCache
 from flam_train.data.shards.exclusion import LeftOut
 from flam_train.data.shards.writing import Corpus
-from flam_train.data.workers import loader_options, workers_of_rank
+from flam_train.data.stream.clips import ShardSource, Source
+from flam_train.data.stream.collate import Concepts, collate_captions, collate_events
+from flam_train.data.stream.dataset import ClipsDataset, Steps, StepSampler, Stream
+from flam_train.data.stream.order import stable_seed
+from flam_train.data.stream.workers import loader_options, workers_of_rank
 from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
 from flam_train.settings import number, one_of

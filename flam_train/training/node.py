@@ -21,11 +21,11 @@ import torch
 
 from flam_train import __version__
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data import shared
 from flam_train.data.recipe import MixRecipe
 from flam_train.data.shards.cache import GIB, ShardCache
 from flam_train.data.shards.corpus import Corpus
-from flam_train.data.workers import batches_in_use, own_cores, workers_of_rank
+from flam_train.data.stream import shared
+from flam_train.data.stream.workers import batches_in_use, own_cores, workers_of_rank
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.training.checkpoint import LAST
 

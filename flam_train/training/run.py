@@ -19,7 +19,7 @@ from lightning.pytorch import Callback
 
 from flam_train.checkpoints.export import save_export
 from flam_train.checkpoints.initial import initialise
-from flam_train.data.workers import start_server
+from flam_train.data.stream.workers import start_server
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number, one_of

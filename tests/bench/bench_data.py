@@ -30,11 +30,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data import shared
 from flam_train.data.bank import Bank
-from flam_train.data.clips import ShardSource, Source
-from flam_train.data.collate import Concepts, collate_events
-from flam_train.data.dataset import Steps, StepSampler, Stream
 from flam_train.data.levels import describe
 from flam_train.data.mixing import MixtureSource
 from flam_train.data.recipe import MixRecipe
@@ -42,6 +38,10 @@ from flam_train.data.shards.cache import ShardCache
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.writing import write_manifest, write_shard
+from flam_train.data.stream import shared
+from flam_train.data.stream.clips import ShardSource, Source
+from flam_train.data.stream.collate import Concepts, collate_events
+from flam_train.data.stream.dataset import Steps, StepSampler, Stream
 from flam_train.frames import FrameGrid
 from flam_train.models.text import TextConfig, build_tokenizer
 from flam_train.vocabulary import Vocabulary

@@ -16,8 +16,8 @@ import torch
 
 from flam_train.data.corpus_writer import PLAN
 from flam_train.data.mixing import Bank, MixRecipe, MixtureSource, pieces, render
-from flam_train.data.order import Place
 from flam_train.data.shards.writing import Corpus
+from flam_train.data.stream.order import Place
 from flam_train.vocabulary import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from flam_train.data.clips import Clip
-from flam_train.data.collate import FILLER, Concepts, collate_captions, collate_events
-from flam_train.data.order import Place
 from flam_train.data.shards.schema import Event
+from flam_train.data.stream.clips import Clip
+from flam_train.data.stream.collate import FILLER, Concepts, collate_captions, collate_events
+from flam_train.data.stream.order import Place
 from flam_train.frames import FrameGrid
 from flam_train.vocabulary import Concept, Vocabulary, phrase_id
 

@@ -11,12 +11,12 @@ from shard_samples import audio_bytes, corpus, sample, tar_of
 from torch.utils.data import DataLoader
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.clips import Clip, ShardSource, cut, padded
-from flam_train.data.collate import Concepts, collate_captions, collate_events
-from flam_train.data.dataset import ClipsDataset, Steps, StepSampler, Stream
-from flam_train.data.order import Place
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.writing import Corpus, index_folder
+from flam_train.data.stream.clips import Clip, ShardSource, cut, padded
+from flam_train.data.stream.collate import Concepts, collate_captions, collate_events
+from flam_train.data.stream.dataset import ClipsDataset, Steps, StepSampler, Stream
+from flam_train.data.stream.order import Place
 from flam_train.frames import FrameGrid
 from flam_train.vocabulary import Vocabulary
 

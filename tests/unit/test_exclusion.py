@@ -10,13 +10,13 @@ import pytest
 from http_folder import serve
 from shard_samples import corpus
 
-from flam_train.data.clips import ShardSource
-from flam_train.data.dataset import Stream
-from flam_train.data.order import Place
 from flam_train.data.shards.cache import ShardCache
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.exclusion import Kept, LeftOut, read_excluded, rows_of, write_excluded
 from flam_train.data.shards.tars import index_path
+from flam_train.data.stream.clips import ShardSource
+from flam_train.data.stream.dataset import Stream
+from flam_train.data.stream.order import Place
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "data_prep"), str(ROOT / "tests" / "end_to_end")]

@@ -58,7 +58,7 @@ def test_what_comes_while_processes_are_started_is_heard(others, requests):
 SERVER = """
 import multiprocessing, os, signal, time
 from multiprocessing import forkserver, resource_tracker
-from flam_train.data.workers import start_server
+from flam_train.data.stream.workers import start_server
 from flam_train.training.interrupt import SCHEDULERS, start_deaf
 start_deaf(start_server)
 assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(SCHEDULERS)

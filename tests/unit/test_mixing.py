@@ -17,9 +17,9 @@ from flam_train.data import render as rendering
 from flam_train.data.captions import Mention, describe_scene
 from flam_train.data.levels import HOP, a_weighted, describe
 from flam_train.data.mixing import Bank, MixRecipe, MixSpec, MixtureSource, draw, pieces, record, render, render_one
-from flam_train.data.order import Place
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.writing import write_manifest, write_shard
+from flam_train.data.stream.order import Place
 from flam_train.vocabulary import Concept, Vocabulary
 
 PAPER = {

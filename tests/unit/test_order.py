@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flam_train.data.order import Order, Place, cycle_counts, interleave, permutation, stable_seed
+from flam_train.data.stream.order import Order, Place, cycle_counts, interleave, permutation, stable_seed
 
 SIZES = [np.array([5, 0, 3, 7, 1]), np.array([4, 4]), np.array([9])]
 
@@ -126,7 +126,7 @@ def test_bad_plans():
 MEMORY = """
 import json, sys, time
 import numpy as np
-from flam_train.data.order import Order
+from flam_train.data.stream.order import Order
 def peak():
     # Not ru_maxrss: Linux carries the parent's over exec, and pytest's process may be large.
     lines = open("/proc/self/status").read().splitlines()

@@ -16,13 +16,13 @@ import pytest
 import soundfile
 from recording_files import tone
 
-from flam_train.data.clips import cut
 from flam_train.data.merging import merge
 from flam_train.data.planned import events_of, windows
 from flam_train.data.preparation import Listing, Options, prepare, read_missing
 from flam_train.data.recordings import Recording, Unusable, as_key, read_part, seconds_of
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event
+from flam_train.data.stream.clips import cut
 
 ROOT = Path(__file__).resolve().parents[2]
 QUIET = Options(processes=1, per_shard=4, show=False)

@@ -16,15 +16,15 @@ import torch.multiprocessing as mp
 from http_folder import serve
 from shard_samples import corpus
 
-from flam_train.data.ahead import Ahead
-from flam_train.data.clips import ShardSource
-from flam_train.data.dataset import Steps, Stream
-from flam_train.data.order import Place
 from flam_train.data.shards import cache as module
 from flam_train.data.shards.cache import GIB, LOCKS, PAUSE, ShardCache
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.places import place_of
 from flam_train.data.shards.tars import ShardEntry, index_path
+from flam_train.data.stream.ahead import Ahead
+from flam_train.data.stream.clips import ShardSource
+from flam_train.data.stream.dataset import Steps, Stream
+from flam_train.data.stream.order import Place
 from flam_train.evaluation.windows import Reading
 from flam_train.frames import FrameGrid
 

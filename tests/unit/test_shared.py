@@ -13,11 +13,11 @@ from shard_samples import corpus, sample
 from torch.utils.data import DataLoader
 
 from flam_train.batch import SMALL, Pieces, StepBatch
-from flam_train.data.clips import ShardSource
-from flam_train.data.collate import Concepts, collate_captions, collate_events
-from flam_train.data.dataset import Steps, StepSampler, Stream
-from flam_train.data.shared import Ring
-from flam_train.data.workers import start_worker
+from flam_train.data.stream.clips import ShardSource
+from flam_train.data.stream.collate import Concepts, collate_captions, collate_events
+from flam_train.data.stream.dataset import Steps, StepSampler, Stream
+from flam_train.data.stream.shared import Ring
+from flam_train.data.stream.workers import start_worker
 from flam_train.frames import FrameGrid
 from flam_train.training.micro_batches import MicroBatches
 

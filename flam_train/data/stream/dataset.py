@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from flam_train.batch import SAMPLE_RATE, FrameBatch, GlobalBatch, Movable, StepBatch
-from flam_train.data.ahead import Ahead
-from flam_train.data.clips import Clip, ShardSource, Source, cut, padded
-from flam_train.data.order import Order, Place, stable_seed
 from flam_train.data.shards.schema import Record
 from flam_train.data.shards.writing import Corpus
+from flam_train.data.stream.ahead import Ahead
+from flam_train.data.stream.clips import Clip, ShardSource, Source, cut, padded
+from flam_train.data.stream.order import Order, Place, stable_seed
 
 
 class Stream:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from flam_train.batch import FrameBatch, GlobalBatch, Pieces
-from flam_train.data import shared
-from flam_train.data.clips import Clip, Source
-from flam_train.data.order import Place, stable_seed
+from flam_train.data.stream import shared
+from flam_train.data.stream.clips import Clip, Source
+from flam_train.data.stream.order import Place, stable_seed
 from flam_train.frames import FrameGrid
 from flam_train.vocabulary import Vocabulary, phrase_id
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from flam_train.data.clips import Source
-from flam_train.data.order import Place
 from flam_train.data.shards.cache import ShardCache
 from flam_train.data.shards.places import RemoteShards
 from flam_train.data.shards.tars import ShardEntry
+from flam_train.data.stream.clips import Source
+from flam_train.data.stream.order import Place
 
 Shard = tuple[RemoteShards, ShardEntry]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from flam_train.data import shared
+from flam_train.data.stream import shared
 
 
 def own_cores() -> int:
@@ -41,7 +41,9 @@ def start_server() -> None:
     Forked from the trainer they would inherit the locks of its OpenMP and torchaudio threads, and could hang on them.
     What they need is imported there, once for all.
     """
-    forkserver.set_forkserver_preload(["flam_train.data.dataset", "flam_train.data.collate", "flam_train.data.mixing"])
+    forkserver.set_forkserver_preload(
+        ["flam_train.data.stream.dataset", "flam_train.data.stream.collate", "flam_train.data.mixing"]
+    )
     forkserver.ensure_running()
 
 
