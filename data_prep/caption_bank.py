@@ -25,9 +25,9 @@ import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.prepare import report
-from flam_train.data.bank import MADE_OF
 from flam_train.data.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
-from flam_train.data.levels import describe, sounding_extent
+from flam_train.data.mixing.bank import MADE_OF
+from flam_train.data.mixing.levels import describe, sounding_extent
 from flam_train.data.preparation import write_missing
 from flam_train.data.recordings import Unusable, as_key
 from flam_train.data.shards.audio import AUDIO

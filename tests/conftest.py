@@ -14,7 +14,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 
 # Ranks and workers of the tests are forked from a process that has imported all that is slow to import.
-forkserver.set_forkserver_preload(["flam_train.training.run", "flam_train.data.mixing", "flam_train.data.checks"])
+forkserver.set_forkserver_preload(
+    ["flam_train.training.run", "flam_train.data.mixing.source", "flam_train.data.checks"]
+)
 forkserver.ensure_running()
 
 TESTS = Path(__file__).parent

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from flam_train.batch import Movable, StepBatch
-from flam_train.data.bank import Bank
-from flam_train.data.mixing import MixtureSource
-from flam_train.data.recipe import MixRecipe
+from flam_train.data.mixing.bank import Bank
+from flam_train.data.mixing.recipe import MixRecipe
+from flam_train.data.mixing.source import MixtureSource
 from flam_train.data.shards.cache import GIB, ShardCache
 from flam_train.data.shards.exclusion import LeftOut
 from flam_train.data.shards.writing import Corpus

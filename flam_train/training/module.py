@@ -18,7 +18,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from flam_train.batch import AudioEmbeddings, FrameBatch, GlobalBatch, StepBatch, TextEmbeddings
-from flam_train.data.mixing import render
+from flam_train.data.mixing.source import render
 from flam_train.distributed import gather_plain, gather_rows, rank, sum_over_ranks, world_size
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
 from flam_train.losses.framewise import EXCHANGES, REMOTE_NORMS

@@ -21,7 +21,7 @@ import torch
 
 from flam_train import __version__
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.recipe import MixRecipe
+from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.shards.cache import GIB, ShardCache
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream import shared

@@ -30,10 +30,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.bank import Bank
-from flam_train.data.levels import describe
-from flam_train.data.mixing import MixtureSource
-from flam_train.data.recipe import MixRecipe
+from flam_train.data.mixing.bank import Bank
+from flam_train.data.mixing.levels import describe
+from flam_train.data.mixing.recipe import MixRecipe
+from flam_train.data.mixing.source import MixtureSource
 from flam_train.data.shards.cache import ShardCache
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event, Record

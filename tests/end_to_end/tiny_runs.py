@@ -13,7 +13,7 @@ import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.train import compose_conf
-from flam_train.data.levels import describe
+from flam_train.data.mixing.levels import describe
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.writing import write_manifest, write_shard
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import flam_train
 from flam_train.cli.train import GROUPS, compose_conf
 from flam_train.paths import conf_dir
-from flam_train.data.recipe import MixRecipe
+from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.vocabulary import Vocabulary
 
 home = Path(flam_train.__file__).resolve().parent

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.bank import Bank
-from flam_train.data.levels import HOP, LEVEL_HOP, a_weighted, a_weighting_db, describe, level_curve, level_of
+from flam_train.data.mixing.bank import Bank
+from flam_train.data.mixing.levels import HOP, LEVEL_HOP, a_weighted, a_weighting_db, describe, level_curve, level_of
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.writing import write_manifest, write_shard
 

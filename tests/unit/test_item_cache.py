@@ -11,11 +11,11 @@ import torch
 from shard_samples import sample
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.bank import Bank
-from flam_train.data.item_cache import ItemCache
-from flam_train.data.levels import describe
-from flam_train.data.mixing import MixtureSource, render
-from flam_train.data.recipe import MixRecipe
+from flam_train.data.mixing.bank import Bank
+from flam_train.data.mixing.item_cache import ItemCache
+from flam_train.data.mixing.levels import describe
+from flam_train.data.mixing.recipe import MixRecipe
+from flam_train.data.mixing.source import MixtureSource, render
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.data.stream.collate import Concepts, collate_events

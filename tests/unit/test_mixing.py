@@ -13,10 +13,20 @@ import torch
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from flam_train.batch import SAMPLE_RATE, Pieces
-from flam_train.data import render as rendering
-from flam_train.data.captions import Mention, describe_scene
-from flam_train.data.levels import HOP, a_weighted, describe
-from flam_train.data.mixing import Bank, MixRecipe, MixSpec, MixtureSource, draw, pieces, record, render, render_one
+from flam_train.data.mixing import render as rendering
+from flam_train.data.mixing.captions import Mention, describe_scene
+from flam_train.data.mixing.levels import HOP, a_weighted, describe
+from flam_train.data.mixing.source import (
+    Bank,
+    MixRecipe,
+    MixSpec,
+    MixtureSource,
+    draw,
+    pieces,
+    record,
+    render,
+    render_one,
+)
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.data.stream.order import Place

@@ -11,10 +11,10 @@ from tiny_runs import TINY
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.train import compose_conf
-from flam_train.data.bank import MADE_OF, Bank
-from flam_train.data.mixing import draw, record, render_one
+from flam_train.data.mixing.bank import MADE_OF, Bank
+from flam_train.data.mixing.recipe import MixRecipe
+from flam_train.data.mixing.source import draw, record, render_one
 from flam_train.data.preparation import read_missing
-from flam_train.data.recipe import MixRecipe
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Record
 from flam_train.data.shards.writing import write_manifest, write_shard

@@ -18,5 +18,5 @@ with multiprocessing.get_context("forkserver").Pool(1) as pool:
 def test_workers_find_what_they_need_and_nothing_of_the_trainer():
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
     there = set(json.loads(done.stdout))
-    assert {"torch", "flam_train.data.stream.collate", "flam_train.data.mixing"} <= there
+    assert {"torch", "flam_train.data.stream.collate", "flam_train.data.mixing.source"} <= there
     assert not {"lightning", "hydra", "wandb"} & there

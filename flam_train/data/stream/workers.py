@@ -42,7 +42,7 @@ def start_server() -> None:
     What they need is imported there, once for all.
     """
     forkserver.set_forkserver_preload(
-        ["flam_train.data.stream.dataset", "flam_train.data.stream.collate", "flam_train.data.mixing"]
+        ["flam_train.data.stream.dataset", "flam_train.data.stream.collate", "flam_train.data.mixing.source"]
     )
     forkserver.ensure_running()
 

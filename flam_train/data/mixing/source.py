@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from flam_train.batch import Pieces
-from flam_train.data.bank import Bank
-from flam_train.data.draw import MixSpec, Piece, draw
-from flam_train.data.item_cache import ItemCache
-from flam_train.data.recipe import MixRecipe
-from flam_train.data.render import render
+from flam_train.data.mixing.bank import Bank
+from flam_train.data.mixing.draw import MixSpec, Piece, draw
+from flam_train.data.mixing.item_cache import ItemCache
+from flam_train.data.mixing.recipe import MixRecipe
+from flam_train.data.mixing.render import render
 from flam_train.data.shards.schema import Record
 from flam_train.data.stream.clips import Clip
 from flam_train.data.stream.order import Place

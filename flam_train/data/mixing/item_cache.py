@@ -10,7 +10,7 @@ from collections import OrderedDict
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.bank import Bank
+from flam_train.data.mixing.bank import Bank
 
 WHOLE = 10.0
 """Seconds. A sound up to this length is decoded and kept whole; of a longer one only the part that is used is read."""

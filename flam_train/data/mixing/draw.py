@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.bank import Bank
-from flam_train.data.captions import Mention, describe_scene
-from flam_train.data.levels import FLOOR_DB, HOP, LEVEL_HOP, level_of
-from flam_train.data.recipe import MixRecipe
+from flam_train.data.mixing.bank import Bank
+from flam_train.data.mixing.captions import Mention, describe_scene
+from flam_train.data.mixing.levels import FLOOR_DB, HOP, LEVEL_HOP, level_of
+from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.shards.schema import Event
 
 

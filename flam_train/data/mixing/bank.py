@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.levels import FLOOR_DB, HOP, LEVEL_HOP, ROLES
+from flam_train.data.mixing.levels import FLOOR_DB, HOP, LEVEL_HOP, ROLES
 from flam_train.data.shards.cache import ShardCache
 from flam_train.data.shards.schema import Record
 from flam_train.data.shards.writing import Corpus
@@ -197,7 +197,7 @@ class _Item:
         if missing:
             raise ValueError(
                 f"{where}: not an item of a bank: its details lack {missing[0]!r}; banks are made by "
-                "data_prep/synthetic.py or esc.py, or with `flam_train.data.levels.describe`"
+                "data_prep/synthetic.py or esc.py, or with `flam_train.data.mixing.levels.describe`"
             )
         hops = -(-round(record.duration * SAMPLE_RATE) // HOP)
         level = np.asarray(details["level_db"])
