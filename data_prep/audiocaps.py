@@ -19,11 +19,11 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.audio_folders import YOUTUBE_ID, YouTubeFiles, by_stem, files_below
-from flam_train.data.caption_files import find_file, read_table
-from flam_train.data.preparation import Listing
-from flam_train.data.published import Archive, github
-from flam_train.data.recordings import Recording
+from flam_train.data.preparation.audio_folders import YOUTUBE_ID, YouTubeFiles, by_stem, files_below
+from flam_train.data.preparation.caption_files import find_file, read_table
+from flam_train.data.preparation.listing import Listing
+from flam_train.data.preparation.published import Archive, github
+from flam_train.data.preparation.recordings import Recording
 
 VERSIONS = {"1.0": "dataset", "2.0": "dataset2.0"}
 SPLITS = ("train", "val", "test")

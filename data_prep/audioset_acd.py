@@ -17,10 +17,10 @@ import re
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.audio_folders import YOUTUBE_ID, YouTubeFiles
-from flam_train.data.caption_files import LEFT_OUT, find_file, left_out_line, left_out_table, read_table
-from flam_train.data.preparation import Listing
-from flam_train.data.recordings import Recording
+from flam_train.data.preparation.audio_folders import YOUTUBE_ID, YouTubeFiles
+from flam_train.data.preparation.caption_files import LEFT_OUT, find_file, left_out_line, left_out_table, read_table
+from flam_train.data.preparation.listing import Listing
+from flam_train.data.preparation.recordings import Recording
 
 SPLITS = ("train", "test")
 PARTS = {12: "audioset", 18: "vggsound"}

@@ -31,11 +31,11 @@ from pathlib import Path
 
 from flam_train.cli import prepare
 from flam_train.data.labels.rows import fault
-from flam_train.data.preparation import Listing
-from flam_train.data.published import Archive
-from flam_train.data.recordings import Recording
+from flam_train.data.labels.strong_files import concepts, known, read_event, read_rows, sounds
+from flam_train.data.preparation.listing import Listing
+from flam_train.data.preparation.published import Archive
+from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.schema import Event
-from flam_train.data.strong_files import concepts, known, read_event, read_rows, sounds
 from flam_train.vocabulary import Vocabulary
 
 COLUMNS = ("segment_id", "start_time_seconds", "end_time_seconds", "label")

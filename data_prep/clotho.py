@@ -19,11 +19,11 @@ import unicodedata
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.audio_folders import files_below
-from flam_train.data.caption_files import file_name, find_file, read_table, unique_keys
-from flam_train.data.preparation import Listing
-from flam_train.data.published import Archive
-from flam_train.data.recordings import Recording
+from flam_train.data.preparation.audio_folders import files_below
+from flam_train.data.preparation.caption_files import file_name, find_file, read_table, unique_keys
+from flam_train.data.preparation.listing import Listing
+from flam_train.data.preparation.published import Archive
+from flam_train.data.preparation.recordings import Recording
 
 SPLITS = ("development", "validation", "evaluation")
 CAPTIONS = tuple(f"caption_{n}" for n in range(1, 6))

@@ -32,9 +32,9 @@ from flam_train.data.labels.recognise import FORMATS
 from flam_train.data.labels.report import outside, report
 from flam_train.data.labels.rows import ALL_TIERS, Wanted, fault
 from flam_train.data.labels.tables import ROLES
-from flam_train.data.planned import windows
-from flam_train.data.preparation import Listing
-from flam_train.data.recordings import Recording, Unusable, as_key, seconds_of
+from flam_train.data.preparation.listing import Listing
+from flam_train.data.preparation.planned import windows
+from flam_train.data.preparation.recordings import Recording, Unusable, as_key, seconds_of
 from flam_train.data.shards.schema import Event
 from flam_train.settings import nearest
 from flam_train.vocabulary import Vocabulary

@@ -18,10 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.caption_files import file_name, find_file, read_table
-from flam_train.data.preparation import Listing
-from flam_train.data.published import Archive
-from flam_train.data.recordings import Recording, as_key
+from flam_train.data.preparation.caption_files import file_name, find_file, read_table
+from flam_train.data.preparation.listing import Listing
+from flam_train.data.preparation.published import Archive
+from flam_train.data.preparation.recordings import Recording, as_key
 from flam_train.data.shards.schema import Event
 from flam_train.data.shards.tars import sha256_of
 from flam_train.vocabulary import Vocabulary

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from flam_train.cli import prepare
-from flam_train.data.audio_folders import SUFFIXES, files_below, preferred
-from flam_train.data.caption_files import (
+from flam_train.data.preparation.audio_folders import SUFFIXES, files_below, preferred
+from flam_train.data.preparation.caption_files import (
     LEFT_OUT,
     encodable,
     left_out_line,
@@ -39,9 +39,9 @@ from flam_train.data.caption_files import (
     text_of,
     unique_keys,
 )
-from flam_train.data.preparation import Listing
-from flam_train.data.published import Archive, hub
-from flam_train.data.recordings import Recording
+from flam_train.data.preparation.listing import Listing
+from flam_train.data.preparation.published import Archive, hub
+from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.tars import index_tar
 
 UNPACKED = ".unpacked"

@@ -27,10 +27,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.caption_files import LEFT_OUT, find_file, left_out_table, object_of, read_json, read_table, text_of
-from flam_train.data.preparation import Listing
-from flam_train.data.published import Archive
-from flam_train.data.recordings import Recording
+from flam_train.data.preparation.caption_files import (
+    LEFT_OUT,
+    find_file,
+    left_out_table,
+    object_of,
+    read_json,
+    read_table,
+    text_of,
+)
+from flam_train.data.preparation.listing import Listing
+from flam_train.data.preparation.published import Archive
+from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.schema import Event
 from flam_train.vocabulary import Vocabulary
 

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from flam_train.cli.prepare import report
-from flam_train.data.merging import merge
+from flam_train.data.preparation.merging import merge
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from flam_train.data.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
 from flam_train.data.mixing.source import Bank, MixRecipe, draw, record, render_one
+from flam_train.data.preparation.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
 from flam_train.data.shards.audio import AUDIO
 from flam_train.data.shards.exclusion import read_excluded
 from flam_train.data.shards.schema import Record

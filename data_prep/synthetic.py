@@ -19,8 +19,8 @@ import scipy.fft
 from scipy.signal import butter, lfilter, sosfilt
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.corpus_writer import CorpusPlan, cores, write_corpus
 from flam_train.data.mixing.levels import LEVEL_HOP, describe
+from flam_train.data.preparation.corpus_writer import CorpusPlan, cores, write_corpus
 from flam_train.data.shards.audio import AUDIO, to_int16
 from flam_train.data.shards.schema import Event, Record
 from flam_train.vocabulary import Vocabulary

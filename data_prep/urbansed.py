@@ -21,13 +21,13 @@ import re
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.caption_files import file_name, object_of, read_json
 from flam_train.data.labels.rows import fault, seconds
-from flam_train.data.preparation import Listing
-from flam_train.data.published import Archive
-from flam_train.data.recordings import Recording, as_key
+from flam_train.data.labels.strong_files import concepts, read_event, read_rows, sounds
+from flam_train.data.preparation.caption_files import file_name, object_of, read_json
+from flam_train.data.preparation.listing import Listing
+from flam_train.data.preparation.published import Archive
+from flam_train.data.preparation.recordings import Recording, as_key
 from flam_train.data.shards.schema import Event
-from flam_train.data.strong_files import concepts, read_event, read_rows, sounds
 from flam_train.vocabulary import Vocabulary
 
 ARCHIVE = Archive(

@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flam_train.data.checks import Report, check_corpus
-from flam_train.data.corpus_writer import cores, progress_bar
-from flam_train.data.overlap import Overlap, overlap
-from flam_train.data.recordings import as_key
+from flam_train.data.preparation.corpus_writer import cores, progress_bar
+from flam_train.data.preparation.overlap import Overlap, overlap
+from flam_train.data.preparation.recordings import as_key
+from flam_train.data.preparation.verification import Report, check_corpus
 from flam_train.data.shards.cache import is_url
 from flam_train.data.shards.checks import ERRORS, WARNINGS, WHOLE_ONLY
 from flam_train.data.shards.exclusion import write_excluded

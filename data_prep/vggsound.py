@@ -21,11 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.audio_folders import by_stem, files_below
-from flam_train.data.caption_files import find_file
-from flam_train.data.preparation import Listing
-from flam_train.data.published import github
-from flam_train.data.recordings import Recording, as_key
+from flam_train.data.preparation.audio_folders import by_stem, files_below
+from flam_train.data.preparation.caption_files import find_file
+from flam_train.data.preparation.listing import Listing
+from flam_train.data.preparation.published import github
+from flam_train.data.preparation.recordings import Recording, as_key
 from flam_train.vocabulary import Vocabulary
 
 LICENCE = "CC-BY-4.0 (labels; the audio is its uploader's)"

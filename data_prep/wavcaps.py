@@ -20,8 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.audio_folders import SUFFIXES, YOUTUBE_ID, by_stem, files_below
-from flam_train.data.caption_files import (
+from flam_train.data.preparation.audio_folders import SUFFIXES, YOUTUBE_ID, by_stem, files_below
+from flam_train.data.preparation.caption_files import (
     LEFT_OUT,
     file_name,
     find_file,
@@ -33,9 +33,9 @@ from flam_train.data.caption_files import (
     text_of,
     unique_keys,
 )
-from flam_train.data.preparation import Listing
-from flam_train.data.published import Archive, github, hub
-from flam_train.data.recordings import Recording
+from flam_train.data.preparation.listing import Listing
+from flam_train.data.preparation.published import Archive, github, hub
+from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.tars import sha256_of
 
 SOURCES = {

@@ -15,7 +15,7 @@ os.environ["WANDB_MODE"] = "offline"
 
 # Ranks and workers of the tests are forked from a process that has imported all that is slow to import.
 forkserver.set_forkserver_preload(
-    ["flam_train.training.run", "flam_train.data.mixing.source", "flam_train.data.checks"]
+    ["flam_train.training.run", "flam_train.data.mixing.source", "flam_train.data.preparation.verification"]
 )
 forkserver.ensure_running()
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.progress import TaskID
 
-from flam_train.data.corpus_writer import cores, progress_bar
-from flam_train.data.download import download
-from flam_train.data.preparation import MISSING, Listing, Options, prepare
-from flam_train.data.published import Archive
+from flam_train.data.preparation.corpus_writer import cores, progress_bar
+from flam_train.data.preparation.download import download
+from flam_train.data.preparation.listing import MISSING, Listing, Options, prepare
+from flam_train.data.preparation.published import Archive
 from flam_train.data.shards.audio import AUDIO
 from flam_train.data.shards.corpus import Corpus
 

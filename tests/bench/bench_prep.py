@@ -21,8 +21,8 @@ import soundfile
 import soxr
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.preparation import Listing, Options, prepare
-from flam_train.data.recordings import Recording
+from flam_train.data.preparation.listing import Listing, Options, prepare
+from flam_train.data.preparation.recordings import Recording
 
 SECONDS = 10.0
 

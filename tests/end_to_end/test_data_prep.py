@@ -14,8 +14,8 @@ import pytest
 import soundfile
 import torch
 
-from flam_train.data.corpus_writer import PLAN
 from flam_train.data.mixing.source import Bank, MixRecipe, MixtureSource, pieces, render
+from flam_train.data.preparation.corpus_writer import PLAN
 from flam_train.data.shards.writing import Corpus
 from flam_train.data.stream.order import Place
 from flam_train.vocabulary import Vocabulary

@@ -10,7 +10,7 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from flam_train.data.published import Archive
+from flam_train.data.preparation.published import Archive
 
 
 class Server(ThreadingHTTPServer):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flam_train.data.audio_folders import YouTubeFiles, parse_youtube_stem
-from flam_train.data.caption_files import read_json, read_table, unique_keys
+from flam_train.data.preparation.audio_folders import YouTubeFiles, parse_youtube_stem
+from flam_train.data.preparation.caption_files import read_json, read_table, unique_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "data_prep"))

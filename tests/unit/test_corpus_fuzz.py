@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from label_mutations import encoded, mutated
 from strong_labels import NAMES, audioset, desed_folder, maestro_folder, text, urbansed_folder
 
-from flam_train.data.recordings import Recording
+from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.schema import Record
 from flam_train.vocabulary import Vocabulary
 

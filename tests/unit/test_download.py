@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from download_server import Server, git_id, offer, offer_dataset, offer_record, serving
 
-from flam_train.data import published
-from flam_train.data.download import LOCK, SEVEN_ZIP, download, seven_zip
-from flam_train.data.published import Archive, checksum_of, github, hub, stated
+from flam_train.data.preparation import published
+from flam_train.data.preparation.download import LOCK, SEVEN_ZIP, download, seven_zip
+from flam_train.data.preparation.published import Archive, checksum_of, github, hub, stated
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from caption_labels import (
     table,
 )
 
-from flam_train.data.preparation import read_missing
+from flam_train.data.preparation.listing import read_missing
 from flam_train.data.shards.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]

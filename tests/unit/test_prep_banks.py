@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from zero_shot_labels import US8K, VGG, esc50, sound, us8k, vgg
 
-from flam_train.data.caption_files import LEFT_OUT
 from flam_train.data.mixing.bank import Bank
-from flam_train.data.preparation import read_missing
+from flam_train.data.preparation.caption_files import LEFT_OUT
+from flam_train.data.preparation.listing import read_missing
 from flam_train.data.shards.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]

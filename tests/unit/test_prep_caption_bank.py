@@ -14,7 +14,7 @@ from flam_train.cli.train import compose_conf
 from flam_train.data.mixing.bank import MADE_OF, Bank
 from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.mixing.source import draw, record, render_one
-from flam_train.data.preparation import read_missing
+from flam_train.data.preparation.listing import read_missing
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Record
 from flam_train.data.shards.writing import write_manifest, write_shard

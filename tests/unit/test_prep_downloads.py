@@ -19,8 +19,8 @@ from download_server import Server, git_id, offer_dataset, offer_record, serving
 from strong_labels import audioset, desed_folder, failure, maestro_folder, samples, text, tone
 
 from flam_train.cli import prepare
-from flam_train.data import download, published
-from flam_train.data.published import Archive
+from flam_train.data.preparation import download, published
+from flam_train.data.preparation.published import Archive
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "data_prep"))

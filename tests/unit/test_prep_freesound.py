@@ -18,7 +18,7 @@ from caption_labels import (
     tar,
 )
 
-from flam_train.data.preparation import read_missing
+from flam_train.data.preparation.listing import read_missing
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "data_prep"))

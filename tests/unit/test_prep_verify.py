@@ -14,7 +14,7 @@ from http_folder import serve
 from PIL import Image
 from shard_samples import audio_bytes, corpus, sample, tar_of
 
-from flam_train.data.checks import check_corpus, repeats
+from flam_train.data.preparation.verification import check_corpus, repeats
 from flam_train.data.shards.checks import ERRORS, WARNINGS, longest_run
 from flam_train.data.shards.schema import Event
 from flam_train.data.shards.tars import MANIFEST, index_path

@@ -16,10 +16,10 @@ import pytest
 import soundfile
 from recording_files import tone
 
-from flam_train.data.merging import merge
-from flam_train.data.planned import events_of, windows
-from flam_train.data.preparation import Listing, Options, prepare, read_missing
-from flam_train.data.recordings import Recording, Unusable, as_key, read_part, seconds_of
+from flam_train.data.preparation.listing import Listing, Options, prepare, read_missing
+from flam_train.data.preparation.merging import merge
+from flam_train.data.preparation.planned import events_of, windows
+from flam_train.data.preparation.recordings import Recording, Unusable, as_key, read_part, seconds_of
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event
 from flam_train.data.stream.clips import cut
@@ -196,7 +196,7 @@ import sys, time
 sys.path.insert(0, {unit!r})
 from pathlib import Path
 import test_preparation as t
-from flam_train.data import recordings
+from flam_train.data.preparation import recordings
 if __name__ == "__main__":
     made = [t.Recording(f"r{{n:03d}}", Path({audio!r}) / f"{{n:03d}}.wav", "row", source=f"{{n:03d}}.wav",
             captions=("a tone",)) for n in range(40)]

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from recording_files import tone
 
-from flam_train.data.preparation import Listing, Options, prepare
-from flam_train.data.recordings import Recording, Unusable, decoded_once, read_part, seconds_of
+from flam_train.data.preparation.listing import Listing, Options, prepare
+from flam_train.data.preparation.recordings import Recording, Unusable, decoded_once, read_part, seconds_of
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from flam_train.data.labels import captions as caption_tables
 from flam_train.data.labels.recognise import FORMATS, SUFFIXES, parse
 from flam_train.data.labels.rows import Caption, Labels, Named, Row, Wanted, fault
-from flam_train.data.recordings import THROUGH_FFMPEG
+from flam_train.data.preparation.recordings import THROUGH_FFMPEG
 from flam_train.settings import nearest
 
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64", *THROUGH_FFMPEG)

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flam_train.data.planned import WINDOW, windows
-from flam_train.data.recordings import Recording
+from flam_train.data.preparation.planned import WINDOW, windows
+from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.schema import END_TOLERANCE, Event
 from flam_train.data.stream.clips import cut
 from flam_train.frames import FrameGrid

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from flam_train.data import published
-from flam_train.data.published import Archive, checksum_of, is_final, stated
+from flam_train.data.preparation import published
+from flam_train.data.preparation.published import Archive, checksum_of, is_final, stated
 from flam_train.data.shards.tars import replace_with
 
 SEVEN_ZIP = ("7zz", "7z", "7za")

@@ -137,7 +137,7 @@ def _read_all(corpus: Corpus, quick: bool, processes: int) -> Iterator[tuple[int
         return
     # Not forked: a process that has used torch's threads may deadlock in its children.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flam_train.data.checks"])
+    context.set_forkserver_preload(["flam_train.data.preparation.verification"])
     with ProcessPoolExecutor(min(processes, len(shards)), context, _start_worker, (corpus, quick)) as pool:
         futures = {pool.submit(_work, k): k for k in shards}
         try:

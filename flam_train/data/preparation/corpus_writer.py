@@ -21,7 +21,7 @@ import rich.progress
 import torch
 
 import flam_train
-from flam_train.data.recordings import Unusable
+from flam_train.data.preparation.recordings import Unusable
 from flam_train.data.shards.schema import Record
 from flam_train.data.shards.tars import MANIFEST, ShardEntry, index_path, replace_with, sha256_of
 from flam_train.data.shards.writing import write_manifest, write_shard
@@ -243,7 +243,7 @@ def _write_all(
         return
     # Not forked: a process that has used torch's threads may deadlock in its children.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flam_train.data.corpus_writer"])
+    context.set_forkserver_preload(["flam_train.data.preparation.corpus_writer"])
     counter = context.Value("q", 0)
     with ProcessPoolExecutor(processes, context, _start_worker, (folder, plan, make, counter)) as pool:
         futures = {pool.submit(_work, k): k for k in missing}

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flam_train.data.corpus_writer import (
+from flam_train.data.preparation.corpus_writer import (
     PLAN,
     CorpusPlan,
     cores,
@@ -26,8 +26,8 @@ from flam_train.data.corpus_writer import (
     write_corpus,
     write_files,
 )
-from flam_train.data.planned import PlannedSamples, spread
-from flam_train.data.recordings import Recording
+from flam_train.data.preparation.planned import PlannedSamples, spread
+from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.tars import MANIFEST, replace_with
 from flam_train.data.shards.writing import write_manifest
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from flam_train.data.recordings import THROUGH_FFMPEG
+from flam_train.data.preparation.recordings import THROUGH_FFMPEG
 
 SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3", ".aiff", ".aif", *THROUGH_FFMPEG)
 """Of sound files, those that lose nothing first: of two files of one recording the earlier is taken."""

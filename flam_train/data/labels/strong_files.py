@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flam_train.data.audio_folders import by_stem, files_below
 from flam_train.data.labels.rows import fault, lines_of, seconds
+from flam_train.data.preparation.audio_folders import by_stem, files_below
 from flam_train.data.shards.schema import Event
 from flam_train.vocabulary import Vocabulary
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from flam_train.data.recordings import as_key
+from flam_train.data.preparation.recordings import as_key
 
 LONGEST_NAME = 255
 """Bytes of a file name that file systems take."""

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.corpus_writer import progress_bar
 from flam_train.data.mixing.levels import describe, sounding_extent
-from flam_train.data.recordings import Recording, Unusable, decoded_once, read_part, seconds_of
+from flam_train.data.preparation.corpus_writer import progress_bar
+from flam_train.data.preparation.recordings import Recording, Unusable, decoded_once, read_part, seconds_of
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.tars import replace_with
 from flam_train.data.stream.clips import cut

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flam_train.data.checks import Report
+from flam_train.data.preparation.verification import Report
 from flam_train.data.shards.checks import hash_of, ids_of
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flam_train.data.preparation import part_folder, read_missing, write_missing
+from flam_train.data.preparation.listing import part_folder, read_missing, write_missing
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.writing import write_manifest
 
