@@ -129,11 +129,11 @@ def main(argv: list[str] | None = None) -> int:
             print(yaml.safe_dump(conf, sort_keys=False), end="")
             return 0
         if arguments.check:
-            from flam_train.training.check import check
+            from flam_train.training.launch.check import check
 
             return check(conf)
         if arguments.dry_run:
-            from flam_train.training.dry_run import dry_run
+            from flam_train.training.launch.dry_run import dry_run
 
             print(dry_run(conf))
             return 0
@@ -157,7 +157,7 @@ def _speaker() -> str:
 
 def _train(conf: dict[str, Any]) -> int:
     """The exit code; what all ranks meet alike is told by the first of them."""
-    from flam_train.training.interrupt import StopRequested
+    from flam_train.training.fault_tolerance.interrupt import StopRequested
     from flam_train.training.module import StepFailed
     from flam_train.training.run import train
     from flam_train.training.trainer import is_first_process

@@ -23,14 +23,14 @@ from flam_train.data.stream.workers import start_server
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number, one_of
-from flam_train.training.checkpoint import LAST, AtomicCheckpointIO, not_written
 from flam_train.training.datamodule import DataConfig, DataModule
-from flam_train.training.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
-from flam_train.training.lock import LOCK, OwnFolder, RunLock
+from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO, not_written
+from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
+from flam_train.training.fault_tolerance.lock import LOCK, OwnFolder, RunLock
+from flam_train.training.fault_tolerance.requeue import requeue
 from flam_train.training.loggers import METRICS, SteppedWandbLogger, build_loggers
 from flam_train.training.module import FLAMModule, LossConfig, Requests, StepFailed
 from flam_train.training.optim import PARTS, OptimConfig, freeze, part_of
-from flam_train.training.requeue import requeue
 from flam_train.training.trainer import TrainerConfig, build_trainer, is_first_process, quiet
 from flam_train.training.validation import CorpusValidation
 

@@ -18,11 +18,11 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
 from flam_train.settings import one_of
-from flam_train.training.checkpoint import AtomicCheckpointIO, Checkpoints
-from flam_train.training.interrupt import StopOnRequest
+from flam_train.training.fault_tolerance.checkpoint import AtomicCheckpointIO, Checkpoints
+from flam_train.training.fault_tolerance.interrupt import StopOnRequest
+from flam_train.training.fault_tolerance.watch import Watch
 from flam_train.training.loggers import LogSteps
 from flam_train.training.progress import Progress
-from flam_train.training.watch import Watch
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 

@@ -13,7 +13,7 @@ import pytest
 from recorded_runs import SCRIPT, RecordedRun, assert_same
 from tiny_runs import harm, metrics, write_corpus
 
-from flam_train.training.watch import SILENT, Told, verdict
+from flam_train.training.fault_tolerance.watch import SILENT, Told, verdict
 
 STEPS = ["steps=6", "trainer.validate_every=3", "trainer.checkpoint_every=2"]
 

@@ -71,7 +71,7 @@ def disturbed_when_saved(self, checkpoint, path, storage_options=None):
 if __name__ == "__main__":  # data workers import this file, and need not import all that
     from flam_train.cli.train import main
     from flam_train.distributed import rank
-    from flam_train.training.checkpoint import AtomicCheckpointIO
+    from flam_train.training.fault_tolerance.checkpoint import AtomicCheckpointIO
     from flam_train.training.module import FLAMModule
 
     save_checkpoint = AtomicCheckpointIO.save_checkpoint

@@ -17,11 +17,11 @@ import torch
 from tiny_runs import ROOT, conf, on_shards
 
 from flam_train.cli.train import main
-from flam_train.training import check as checking
-from flam_train.training import meeting, node
-from flam_train.training.check import check, report
-from flam_train.training.meeting import Launch, meet
-from flam_train.training.node import Findings
+from flam_train.training.launch import check as checking
+from flam_train.training.launch import meeting, node
+from flam_train.training.launch.check import check, report
+from flam_train.training.launch.meeting import Launch, meet
+from flam_train.training.launch.node import Findings
 from flam_train.training.run import build
 from flam_train.training.trainer import TrainerConfig
 

@@ -18,7 +18,7 @@ from tiny_runs import TINY, conf, metrics, on_shards
 from wandb.proto import wandb_internal_pb2
 
 from flam_train.cli.train import main
-from flam_train.training.interrupt import AGAIN
+from flam_train.training.fault_tolerance.interrupt import AGAIN
 from flam_train.training.run import train
 
 SHORT = ["steps=16", "trainer.validate_every=7", "trainer.checkpoint_every=2", "data.workers=1"]

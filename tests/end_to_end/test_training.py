@@ -23,7 +23,7 @@ from flam_train.cli.train import compose_conf, main
 from flam_train.inference import load_model
 from flam_train.models.text import minilm_from_package
 from flam_train.training import run
-from flam_train.training.lock import RunLock
+from flam_train.training.fault_tolerance.lock import RunLock
 from flam_train.training.loggers import CSVLogger
 from flam_train.training.progress import Progress
 from flam_train.training.run import build, train

@@ -35,7 +35,7 @@ from flam_train.evaluation.embeddings import Embeddings
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings
 from flam_train.inference import load_model
 from flam_train.models.flam import FLAM, FLAMConfig
-from flam_train.training.checkpoint import LAST, AtomicCheckpointIO
+from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO
 from flam_train.training.run import train
 from flam_train.vocabulary import Vocabulary
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from flam_train.training.checkpoint import LAST, AtomicCheckpointIO, Checkpoints, digest
+from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO, Checkpoints, digest
 
 PLAIN = {
     "global_step": 3,
@@ -106,7 +106,7 @@ def test_a_full_disk(saved):
     """The limit on the size of a file stands for the disk's end: the kernel refuses the write in the same place."""
     code = """
 import resource, signal, sys, torch
-from flam_train.training.checkpoint import AtomicCheckpointIO
+from flam_train.training.fault_tolerance.checkpoint import AtomicCheckpointIO
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
 io = AtomicCheckpointIO()
@@ -132,7 +132,7 @@ class Steps:
     def __init__(self, folder: Path, monkeypatch) -> None:
         self.global_step, self.is_global_zero, self.clock = 0, True, 0.0
         self.strategy = SimpleNamespace(checkpoint_io=AtomicCheckpointIO(), broadcast=lambda x: x)
-        monkeypatch.setattr("flam_train.training.checkpoint.time.monotonic", lambda: self.clock)
+        monkeypatch.setattr("flam_train.training.fault_tolerance.checkpoint.time.monotonic", lambda: self.clock)
 
     def save_checkpoint(self, path: Path, weights_only: bool) -> None:
         self.strategy.checkpoint_io.save_checkpoint({"global_step": self.global_step} | self.state(), path)

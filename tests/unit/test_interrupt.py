@@ -11,7 +11,13 @@ import time
 
 import pytest
 
-from flam_train.training.interrupt import REQUESTS, SCHEDULERS, StopRequested, signals_are_requests, start_deaf
+from flam_train.training.fault_tolerance.interrupt import (
+    REQUESTS,
+    SCHEDULERS,
+    StopRequested,
+    signals_are_requests,
+    start_deaf,
+)
 from flam_train.training.module import Requests
 
 
@@ -59,7 +65,7 @@ SERVER = """
 import multiprocessing, os, signal, time
 from multiprocessing import forkserver, resource_tracker
 from flam_train.data.stream.workers import start_server
-from flam_train.training.interrupt import SCHEDULERS, start_deaf
+from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, start_deaf
 start_deaf(start_server)
 assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(SCHEDULERS)
 served = forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid

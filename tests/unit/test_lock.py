@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from flam_train.training import lock
-from flam_train.training.lock import LOCK, OwnFolder, RunLock, whoami
+from flam_train.training.fault_tolerance import lock
+from flam_train.training.fault_tolerance.lock import LOCK, OwnFolder, RunLock, whoami
 
 QUICK = {"refresh": 0.1, "patience": 0.6}
 

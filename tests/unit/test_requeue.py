@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flam_train.training.requeue import requeue
+from flam_train.training.fault_tolerance.requeue import requeue
 
 
 @pytest.fixture

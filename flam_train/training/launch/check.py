@@ -19,8 +19,8 @@ import torch
 import torch.distributed as dist
 
 from flam_train.settings import from_plain
-from flam_train.training.meeting import JOIN, Launch, found, launched, leave, meet, node_name, waited
-from flam_train.training.node import Findings, find_gpu, find_on_node, many
+from flam_train.training.launch.meeting import JOIN, Launch, found, launched, leave, meet, node_name, waited
+from flam_train.training.launch.node import Findings, find_gpu, find_on_node, many
 from flam_train.training.trainer import TrainerConfig, launch_shape, quiet
 
 READ = timedelta(seconds=300)

@@ -25,8 +25,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from flam_train import distributed
-from flam_train.training.checkpoint import LAST
-from flam_train.training.interrupt import AGAIN, StopRequested
+from flam_train.training.fault_tolerance.checkpoint import LAST
+from flam_train.training.fault_tolerance.interrupt import AGAIN, StopRequested
 from flam_train.training.module import Requests, StepFailed
 
 SILENT, SUSPECTED = 40.0, 8.0

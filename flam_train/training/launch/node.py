@@ -27,7 +27,7 @@ from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream import shared
 from flam_train.data.stream.workers import batches_in_use, own_cores, workers_of_rank
 from flam_train.models.flam import FLAM, FLAMConfig
-from flam_train.training.checkpoint import LAST
+from flam_train.training.fault_tolerance.checkpoint import LAST
 
 DRIVER = Path("/proc/driver/nvidia/version")
 SHM = Path("/dev/shm")
