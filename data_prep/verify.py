@@ -28,7 +28,7 @@ from flam_train.data.shards.cache import is_url
 from flam_train.data.shards.checks import ERRORS, WARNINGS, WHOLE_ONLY
 from flam_train.data.shards.exclusion import write_excluded
 from flam_train.data.shards.tars import MANIFEST
-from flam_train.evaluation.corpus_figures import class_histogram_figure, duration_histogram_figure
+from flam_train.evaluation.report.corpus_figures import class_histogram_figure, duration_histogram_figure
 from flam_train.plotting import save_figure
 
 

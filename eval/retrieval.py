@@ -18,9 +18,9 @@ from pathlib import Path
 from flam_train.cli.evaluate import options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
 from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
-from flam_train.evaluation.figures import retrieval_figures, save_figures
 from flam_train.evaluation.progress import progress_line
 from flam_train.evaluation.protocol import SCORES
+from flam_train.evaluation.report.figures import retrieval_figures, save_figures
 from flam_train.evaluation.retrieval import CAPTIONS, result_of
 from flam_train.inference import load_model
 

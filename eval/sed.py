@@ -19,10 +19,10 @@ from pathlib import Path
 from flam_train.cli.evaluate import note, options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
 from flam_train.evaluation.checked import compare
-from flam_train.evaluation.figures import clip_figure, clips_with_most_classes, save_figures, sed_figures
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
 from flam_train.evaluation.progress import progress_line
 from flam_train.evaluation.protocol import SCORES
+from flam_train.evaluation.report.figures import clip_figure, clips_with_most_classes, save_figures, sed_figures
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import METRICS, SedMetrics, result_of
 from flam_train.evaluation.words import PHRASINGS

@@ -23,12 +23,12 @@ from rich.text import Text
 
 from flam_train.cli.evaluate import told
 from flam_train.data.shards.tars import replace_with
-from flam_train.evaluation.formats import latex, markdown, to_csv
-from flam_train.evaluation.html import to_html
-from flam_train.evaluation.published import paper_tables
-from flam_train.evaluation.requirements import check
+from flam_train.evaluation.report.formats import latex, markdown, to_csv
+from flam_train.evaluation.report.html import to_html
+from flam_train.evaluation.report.published import paper_tables
+from flam_train.evaluation.report.requirements import check
+from flam_train.evaluation.report.table import Table, result_tables
 from flam_train.evaluation.result import read_results
-from flam_train.evaluation.table import Table, result_tables
 
 PAPER = Path(__file__).resolve().parent / "paper_table.yaml"
 

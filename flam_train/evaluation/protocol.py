@@ -14,8 +14,8 @@ from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.tars import MANIFEST
 from flam_train.evaluation import retrieval, sed, zero_shot
 from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
-from flam_train.evaluation.figures import retrieval_figures, save_figures, sed_figures
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
+from flam_train.evaluation.report.figures import retrieval_figures, save_figures, sed_figures
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics

@@ -8,8 +8,8 @@ from tiny_runs import TINY, metrics, on_shards, tiny_roberta
 
 from flam_train.cli.train import compose_conf, main
 from flam_train.data.shards.corpus import Corpus
-from flam_train.evaluation.figures import sed_figures
 from flam_train.evaluation.frame_embeddings import embed_frames
+from flam_train.evaluation.report.figures import sed_figures
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics, result_of
 from flam_train.inference import detect, load_model, score_recording

@@ -17,8 +17,8 @@ from flam_train.evaluation import parts
 from flam_train.evaluation import scores as scores_module
 from flam_train.evaluation.checked import compare
 from flam_train.evaluation.embeddings import embed_corpus
-from flam_train.evaluation.figures import clip_figure, clips_with_most_classes
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
+from flam_train.evaluation.report.figures import clip_figure, clips_with_most_classes
 from flam_train.evaluation.result import Result, read_results
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics, frame_auroc, frame_curves, result_of

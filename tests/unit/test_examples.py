@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from flam_train.evaluation.examples import retrieval_rankings
+from flam_train.evaluation.report.examples import retrieval_rankings
 from flam_train.metrics.retrieval import retrieval_metrics
 
 

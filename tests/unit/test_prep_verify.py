@@ -19,7 +19,7 @@ from flam_train.data.shards.checks import ERRORS, WARNINGS, longest_run
 from flam_train.data.shards.schema import Event
 from flam_train.data.shards.tars import MANIFEST, index_path
 from flam_train.data.shards.writing import index_folder, write_manifest, write_shard
-from flam_train.evaluation.corpus_figures import MOST_CLASSES, class_histogram_figure, duration_histogram_figure
+from flam_train.evaluation.report.corpus_figures import MOST_CLASSES, class_histogram_figure, duration_histogram_figure
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "data_prep"), str(ROOT / "tests" / "end_to_end")]

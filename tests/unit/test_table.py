@@ -12,12 +12,12 @@ import yaml
 from in_process import script
 from PIL import Image
 
-from flam_train.evaluation.formats import latex, markdown, to_csv
-from flam_train.evaluation.html import to_html
-from flam_train.evaluation.published import paper_tables
-from flam_train.evaluation.requirements import check
+from flam_train.evaluation.report.formats import latex, markdown, to_csv
+from flam_train.evaluation.report.html import to_html
+from flam_train.evaluation.report.published import paper_tables
+from flam_train.evaluation.report.requirements import check
+from flam_train.evaluation.report.table import Table, result_tables
 from flam_train.evaluation.result import Result
-from flam_train.evaluation.table import Table, result_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT / "eval" / "paper_table.yaml"

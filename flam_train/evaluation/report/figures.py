@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 from flam_train.evaluation.embeddings import Embeddings
-from flam_train.evaluation.examples import retrieval_rankings
+from flam_train.evaluation.report.examples import retrieval_rankings
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics, frame_auroc, frame_curves, timed_arguments
 from flam_train.frames import FrameGrid

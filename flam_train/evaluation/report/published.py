@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from flam_train.evaluation.report.table import Kind, Table, cell_text, model_name
 from flam_train.evaluation.result import Result
-from flam_train.evaluation.table import Kind, Table, cell_text, model_name
 
 REFERENCES = ("OpenFLAM", "FLAM")
 """A column of ours is compared with the first of these that has a number there."""

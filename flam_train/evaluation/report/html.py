@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from flam_train.evaluation.table import Table
+from flam_train.evaluation.report.table import Table
 
 
 def to_html(tables: Sequence[Table], title: str, figures: Sequence[tuple[str, Path]] = ()) -> str:

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Sequence
 
-from flam_train.evaluation.table import Table
+from flam_train.evaluation.report.table import Table
 
 
 def markdown(tables: Sequence[Table]) -> str:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flam_train.evaluation.report.table import find_metric
 from flam_train.evaluation.result import Result
-from flam_train.evaluation.table import find_metric
 
 
 @dataclass(frozen=True)
