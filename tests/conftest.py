@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from multiprocessing import forkserver
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,10 +16,6 @@ forkserver.set_forkserver_preload(
     ["flam_train.training.run", "flam_train.data.mixing.source", "flam_train.data.preparation.verification"]
 )
 forkserver.ensure_running()
-
-TESTS = Path(__file__).parent
-for folder in ("unit", "distributed", "end_to_end"):
-    sys.path.insert(0, str(TESTS / folder))
 
 
 @pytest.fixture(autouse=True)

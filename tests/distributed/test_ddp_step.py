@@ -7,10 +7,8 @@ scale, and bn0's statistics.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+import scaling_model as model
 import torch
 import torch.distributed as dist
 from accounting import counted_traffic
@@ -27,9 +25,6 @@ from flam_train.models.text import TextConfig
 from flam_train.training.micro_batches import joined
 from flam_train.training.module import FLAMModule, LossConfig
 from flam_train.training.optim import OptimConfig
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
-import scaling_model as model
 
 CAPTIONS, EVENTS = (2, 3, 2, 4, 2, 3, 2, 2), (3, 2, 4, 2, 2, 2, 3, 2)
 """Clips of each rank; at least as many as micro-batches."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
+from bench_losses import problem
 from ranks import on_ranks
 from tiny_runs import TINY, flam_train, metrics, on_shards, write_corpus
 
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
-from bench_losses import problem
 
 TWO_GPUS = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 ON_GPUS = [

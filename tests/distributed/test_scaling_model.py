@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
+import scaling_model as model
 import torch
 from accounting import counted_traffic
+from bench_losses import measure, problem
 from ranks import on_ranks
 
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
 from flam_train.models.frontend import MelNorm
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
-import scaling_model as model
-from bench_losses import measure, problem
 
 CLIPS, PHRASES, WIDTH, BINS = 3, 5, 16, 4
 

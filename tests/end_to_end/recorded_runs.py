@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
-from tiny_runs import ROOT, TINY, metrics, on_shards
+from checkout import ROOT
+from tiny_runs import TINY, metrics, on_shards
 
 SCRIPT = Path(__file__).with_name("recorded_train.py")
 SPEEDS = ("speed/clips_per_s", "speed/data_wait")

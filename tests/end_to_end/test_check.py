@@ -14,7 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_runs import ROOT, conf, on_shards
+from checkout import ROOT
+from tiny_runs import conf, on_shards
 
 from flam_train.cli.train import main
 from flam_train.training.launch import check as checking

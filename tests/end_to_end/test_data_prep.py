@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from checkout import ROOT
 
 from flam_train.data.mixing.source import Bank, MixRecipe, MixtureSource, pieces, render
 from flam_train.data.preparation.corpus_writer import PLAN
@@ -20,7 +21,6 @@ from flam_train.data.shards.writing import Corpus
 from flam_train.data.stream.order import Place
 from flam_train.vocabulary import Vocabulary
 
-ROOT = Path(__file__).resolve().parents[2]
 ESC10 = ROOT.parent / "shared" / "data" / "esc10"
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+import audiocaps
+import audioset_acd
+import audioset_strong
+import clotho
+import desed
+import freesound
+import maestro
 import numpy as np
 import pytest
+import urbansed
+import wavcaps
 import yaml
 from caption_labels import HEADER, IDS, clotho_folder, laion, prepared, sound, table, tar, wavcaps_folder
 from strong_labels import audioset, desed_folder, maestro_folder, urbansed_folder
@@ -18,19 +26,6 @@ from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.training.run import build, train
 from flam_train.vocabulary import Vocabulary, phrase_id
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import audiocaps  # noqa: E402
-import audioset_acd  # noqa: E402
-import audioset_strong  # noqa: E402
-import clotho  # noqa: E402
-import desed  # noqa: E402
-import freesound  # noqa: E402
-import maestro  # noqa: E402
-import urbansed  # noqa: E402
-import wavcaps  # noqa: E402
 
 CAPTIONED = {
     "audiocaps/train", "audiocaps/val", "clotho/development", "clotho/validation", "freesound/train",

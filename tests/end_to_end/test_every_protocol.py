@@ -12,16 +12,15 @@ from pathlib import Path
 import pytest
 import yaml
 from caption_labels import HEADER, IDS, clotho_folder, prepared, sound, table
+from checkout import ROOT
 from strong_labels import audioset, desed_folder, maestro_folder, urbansed_folder
-from tiny_runs import ROOT, TINY, on_shards, write_bank
+from tiny_runs import TINY, on_shards, write_bank
 from zero_shot_labels import esc50, us8k, vgg
 
 from flam_train.cli import scripts
 from flam_train.cli.train import compose_conf
 from flam_train.evaluation.protocol import Protocol, protocols
 from flam_train.training.run import train
-
-sys.path.insert(0, str(ROOT / "data_prep"))
 
 
 def script(name: str, *arguments: object) -> None:

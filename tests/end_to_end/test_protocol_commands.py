@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_runs import ROOT, TINY, on_shards, write_corpus
+from checkout import ROOT
+from tiny_runs import TINY, on_shards, write_corpus
 
 from flam_train.checkpoints.export import load_export
 from flam_train.cli import convert, scripts

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from checkout import ROOT
 from http_folder import serve
-from tiny_runs import ROOT, TINY, conf, damage, flam_train, harm, metrics, on_shards, write_corpus
+from tiny_runs import TINY, conf, damage, flam_train, harm, metrics, on_shards, write_corpus
 
 from flam_train.cli.train import compose_conf, main
 from flam_train.inference import load_model

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from checkout import ROOT
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.train import compose_conf
@@ -17,7 +18,6 @@ from flam_train.data.mixing.levels import describe
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.writing import write_manifest, write_shard
 
-ROOT = Path(__file__).resolve().parents[2]
 CLASSES = {"siren": 900.0, "bird_chirp": 3000.0, "engine": 120.0, "bell": 1800.0}
 """Of the synthetic vocabulary, as tones."""
 

@@ -19,7 +19,8 @@ import pytest
 import soundfile
 import torch
 import yaml
-from tiny_runs import ROOT, flam_train
+from checkout import ROOT
+from tiny_runs import flam_train
 
 from flam_train.data.shards.writing import Corpus
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from flam_train.data.preparation.audio_folders import YouTubeFiles, parse_youtube_stem
 from flam_train.data.preparation.caption_files import read_json, read_table, unique_keys
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
 
 
 def test_rows_are_told_by_the_line_on_which_they_begin(tmp_path):

@@ -5,11 +5,23 @@ from __future__ import annotations
 import functools
 import random
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import audiocaps
+import audioset_acd
+import audioset_strong
+import clotho
+import desed
+import esc
+import freesound
+import fsd50k
+import maestro
 import pytest
+import urbansed
+import urbansound8k
+import vggsound
+import wavcaps
 from caption_labels import CC0, HEADER, IDS, clotho_folder, dump, laion, table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,23 +31,6 @@ from strong_labels import NAMES, audioset, desed_folder, maestro_folder, text, u
 from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.schema import Record
 from flam_train.vocabulary import Vocabulary
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import audiocaps  # noqa: E402
-import audioset_acd  # noqa: E402
-import audioset_strong  # noqa: E402
-import clotho  # noqa: E402
-import desed  # noqa: E402
-import esc  # noqa: E402
-import freesound  # noqa: E402
-import fsd50k  # noqa: E402
-import maestro  # noqa: E402
-import urbansed  # noqa: E402
-import urbansound8k  # noqa: E402
-import vggsound  # noqa: E402
-import wavcaps  # noqa: E402
 
 Case = tuple[Path, Callable[[], object]]
 """A label file to spoil, and what reads it."""

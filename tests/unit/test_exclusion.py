@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from http_folder import serve
 from shard_samples import corpus
+from tiny_runs import TINY, on_shards, write_corpus
 
 from flam_train.data.shards.cache import ShardCache
 from flam_train.data.shards.corpus import Corpus
@@ -17,10 +15,6 @@ from flam_train.data.shards.tars import index_path
 from flam_train.data.stream.clips import ShardSource
 from flam_train.data.stream.dataset import Stream
 from flam_train.data.stream.order import Place
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "data_prep"), str(ROOT / "tests" / "end_to_end")]
-from tiny_runs import TINY, on_shards, write_corpus  # noqa: E402
 
 
 def test_kept_rows_are_those_of_the_plain_list():

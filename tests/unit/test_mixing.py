@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from checkout import ROOT
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from flam_train.batch import SAMPLE_RATE, Pieces
@@ -334,6 +334,6 @@ def test_a_recipe_that_lacks_a_number_is_refused():
         MixRecipe.from_dict({k: v for k, v in PAPER.items() if k != "snr_db"})
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (Path(__file__).parents[2] / "conf" / "mixing").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "conf" / "mixing").glob("*.yaml")))
 def test_every_recipe_loads(name):
     assert MixRecipe.from_dict(MixRecipe.load(name).to_dict()) == MixRecipe.load(name)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import audioset_acd
 import pytest
 from caption_labels import (
     prepared,
@@ -15,11 +13,6 @@ from caption_labels import (
 )
 
 from flam_train.data.shards.corpus import Corpus
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import audioset_acd  # noqa: E402
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+import audioset_strong
 import pytest
 from strong_labels import (
     COMMON,
@@ -18,11 +18,6 @@ from strong_labels import (
 
 from flam_train.data.shards.corpus import Corpus
 from flam_train.vocabulary import Vocabulary
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import audioset_strong  # noqa: E402
 
 
 def test_audioset_strong_to_shards(tmp_path, capsys):

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
+import esc
+import fsd50k
 import pytest
+import urbansound8k
+import vggsound
 from zero_shot_labels import US8K, VGG, esc50, sound, us8k, vgg
 
 from flam_train.data.mixing.bank import Bank
 from flam_train.data.preparation.caption_files import LEFT_OUT
 from flam_train.data.preparation.listing import read_missing
 from flam_train.data.shards.corpus import Corpus
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import esc  # noqa: E402
-import fsd50k  # noqa: E402
-import urbansound8k  # noqa: E402
-import vggsound  # noqa: E402
 
 QUIET = ("--processes", "1", "--quiet")
 

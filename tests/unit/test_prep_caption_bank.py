@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+import caption_bank
 import numpy as np
 import pytest
+import simulate
 from tiny_runs import TINY
 
 from flam_train.batch import SAMPLE_RATE
@@ -19,12 +20,6 @@ from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Record
 from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.training.run import build, train
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import caption_bank  # noqa: E402
-import simulate  # noqa: E402
 
 CLIPS = {
     "bark": (2.0, ["Barking.", "A dog barks twice."]),  # the first is too short

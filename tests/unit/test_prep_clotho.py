@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import clotho
 import pytest
 from caption_labels import (
     CC0,
@@ -18,11 +16,6 @@ from caption_labels import (
 )
 
 from flam_train.data.shards.corpus import Corpus
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import clotho  # noqa: E402
 
 
 def test_clotho(tmp_path):

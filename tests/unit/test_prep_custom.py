@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
+import custom
 import numpy as np
 import pytest
 import soundfile
@@ -16,10 +16,6 @@ from flam_train.data.labels.report import overlaps, positive_frames
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event
 from flam_train.frames import FrameGrid
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-import custom  # noqa: E402
 
 
 def wav(path: Path, seconds: float, rate: int = 16_000) -> None:

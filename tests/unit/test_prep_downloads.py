@@ -6,14 +6,20 @@ import base64
 import hashlib
 import importlib
 import io
-import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import audiocaps
+import audioset_strong
+import desed
+import freesound
+import maestro
 import pytest
+import vggsound
+import wavcaps
 from caption_labels import HEADER, IDS, laion, sound, table, tar, wavcaps_folder
 from download_server import Server, git_id, offer_dataset, offer_record, serving
 from strong_labels import audioset, desed_folder, failure, maestro_folder, samples, text, tone
@@ -21,17 +27,6 @@ from strong_labels import audioset, desed_folder, failure, maestro_folder, sampl
 from flam_train.cli import prepare
 from flam_train.data.preparation import download, published
 from flam_train.data.preparation.published import Archive
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import audiocaps  # noqa: E402
-import audioset_strong  # noqa: E402
-import desed  # noqa: E402
-import freesound  # noqa: E402
-import maestro  # noqa: E402
-import vggsound  # noqa: E402
-import wavcaps  # noqa: E402
 
 COMMON = ["--download", "--processes", "1", "--quiet"]
 DOWNLOADING = [

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import freesound
 import pytest
 from caption_labels import (
     CC0,
@@ -19,11 +17,6 @@ from caption_labels import (
 )
 
 from flam_train.data.preparation.listing import read_missing
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import freesound  # noqa: E402
 
 
 def test_freesound_tars(tmp_path, capsys):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import maestro
 import pytest
 from strong_labels import (
     COMMON,
@@ -18,11 +16,6 @@ from strong_labels import (
 
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import maestro  # noqa: E402
 
 
 def test_maestro_real_to_shards(tmp_path):

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from flam_train.vocabulary import Vocabulary
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
 
 
 @pytest.mark.parametrize("name", ["desed", "urbansed", "maestro"])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import urbansed
 from strong_labels import (
     COMMON,
     events,
@@ -17,11 +15,6 @@ from strong_labels import (
 )
 
 from flam_train.data.shards.corpus import Corpus
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import urbansed  # noqa: E402
 
 
 def test_urbansed_txt_and_jams_say_the_same(tmp_path):

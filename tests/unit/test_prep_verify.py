@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import verify
 from http_folder import serve
 from PIL import Image
 from shard_samples import audio_bytes, corpus, sample, tar_of
@@ -20,10 +20,6 @@ from flam_train.data.shards.schema import Event
 from flam_train.data.shards.tars import MANIFEST, index_path
 from flam_train.data.shards.writing import index_folder, write_manifest, write_shard
 from flam_train.evaluation.report.corpus_figures import MOST_CLASSES, class_histogram_figure, duration_histogram_figure
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "data_prep"), str(ROOT / "tests" / "end_to_end")]
-import verify  # noqa: E402
 
 
 def run(*args: object) -> int:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
+import wavcaps
 from caption_labels import (
     dump,
     prepared,
@@ -16,11 +14,6 @@ from caption_labels import (
 )
 
 from flam_train.data.shards.corpus import Corpus
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "data_prep"))
-
-import wavcaps  # noqa: E402
 
 
 def test_wavcaps(tmp_path, capsys):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from checkout import ROOT
 from recording_files import tone
 
 from flam_train.data.preparation.listing import Listing, Options, prepare, read_missing
@@ -24,7 +25,6 @@ from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event
 from flam_train.data.stream.clips import cut
 
-ROOT = Path(__file__).resolve().parents[2]
 QUIET = Options(processes=1, per_shard=4, show=False)
 
 
@@ -193,7 +193,7 @@ def test_any_number_of_processes_makes_the_same_bytes_and_a_second_run_does_noth
 
 KILLED = """
 import sys, time
-sys.path.insert(0, {unit!r})
+sys.path[:0] = {path!r}
 from pathlib import Path
 import test_preparation as t
 from flam_train.data.preparation import recordings
@@ -210,7 +210,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(kills, tmp_path):
     whole = bytes_of(prepare(Listing("toy", made, "captions"), tmp_path / "whole", QUIET))
     script = tmp_path / "script.py"
     out = tmp_path / "out"
-    script.write_text(KILLED.format(unit=str(Path(__file__).parent), audio=str(tmp_path / "audio"), out=str(out)))
+    script.write_text(KILLED.format(path=sys.path, audio=str(tmp_path / "audio"), out=str(out)))
     rng = np.random.default_rng(0)
     env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     for _ in range(kills):

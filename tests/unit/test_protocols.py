@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch.multiprocessing as mp
 import yaml
+from checkout import ROOT
 from tone_corpus import CLASSES, CLIPS, Ear, vocabulary_file, write_tones
 
 from flam_train.data.shards.corpus import Corpus
@@ -232,7 +232,6 @@ def test_files_that_are_no_protocols(tmp_path):
 def test_scripts_write_what_their_protocols_look_for(script, fixture, arguments, tmp_path):
     import strong_labels
 
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "data_prep"))
     folder = getattr(strong_labels, fixture)(tmp_path / "published")
     out = tmp_path / "shards" / script
     importlib.import_module(script).main([str(folder), str(out), *arguments, "--processes", "1", "--quiet"])
@@ -243,10 +242,9 @@ def test_scripts_write_what_their_protocols_look_for(script, fixture, arguments,
 
 def test_the_words_of_every_file_are_what_it_says():
     """Comments name the script that writes the shards, where the protocol looks for them."""
-    folder = Path(__file__).resolve().parents[2]
     for name in protocols():
-        text = (folder / "conf/eval" / f"{name}.yaml").read_text()
+        text = (ROOT / "conf/eval" / f"{name}.yaml").read_text()
         script = re.search(r"data_prep/(\w+)\.py", text)
         assert script
-        assert (folder / "data_prep" / f"{script[1]}.py").is_file()
+        assert (ROOT / "data_prep" / f"{script[1]}.py").is_file()
         assert f"SHARDS/{Protocol.load(name).shards.split('/')[0]}" in text

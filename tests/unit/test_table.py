@@ -5,10 +5,10 @@ import io
 import math
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 import yaml
+from checkout import ROOT
 from in_process import script
 from PIL import Image
 
@@ -19,7 +19,6 @@ from flam_train.evaluation.report.requirements import check
 from flam_train.evaluation.report.table import Table, result_tables
 from flam_train.evaluation.result import Result
 
-ROOT = Path(__file__).resolve().parents[2]
 PAPER = ROOT / "eval" / "paper_table.yaml"
 PSDS1 = "PSDS1[dtc=0.7,gtc=0.7,cttc=none,alpha_ct=0,alpha_st=1,max_efpr=100]"
 
