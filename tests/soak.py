@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
-sys.path[:0] = [str(TESTS / "end_to_end")]
+sys.path[:0] = [str(TESTS / "samples"), str(TESTS / "end_to_end")]
 
 from recorded_runs import RecordedRun, assert_same  # noqa: E402
 from tiny_runs import write_corpus  # noqa: E402
