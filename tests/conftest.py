@@ -12,9 +12,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 
 # Ranks and workers of the tests are forked from a process that has imported all that is slow to import.
-forkserver.set_forkserver_preload(
-    ["flam_train.training.run", "flam_train.data.mixing.source", "flam_train.data.preparation.verification"]
-)
+PRELOADED = ["flam_train.training.run", "flam_train.data.mixing.source", "flam_train.data.preparation.verification"]
+forkserver.set_forkserver_preload(PRELOADED)
 forkserver.ensure_running()
 
 

@@ -1,7 +1,9 @@
-"""FLAM's losses. Each is the loss of the joined batch of all ranks; torch.distributed is found by itself."""
+"""FLAM's losses. Each is the loss of the joined batch of all ranks; torch.distributed is found by itself.
 
-from flam_train.losses.contrastive import contrastive_loss
-from flam_train.losses.framewise import framewise_loss
-from flam_train.losses.prior import prior_loss
+In: embeddings and labels of this rank. Out: unweighted scalars. Read `framewise.py` first (FLAM's own loss), then
+`prior.py` and `contrastive.py`; `phrases.py` says what a pair of a clip and a phrase is, over ranks.
+"""
 
-__all__ = ["contrastive_loss", "framewise_loss", "prior_loss"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,9 @@
+"""The field's metrics, exact over all thresholds, for sets of any size; none knows a model or a corpus.
+
+In: scores and events of recordings (`timed.py`). Out: AUROC, F1 of frames, segments and events, PSDS, calibration,
+retrieval. Read `detection.py` first; `reference.py` has the same numbers by the field's own packages.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from flam_train.batch import Movable, StepBatch
+from flam_train.data.mixing import source as mixtures
 from flam_train.data.mixing.bank import Bank
 from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.mixing.source import MixtureSource
 from flam_train.data.shards.cache import GIB, ShardCache
+from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.exclusion import LeftOut
-from flam_train.data.shards.writing import Corpus
+from flam_train.data.stream import collate, dataset
 from flam_train.data.stream.clips import ShardSource, Source
 from flam_train.data.stream.collate import Concepts, collate_captions, collate_events
 from flam_train.data.stream.dataset import ClipsDataset, Steps, StepSampler, Stream
@@ -29,6 +31,9 @@ from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
 from flam_train.settings import number, one_of
 from flam_train.training.micro_batches import MicroBatches
+
+WORKERS_NEED = (dataset, collate, mixtures)
+"""Modules that loader workers import: for `workers.start_server`."""
 
 CORPUS_KEYS = ("path", "bank", "recipe", "size", "memory_gib", "weight", "validation")
 

@@ -23,7 +23,7 @@ from flam_train.data.stream.workers import start_server
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number, one_of
-from flam_train.training.datamodule import DataConfig, DataModule
+from flam_train.training.datamodule import WORKERS_NEED, DataConfig, DataModule
 from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO, not_written
 from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
 from flam_train.training.fault_tolerance.lock import LOCK, OwnFolder, RunLock
@@ -175,7 +175,8 @@ def fit(
 ) -> tuple[pl.Trainer, FLAMModule]:
     """From step `resumed` to the last one. callbacks: before those of every run."""
     if conf["data"].get("workers") != 0:
-        start_deaf(start_server)  # imports what the workers need while the model is being built
+        # Imports what the workers need while the model is being built.
+        start_deaf(partial(start_server, *WORKERS_NEED))
     run = build(conf)
     quiet()
     run.module.requests = requests

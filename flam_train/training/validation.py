@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from flam_train.batch import AudioEmbeddings, TextEmbeddings
-from flam_train.data.shards.writing import Corpus
+from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream.dataset import ClipsBatch
 from flam_train.frames import FrameGrid
 from flam_train.metrics.streaming import FrameAUROC, Retrieval

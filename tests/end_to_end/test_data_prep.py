@@ -17,7 +17,7 @@ from checkout import ROOT
 
 from flam_train.data.mixing.source import Bank, MixRecipe, MixtureSource, pieces, render
 from flam_train.data.preparation.corpus_writer import PLAN
-from flam_train.data.shards.writing import Corpus
+from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream.order import Place
 from flam_train.vocabulary import Vocabulary
 

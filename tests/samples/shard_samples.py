@@ -10,8 +10,9 @@ import numpy as np
 import soundfile
 
 from flam_train.batch import SAMPLE_RATE
+from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event, Record
-from flam_train.data.shards.writing import Corpus, write_manifest, write_shard
+from flam_train.data.shards.writing import write_manifest, write_shard
 
 
 def sample(key: str, seconds: float = 0.1, captions=("a dog barks", "barking"), events=(), seed: int = 0):

@@ -22,7 +22,7 @@ import yaml
 from checkout import ROOT
 from tiny_runs import flam_train
 
-from flam_train.data.shards.writing import Corpus
+from flam_train.data.shards.corpus import Corpus
 
 pytestmark = pytest.mark.slow
 

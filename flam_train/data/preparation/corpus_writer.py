@@ -10,6 +10,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from flam_train.data.preparation.recordings import Unusable
 from flam_train.data.shards.schema import Record
 from flam_train.data.shards.tars import MANIFEST, ShardEntry, index_path, replace_with, sha256_of
 from flam_train.data.shards.writing import write_manifest, write_shard
+from flam_train.data.stream.workers import start_server
 
 PLAN = "plan.json"
 
@@ -241,9 +243,8 @@ def _write_all(
         for k in missing:
             yield k, _write_shard(folder, plan, make, k, lambda: show(next(samples)))
         return
-    # Not forked: a process that has used torch's threads may deadlock in its children.
+    start_server(sys.modules[__name__])
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flam_train.data.preparation.corpus_writer"])
     counter = context.Value("q", 0)
     with ProcessPoolExecutor(processes, context, _start_worker, (folder, plan, make, counter)) as pool:
         futures = {pool.submit(_work, k): k for k in missing}

@@ -6,6 +6,7 @@ Shape suffixes: S samples of audio, N samples of a corpus, M ids of recordings.
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -22,6 +23,7 @@ from flam_train.data.shards.exclusion import keys_of
 from flam_train.data.shards.places import place_of
 from flam_train.data.shards.schema import END_TOLERANCE
 from flam_train.data.shards.tars import MANIFEST, ShardEntry, index_path
+from flam_train.data.stream.workers import start_server
 
 
 @dataclass
@@ -135,9 +137,8 @@ def _read_all(corpus: Corpus, quick: bool, processes: int) -> Iterator[tuple[int
         for k in shards:
             yield k, check_shard(corpus, k, quick)
         return
-    # Not forked: a process that has used torch's threads may deadlock in its children.
+    start_server(sys.modules[__name__])
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flam_train.data.preparation.verification"])
     with ProcessPoolExecutor(min(processes, len(shards)), context, _start_worker, (corpus, quick)) as pool:
         futures = {pool.submit(_work, k): k for k in shards}
         try:

@@ -12,11 +12,11 @@ from typing import Protocol
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
+from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.exclusion import Kept
 from flam_train.data.shards.places import RemoteShards
 from flam_train.data.shards.schema import Event
 from flam_train.data.shards.tars import ShardEntry
-from flam_train.data.shards.writing import Corpus
 from flam_train.data.stream.order import Place, stable_seed
 from flam_train.vocabulary import Vocabulary
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from flam_train.batch import SAMPLE_RATE, FrameBatch, GlobalBatch, Movable, StepBatch
+from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Record
-from flam_train.data.shards.writing import Corpus
 from flam_train.data.stream.ahead import Ahead
 from flam_train.data.stream.clips import Clip, ShardSource, Source, cut, padded
 from flam_train.data.stream.order import Order, Place, stable_seed

@@ -8,6 +8,7 @@ import signal
 import threading
 from functools import partial
 from multiprocessing import forkserver
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -35,15 +36,14 @@ def batches_in_use(accumulate: int, workers: int) -> int:
     return 1 if torch.cuda.is_available() else -(-accumulate // workers)
 
 
-def start_server() -> None:
+def start_server(*modules: ModuleType) -> None:
     """Starts the process that workers are forked from; without effect where there is one.
 
-    Forked from the trainer they would inherit the locks of its OpenMP and torchaudio threads, and could hang on them.
-    What they need is imported there, once for all.
+    Forked from this process they would inherit the locks of its OpenMP and torchaudio threads, and could hang on them.
+    What they need, `modules`, is imported there, once for all. (Modules, not names: the server passes over a name that
+    does not import.)
     """
-    forkserver.set_forkserver_preload(
-        ["flam_train.data.stream.dataset", "flam_train.data.stream.collate", "flam_train.data.mixing.source"]
-    )
+    forkserver.set_forkserver_preload([module.__name__ for module in modules])
     forkserver.ensure_running()
 
 

@@ -1,0 +1,9 @@
+"""Before a run: what it would do (`flam-train --dry-run`), and whether every node has what it needs (`--check`).
+
+In: a configuration, and the processes that torchrun or srun started. Out: lines for a person, and an exit code. Read
+`check.py` first, then `node.py` (one machine) and `meeting.py` (how they find one another).
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -14,8 +14,10 @@ from shard_samples import audio_bytes, corpus, sample, tar_of
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data.shards import corpus as reading
 from flam_train.data.shards.audio import to_int16
+from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Record
-from flam_train.data.shards.writing import Corpus, index_folder, index_tar, write_manifest, write_shard
+from flam_train.data.shards.tars import index_tar
+from flam_train.data.shards.writing import index_folder, write_manifest, write_shard
 
 NOISE = sample("noise")[1]
 

@@ -11,8 +11,9 @@ from shard_samples import audio_bytes, corpus, sample, tar_of
 from torch.utils.data import DataLoader
 
 from flam_train.batch import SAMPLE_RATE
+from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event, Record
-from flam_train.data.shards.writing import Corpus, index_folder
+from flam_train.data.shards.writing import index_folder
 from flam_train.data.stream.clips import Clip, ShardSource, cut, padded
 from flam_train.data.stream.collate import Concepts, collate_captions, collate_events
 from flam_train.data.stream.dataset import ClipsDataset, Steps, StepSampler, Stream

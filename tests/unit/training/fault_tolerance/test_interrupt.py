@@ -64,9 +64,10 @@ def test_what_comes_while_processes_are_started_is_heard(others, requests):
 SERVER = """
 import multiprocessing, os, signal, time
 from multiprocessing import forkserver, resource_tracker
+from flam_train.data.stream import order
 from flam_train.data.stream.workers import start_server
 from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, start_deaf
-start_deaf(start_server)
+start_deaf(lambda: start_server(order))
 assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(SCHEDULERS)
 served = forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid
 with multiprocessing.get_context("forkserver").Pool(1):

@@ -1,0 +1,6 @@
+from .embeddings import Embeddings as Embeddings, embed_corpus as embed_corpus
+from .frame_embeddings import FrameEmbeddings as FrameEmbeddings, embed_frames as embed_frames
+from .protocol import Protocol as Protocol
+from .result import Result as Result, read_results as read_results
+from .scores import Scores as Scores
+from .sed import SedMetrics as SedMetrics

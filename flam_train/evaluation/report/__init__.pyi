@@ -1,0 +1,4 @@
+from .formats import latex as latex, markdown as markdown, to_csv as to_csv
+from .html import to_html as to_html
+from .published import paper_tables as paper_tables
+from .table import Table as Table, result_tables as result_tables

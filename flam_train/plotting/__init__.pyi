@@ -1,0 +1,17 @@
+from .classes import class_bars as class_bars
+from .curves import f1_curves as f1_curves, psd_roc_figure as psd_roc_figure
+from .localization import localization_figure as localization_figure, log_mel as log_mel
+from .reliability import reliability_figure as reliability_figure
+from .retrieval import Ranking as Ranking, retrieval_examples as retrieval_examples
+from .style import (
+    GRID as GRID,
+    INK as INK,
+    LINES as LINES,
+    QUIET as QUIET,
+    blank_figure as blank_figure,
+    dress as dress,
+    fitting as fitting,
+    headline as headline,
+    save_figure as save_figure,
+)
+from .training import curves_figure as curves_figure, read_curves as read_curves

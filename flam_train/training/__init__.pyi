@@ -1,0 +1,5 @@
+from .datamodule import DataConfig as DataConfig, DataModule as DataModule
+from .module import FLAMModule as FLAMModule, LossConfig as LossConfig, StepFailed as StepFailed
+from .optim import OptimConfig as OptimConfig
+from .run import Run as Run, build as build, train as train
+from .trainer import TrainerConfig as TrainerConfig, build_trainer as build_trainer
