@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flam_train.batch import full_precision
-from flam_train.distributed import Homeward, gather_rows, joined_mean, round_the_ring, sum_over_ranks
-from flam_train.losses.phrases import JoinedPhrases, join_phrases
+from flam_train.distributed import Homeward, gather_rows, joined_mean, round_the_ring
+from flam_train.losses.phrases import JoinedPhrases, Pairs, join_phrases
 from flam_train.settings import one_of
 
 EXCHANGES = ("auto", "gather", "ring")
@@ -51,12 +51,26 @@ def framewise_loss(
 ) -> Tensor:
     """L_SED = -mean log sigmoid(z (alpha(y) <e_l, t_y> + beta(y))) over all clips, phrases and frames of all ranks.
 
-    frame_BTD, text_CD: float, unit length. scale_C: alpha > 0. bias_C: beta; detached here, it learns from
-    `prior_loss` alone. label_BCT: bool, true labels also of columns that are not valid. audio_valid_B,
-    phrase_valid_C: bool, False for padding. phrase_ids_C: int64 identity; a phrase in two ranks' lists counts
-    once. corpus_B (int64) and annotated_in_C (int64, bit k: corpus k annotates the phrase), together: a pair
-    counts only where the clip's corpus annotates the phrase; without them what is not annotated is negative,
-    the paper's rule. frame_valid_BT: bool, frames that count.
+    label_BCT to frame_valid_BT: as in `phrases.Pairs`. The rest, what is returned and raised: as in
+    `framewise_loss_of`, which takes the phrases of all ranks when they are joined already.
+    """
+    pairs = Pairs(label_BCT, audio_valid_B, phrase_valid_C, phrase_ids_C, corpus_B, annotated_in_C, frame_valid_BT)
+    return framewise_loss_of(join_phrases(pairs), frame_BTD, text_CD, scale_C, bias_C, exchange, remote_norm)
+
+
+def framewise_loss_of(
+    joined: JoinedPhrases,
+    frame_BTD: Tensor,
+    text_CD: Tensor,
+    scale_C: Tensor,
+    bias_C: Tensor,
+    exchange: str = "auto",
+    remote_norm: str = "joined",
+) -> Tensor:
+    """L_SED over what `join_phrases` found of this rank's clips and phrases.
+
+    frame_BTD, text_CD: float, unit length. scale_C: alpha > 0. bias_C: beta; detached here, it learns from `prior_loss`
+    alone.
 
     exchange: `gather`, `ring`, or `auto`: the ring where the logits of the rank with the most clips would take
     `RING_FROM` bytes. remote_norm: `joined` is the mean; `released` gives a pair whose phrase the clip's own rank does
@@ -69,9 +83,6 @@ def framewise_loss(
     """
     one_of("exchange", exchange, EXCHANGES)
     one_of("remote_norm", remote_norm, REMOTE_NORMS)
-    joined = join_phrases(
-        label_BCT, audio_valid_B, phrase_valid_C, phrase_ids_C, corpus_B, annotated_in_C, frame_valid_BT
-    )
     with torch.autocast(frame_BTD.device.type, enabled=False):
         frame_BTD = full_precision(frame_BTD)
         T, D = frame_BTD.shape[1:]
@@ -90,7 +101,7 @@ def framewise_loss(
             if torch.is_grad_enabled() and not (frame_BTD.requires_grad or row_CX.requires_grad):
                 row_CX = row_CX.detach().requires_grad_()  # all ranks must be there when the blocks go round again
             total = _RingLoss.apply(frame_BTD, row_CX, joined, weight_P)
-        return joined_mean(total, sum_over_ranks(joined.frames()[1].sum()))
+        return joined_mean(total, joined.counted_P.sum())
 
 
 def block_loss(

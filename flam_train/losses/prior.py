@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flam_train.batch import full_precision
-from flam_train.distributed import gather_rows, joined_mean, sum_over_ranks, world_size
-from flam_train.losses.phrases import join_phrases
+from flam_train.distributed import gather_rows, joined_mean, world_size
+from flam_train.losses.phrases import JoinedPhrases, Pairs, join_phrases
 
 
 def prior_loss(
@@ -26,14 +26,20 @@ def prior_loss(
 ) -> Tensor:
     """BCE-with-logits(beta(y), the fraction of positive frames of y in the joined batch), mean over distinct phrases.
 
-    Arguments as in `framewise_loss`. The fraction runs over the counted (clip, frame) pairs of all ranks; a
-    phrase without any is left out of the mean. Returns the scalar of the joined batch, on every rank;
-    averaging gradients over ranks gives its gradient.
+    label_BCT to frame_valid_BT: as in `phrases.Pairs`. What is returned: as in `prior_loss_of`.
     """
-    joined = join_phrases(
-        label_BCT, audio_valid_B, phrase_valid_C, phrase_ids_C, corpus_B, annotated_in_C, frame_valid_BT
-    )
-    positive_P, counted_P = sum_over_ranks(torch.stack(joined.frames()))
+    pairs = Pairs(label_BCT, audio_valid_B, phrase_valid_C, phrase_ids_C, corpus_B, annotated_in_C, frame_valid_BT)
+    return prior_loss_of(join_phrases(pairs), bias_C)
+
+
+def prior_loss_of(joined: JoinedPhrases, bias_C: Tensor) -> Tensor:
+    """The prior loss over what `join_phrases` found of this rank's clips and phrases.
+
+    bias_C: float, beta of this rank's phrases. The fraction runs over the counted (clip, frame) pairs of all ranks; a
+    phrase without any is left out of the mean. Returns the scalar of the joined batch, on every rank; averaging
+    gradients over ranks gives its gradient.
+    """
+    positive_P, counted_P = joined.positive_P, joined.counted_P
     with torch.autocast(bias_C.device.type, enabled=False):
         bias_P = gather_rows(full_precision(bias_C)[joined.mine], joined.sizes)
         fraction_P = positive_P.to(bias_P.dtype) / counted_P.clamp(min=1)

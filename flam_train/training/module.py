@@ -20,8 +20,10 @@ from torch import Tensor
 from flam_train.batch import AudioEmbeddings, FrameBatch, GlobalBatch, StepBatch, TextEmbeddings
 from flam_train.data.mixing.source import render
 from flam_train.distributed import gather_plain, gather_rows, rank, sum_over_ranks, world_size
-from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
-from flam_train.losses.framewise import EXCHANGES, REMOTE_NORMS
+from flam_train.losses.contrastive import contrastive_loss
+from flam_train.losses.framewise import EXCHANGES, REMOTE_NORMS, framewise_loss_of
+from flam_train.losses.phrases import Pairs, join_phrases
+from flam_train.losses.prior import prior_loss_of
 from flam_train.models.flam import FLAM
 from flam_train.settings import one_of
 from flam_train.training.micro_batches import joined, stacked
@@ -170,25 +172,19 @@ class FLAMModule(LightningModule):
             )
         if events is not None:
             masked = self.loss.unannotated == "mask"
-            pairs: dict[str, Any] = {
-                "label_BCT": events.label_BCT,
-                "audio_valid_B": events.audio_valid_B,
-                "phrase_valid_C": events.phrase_valid_C,
-                "phrase_ids_C": events.phrase_ids_C,
-                "corpus_B": events.corpus_B if masked else None,
-                "annotated_in_C": events.annotated_in_C if masked else None,
-            }
-            bias_C = text.bias_C[count:]
-            out["sed"] = framewise_loss(
-                audio.frame_BTD[count:],
-                text.text_CD[count:],
-                text.scale_C[count:],
-                bias_C,
-                exchange=self.loss.exchange,
-                remote_norm=self.loss.remote_norm,
-                **pairs,
+            pairs = Pairs(
+                events.label_BCT,
+                events.audio_valid_B,
+                events.phrase_valid_C,
+                events.phrase_ids_C,
+                events.corpus_B if masked else None,
+                events.annotated_in_C if masked else None,
             )
-            out["prior"] = prior_loss(bias_C, **pairs)
+            phrases, bias_C = join_phrases(pairs), text.bias_C[count:]
+            frame_BTD, text_CD, scale_C = audio.frame_BTD[count:], text.text_CD[count:], text.scale_C[count:]
+            exchange, norm = self.loss.exchange, self.loss.remote_norm
+            out["sed"] = framewise_loss_of(phrases, frame_BTD, text_CD, scale_C, bias_C, exchange, norm)
+            out["prior"] = prior_loss_of(phrases, bias_C)
         return out
 
     def check_health(self, losses: dict[str, Tensor], batch: StepBatch, *embeddings: Tensor) -> None:

@@ -67,7 +67,7 @@ class Step:
         return math.ceil(self.distinct(ranks) / self.block(ranks))
 
     def frame_messages(self, ranks: int, exchange: str) -> Messages:
-        return framewise_messages(ranks, self.phrases, self.block(ranks), WIDTH, exchange, blocks=self.blocks(ranks))
+        return framewise_messages(ranks, self.block(ranks), WIDTH, exchange, blocks=self.blocks(ranks))
 
 
 # -- messages of one step, forward and backward
@@ -87,17 +87,17 @@ def all_reduce(ranks: int, size: float) -> tuple[str, float]:
     return "all_reduce", 2 * (ranks - 1) * size // ranks
 
 
-def join_messages(ranks: int, columns: int) -> Messages:
-    """Sizes; then id, valid and corpora of each column."""
-    return [all_gather(ranks, 16), all_gather(ranks, 24 * columns)]
+def join_messages(ranks: int, columns: int, distinct: float) -> Messages:
+    """Sizes; id, valid and corpora of each column; positive and counted frames of each distinct phrase of all ranks."""
+    return [all_gather(ranks, 16), all_gather(ranks, 24 * columns), all_reduce(ranks, 16 * distinct)]
 
 
 def framewise_messages(
-    ranks: int, columns: int, phrases: float, width: int, exchange: str, item: int = FLOAT, blocks: int | None = None
+    ranks: int, phrases: float, width: int, exchange: str, item: int = FLOAT, blocks: int | None = None
 ) -> Messages:
-    """phrases: that a rank's listing stands for. blocks: so many ranks have any (all)."""
+    """After phrases are joined. phrases: that a rank's listing stands for. blocks: so many ranks have any (all)."""
     row = phrases * (width + 2) * item
-    out = [*join_messages(ranks, columns), all_reduce(ranks, 8), all_reduce(ranks, item)]
+    out = [all_reduce(ranks, item)]
     if exchange == "gather":
         return [*out, all_gather(ranks, row), reduce_scatter(ranks, row)]
     # The blocks twice; their gradients with one hop more, home. Empty blocks are not sent.
@@ -105,11 +105,10 @@ def framewise_messages(
     return out + [("send", row)] * round(hops * (blocks or ranks) / ranks)
 
 
-def prior_messages(ranks: int, columns: int, phrases: float, distinct: float, item: int = FLOAT) -> Messages:
-    """phrases: as above. distinct: of all ranks."""
+def prior_messages(ranks: int, phrases: float, item: int = FLOAT) -> Messages:
+    """After phrases are joined. phrases: as above."""
     values = phrases * item
-    out = [all_reduce(ranks, 16 * distinct), all_reduce(ranks, item)]
-    return [*join_messages(ranks, columns), *out, all_gather(ranks, values), reduce_scatter(ranks, values)]
+    return [all_reduce(ranks, item), all_gather(ranks, values), reduce_scatter(ranks, values)]
 
 
 def contrastive_messages(ranks: int, pairs: int, width: int, item: int = FLOAT) -> Messages:
@@ -276,7 +275,7 @@ def predict(ranks: int, step: Step, counted: dict[str, float]) -> dict[str, floa
     flop = 3 * ((step.captions + step.events) * counted["clip"] + texts * counted["phrase"])
     ddp = ddp_messages(ranks, int(counted["parameters"]))
     contrastive = contrastive_messages(ranks, step.captions, WIDTH)
-    prior = prior_messages(ranks, step.phrases, step.block(ranks), step.distinct(ranks))
+    phrases = join_messages(ranks, step.phrases, step.distinct(ranks)) + prior_messages(ranks, step.block(ranks))
     out = {
         "towers": flop / speed,
         "ddp": seconds(ranks, ddp),
@@ -284,7 +283,7 @@ def predict(ranks: int, step: Step, counted: dict[str, float]) -> dict[str, floa
         "contrastive": seconds(ranks, contrastive) + contrastive_flop(ranks, step) / ASSUMED[LOSS_RATE],
         "contrastive bytes": sum(size for _, size in contrastive),
         "contrastive memory": contrastive_memory(ranks, step),
-        "other": seconds(ranks, [*prior, *bn0_messages(ranks, MEL_BINS), *health_messages(ranks)]),
+        "other": seconds(ranks, [*phrases, *bn0_messages(ranks, MEL_BINS), *health_messages(ranks)]),
     }
     # DDP sums gradients while the backward pass, two thirds of the towers' time, goes on.
     exposed = max(0.0, out["ddp"] - out["towers"] * 2 / 3)
@@ -302,7 +301,7 @@ def predict(ranks: int, step: Step, counted: dict[str, float]) -> dict[str, floa
 def table(step: Step, counted: dict[str, float], sizes: tuple[int, ...] = (8, 64, 512, 4096)) -> str:
     """Markdown: a row a number of GPUs."""
     lines = [
-        "| GPUs | phrases | gradients | global loss | frame loss, gather | frame loss, ring | small sums "
+        "| GPUs | phrases | gradients | global loss | frame loss, gather | frame loss, ring | the rest "
         "| share of towers: gather / ring | `auto` |",
         "|" + "---|" * 9,
     ]

@@ -7,6 +7,8 @@ scale, and bn0's statistics.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 import scaling_model as model
 import torch
@@ -142,6 +144,7 @@ def on_rank(rank: int, world: int) -> dict[str, dict]:
         with counted_traffic() as sent:
             out[f"{exchange} {accumulate}"] = backward(module, one_step, batch)
         out[f"{exchange} {accumulate} sent"] = {name: sum(n for m, n in sent if m == name) for name, _ in sent}
+        out[f"{exchange} {accumulate} messages"] = Counter(name for name, _ in sent)
     return out
 
 
@@ -166,8 +169,9 @@ def test_sums_over_ranks_are_those_of_the_model(found):
     sums = [
         *model.ddp_messages(world, sum(p.numel() for p in small_module("ring", 1).parameters()), item=8),
         *model.contrastive_messages(world, 1, 1, item=8),
-        *model.framewise_messages(world, 1, 1, 1, "ring", item=8),
-        *model.prior_messages(world, 1, 1, phrases, item=8),
+        *model.join_messages(world, 1, phrases),
+        *model.framewise_messages(world, 1, 1, "ring", item=8),
+        *model.prior_messages(world, 1, item=8),
         *model.bn0_messages(world, 64),
         *model.health_messages(world),
     ]
@@ -175,6 +179,16 @@ def test_sums_over_ranks_are_those_of_the_model(found):
     for rank in found:
         for exchange in ("gather", "ring") if world > 1 else ():
             assert rank[f"{exchange} 2 sent"]["all_reduce"] == pytest.approx(want, abs=1)
+
+
+def test_phrases_are_exchanged_once_a_step(found):
+    """Gathers and scatters of a step, which grow with the ranks: 3 and 1 of the global loss, 2 to join the phrases, 1
+    and 1 of the frame loss and of the prior loss each."""
+    for rank in found if len(found) > 1 else ():
+        assert rank["gather 1 messages"]["all_gather"] == 7
+        assert rank["gather 1 messages"]["reduce_scatter"] == 3
+        assert rank["ring 1 messages"]["all_gather"] == 6
+        assert rank["ring 1 messages"]["reduce_scatter"] == 2
 
 
 def test_the_step_has_what_could_go_wrong():

@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from ranks import on_ranks
 
 from flam_train.losses import contrastive_loss, framewise, framewise_loss, prior_loss
+from flam_train.losses.framewise import framewise_loss_of
+from flam_train.losses.phrases import Pairs, join_phrases
+from flam_train.losses.prior import prior_loss_of
 from flam_train.models.frontend import MelNorm
 
 T, D, VOCABULARY = 6, 8, 12
@@ -94,8 +97,10 @@ def losses_of_rank(rank: int, world: int, scenario: str) -> dict:
     pairs_of_clips = encode(d["clip"][rows]), encode(d["caption"][rows]), scale[0], d["audio_valid"][rows]
     captions = d["caption_ids"][rows] if masked else None
     embedded = encode(d["frame"][rows]), encode(text[ids]), scale[ids], bias[ids]
+    phrases = join_phrases(Pairs(*pairs, **options))
     terms = {
         "prior": prior_loss(bias[ids], *pairs, **options),
+        "prior, joined once": prior_loss_of(phrases, bias[ids]),
         "global": contrastive_loss(*pairs_of_clips, captions),
         "hard negatives": contrastive_loss(*pairs_of_clips, captions, hard_negative=0.3),
     }
@@ -103,14 +108,11 @@ def losses_of_rank(rank: int, world: int, scenario: str) -> dict:
     for exchange in EXCHANGES:
         how, _, pieces = exchange.partition(" ")
         with mock.patch.object(framewise, "BLOCK_TERMS", 5 if pieces else framewise.BLOCK_TERMS):
-            for again in ("", ", again"):
-                terms = {
-                    f"{norm}, {exchange}{again}": framewise_loss(
-                        *embedded, *pairs, **options, exchange=how, remote_norm=norm
-                    )
-                    for norm in framewise.REMOTE_NORMS
-                }
-                out |= with_gradients(terms, leaves)
+            for norm in framewise.REMOTE_NORMS:
+                alone = framewise_loss(*embedded, *pairs, **options, exchange=how, remote_norm=norm)
+                once = framewise_loss_of(phrases, *embedded, exchange=how, remote_norm=norm)
+                name = f"{norm}, {exchange}"
+                out |= with_gradients({name: alone, f"{name}, joined once": once}, leaves)
     return out
 
 
@@ -195,10 +197,10 @@ def test_joined_batch(ranks, scenario):
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_same_ranks_give_the_same_bits(ranks, scenario):
+def test_phrases_joined_once_for_all_losses_give_the_same_bits(ranks, scenario):
     for got in ranks:
-        for _, name in each_frame_loss():
-            pairs = zip(got[scenario][name], got[scenario][f"{name}, again"], strict=True)
+        for name in ("prior", *(name for _, name in each_frame_loss())):
+            pairs = zip(got[scenario][name], got[scenario][f"{name}, joined once"], strict=True)
             assert all(torch.equal(a, b) for a, b in pairs), name
 
 

@@ -10,7 +10,7 @@ from ranks import on_ranks
 
 from flam_train import distributed
 from flam_train.losses import framewise, framewise_loss, prior_loss
-from flam_train.losses.phrases import join_phrases
+from flam_train.losses.phrases import Pairs, join_phrases
 
 B, C, T, D = 3, 7, 5, 8
 
@@ -130,7 +130,7 @@ def of_rank(rank: int, world: int) -> dict[str, list[torch.Tensor]]:
     bias_C = values[3].clone().requires_grad_()
     prior = prior_loss(bias_C, *pairs, torch.zeros_like(valid_C))
     prior.backward()
-    closed = join_phrases(torch.zeros(B, 9, T), values[5], torch.ones(9, dtype=torch.bool), torch.arange(9) - 4)
+    closed = join_phrases(Pairs(torch.zeros(B, 9, T), values[5], torch.ones(9, dtype=torch.bool), torch.arange(9) - 4))
     out["order"] = order()
     return out | {"prior, no phrase": [prior.detach(), bias_C.grad], "closed": [closed.sizes, closed.mine.tolist()]}
 

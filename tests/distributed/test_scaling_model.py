@@ -11,7 +11,10 @@ from accounting import counted_traffic
 from bench_losses import measure, problem
 from ranks import on_ranks
 
-from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
+from flam_train.losses.contrastive import contrastive_loss
+from flam_train.losses.framewise import framewise_loss_of
+from flam_train.losses.phrases import Pairs, join_phrases
+from flam_train.losses.prior import prior_loss_of
 from flam_train.models.frontend import MelNorm
 
 CLIPS, PHRASES, WIDTH, BINS = 3, 5, 16, 4
@@ -23,10 +26,13 @@ def traffic(rank: int, world: int) -> dict[str, list]:
     pairs = {k: v for k, v in values.items() if k not in ("frame_BTD", "text_CD", "scale_C", "bias_C")}
     clip_BD = torch.ones(CLIPS, WIDTH, requires_grad=True)
     valid_B, ids_B = pairs["audio_valid_B"], torch.arange(CLIPS)
+    phrases = join_phrases(Pairs(**pairs))
+    given = [values[k] for k in ("frame_BTD", "text_CD", "scale_C", "bias_C")]
     calls = {
-        "gather": lambda: framewise_loss(**values, exchange="gather").backward(),
-        "ring": lambda: framewise_loss(**values, exchange="ring").backward(),
-        "prior": lambda: prior_loss(values["bias_C"].clone().requires_grad_(), **pairs).backward(),
+        "join": lambda: join_phrases(Pairs(**pairs)),
+        "gather": lambda: framewise_loss_of(phrases, *given, exchange="gather").backward(),
+        "ring": lambda: framewise_loss_of(phrases, *given, exchange="ring").backward(),
+        "prior": lambda: prior_loss_of(phrases, values["bias_C"].clone().requires_grad_()).backward(),
         "contrastive": lambda: contrastive_loss(clip_BD, 2 * clip_BD, torch.tensor(1.0), valid_B, ids_B).backward(),
         "bn0": lambda: MelNorm(BINS).train()(torch.ones(CLIPS, 7, BINS)),
     }
@@ -50,9 +56,10 @@ def found() -> dict[int, list[dict]]:
 @pytest.mark.parametrize("world", [2, 4])
 def test_messages_and_bytes(found, world):
     want = {
-        "gather": model.framewise_messages(world, PHRASES, PHRASES, WIDTH, "gather"),
-        "ring": model.framewise_messages(world, PHRASES, PHRASES, WIDTH, "ring"),
-        "prior": model.prior_messages(world, PHRASES, PHRASES, world * PHRASES),
+        "join": model.join_messages(world, PHRASES, world * PHRASES),
+        "gather": model.framewise_messages(world, PHRASES, WIDTH, "gather"),
+        "ring": model.framewise_messages(world, PHRASES, WIDTH, "ring"),
+        "prior": model.prior_messages(world, PHRASES),
         "contrastive": model.contrastive_messages(world, CLIPS, WIDTH),
         "bn0": model.bn0_messages(world, BINS),
     }
