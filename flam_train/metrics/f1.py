@@ -164,9 +164,8 @@ def segments(
     truth = Truth.of(events, list(classes), sound)
     segments_N = (sound.duration_N / segment_seconds).ceil().long()
     first_N1 = torch.nn.functional.pad(segments_N.cumsum(0), (1, 0))
-    begin_F = (sound.onset_F / segment_seconds).floor().long()
-    end_F = torch.minimum((sound.offset_F / segment_seconds).ceil().long(), segments_N[sound.recording_F])
-    frame_X, place_X = spread(begin_F, (end_F - begin_F).clamp(min=0))
+    segments_F = segments_N[sound.recording_F]
+    frame_X, place_X = _touched(sound.onset_F, sound.offset_F, segments_F, segment_seconds)
     segment_X = first_N1[sound.recording_F[frame_X]] + place_X
     pooled = []
     for columns in sound.class_blocks(len(classes)):
@@ -174,12 +173,18 @@ def segments(
         pooled_KS = score_KF.new_full((len(columns), int(first_N1[-1])), -math.inf)
         pooled.append(pooled_KS.scatter_reduce_(1, segment_X.expand(len(columns), -1), score_KF[:, frame_X], "amax"))
     recording_E, class_E = truth.recording_Q[truth.pair_E], truth.class_Q[truth.pair_E]
-    begin_E = (truth.onset_E / segment_seconds).floor().clamp(min=0).long()
-    end_E = torch.minimum((truth.offset_E / segment_seconds).ceil().long(), segments_N[recording_E])
-    event_X, place_X = spread(begin_E, (end_E - begin_E).clamp(min=0))
+    event_X, place_X = _touched(truth.onset_E, truth.offset_E, segments_N[recording_E], segment_seconds)
     label_SK = torch.zeros(int(first_N1[-1]), len(classes), dtype=torch.bool, device=first_N1.device)
     label_SK[first_N1[recording_E[event_X]] + place_X, class_E[event_X]] = True
     return torch.cat(pooled).T, label_SK
+
+
+def _touched(onset_I: Tensor, offset_I: Tensor, segments_I: Tensor, segment_seconds: float) -> tuple[Tensor, Tensor]:
+    """(which interval, which segment of its recording): every segment that an interval touches. onset, offset: seconds;
+    segments_I: how many the recording has."""
+    begin_I = (onset_I / segment_seconds).floor().clamp(min=0).long()
+    end_I = torch.minimum((offset_I / segment_seconds).ceil().long(), segments_I)
+    return spread(begin_I, (end_I - begin_I).clamp(min=0))
 
 
 def event_f1(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 NASTY = [
     *(
@@ -76,3 +80,22 @@ def encoded(text: str, rng: random.Random) -> bytes:
         i = rng.randrange(len(data))
         data = data[:i] + rng.randbytes(rng.randrange(4)) + data[i + rng.randrange(3) :]
     return data
+
+
+def malformed(good: str, examples: int, use: Callable[[bytes, random.Random], None]) -> None:
+    """Calls `use` with so many files, the same ones every time: edits of a good one, and what is no label file at all.
+    The generator is for choices that go with the file."""
+
+    @settings(
+        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(st.integers(0, 2**32 - 1), st.one_of(st.none(), st.none(), st.none(), st.binary(max_size=300), st.text()))
+    def one(seed: int, raw: bytes | str | None) -> None:
+        rng = random.Random(seed)
+        if raw is None:
+            data = encoded(mutated(good, rng), rng)
+        else:
+            data = raw if isinstance(raw, bytes) else raw.encode("utf-8", "replace")
+        use(data, rng)
+
+    one()
