@@ -68,6 +68,29 @@ def load_export(folder: str | Path, device: str | torch.device = "cpu") -> FLAM:
     Raises ValueError that names the file that is missing, altered or does not fit the configuration.
     """
     folder = Path(folder)
+    config, provenance = _described(folder)
+    found = sha256_of(folder / WEIGHTS)
+    if found != provenance.get("sha256"):
+        raise ValueError(f"{folder / WEIGHTS}: sha256 {found} is not the one in {PROVENANCE}: copy the export again")
+    tokenizer = None
+    if (folder / TOKENIZER).is_dir():
+        tokenizer = load_tokenizer(str(folder / TOKENIZER), config.text.max_tokens)
+    model = FLAM(config, pretrained_text=False, tokenizer=tokenizer)
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise ValueError(f"{folder}: {WEIGHTS} does not fit {CONFIG}: {error}") from error
+    model.provenance = {**provenance, "folder": str(folder)}
+    return model.to(device).eval()
+
+
+def read_config(folder: str | Path) -> FLAMConfig:
+    """What an export's model is built from. Raises ValueError as `load_export`."""
+    return _described(Path(folder))[0]
+
+
+def _described(folder: Path) -> tuple[FLAMConfig, dict[str, Any]]:
+    """The configuration and the provenance."""
     for name in (WEIGHTS, CONFIG, PROVENANCE):
         if not (folder / name).is_file():
             raise ValueError(
@@ -85,16 +108,4 @@ def load_export(folder: str | Path, device: str | torch.device = "cpu") -> FLAM:
         config = FLAMConfig.from_dict(json.loads((folder / CONFIG).read_text()))
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: {CONFIG} or {PROVENANCE} is damaged or of another version: {error}") from error
-    found = sha256_of(folder / WEIGHTS)
-    if found != provenance.get("sha256"):
-        raise ValueError(f"{folder / WEIGHTS}: sha256 {found} is not the one in {PROVENANCE}: copy the export again")
-    tokenizer = None
-    if (folder / TOKENIZER).is_dir():
-        tokenizer = load_tokenizer(str(folder / TOKENIZER), config.text.max_tokens)
-    model = FLAM(config, pretrained_text=False, tokenizer=tokenizer)
-    try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
-    except RuntimeError as error:
-        raise ValueError(f"{folder}: {WEIGHTS} does not fit {CONFIG}: {error}") from error
-    model.provenance = {**provenance, "folder": str(folder)}
-    return model.to(device).eval()
+    return config, provenance

@@ -8,10 +8,13 @@ from typing import Any
 
 from torch import Tensor
 
-from flam_train.checkpoints.export import load_export
+from flam_train.checkpoints.export import TOKENIZER, load_export, read_config
 from flam_train.checkpoints.openflam import AUDIO, from_openflam, read_state
-from flam_train.models.flam import FLAM
+from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.htsat import PRESETS
+from flam_train.models.text import load_tokenizer
+
+AS_INIT = "as_init"
 
 AUDIO_PART = ("frontend.", "audio.", "audio_projection.")
 """What is taken over when the text tower is another one."""
@@ -21,6 +24,35 @@ CHOSEN = ("scale_head.", "bias_head.", "codebook.")
 
 AUGMENTATION = ("drop_path", "mask_stripes", "mask_bins")
 """Settings that no weight depends on."""
+
+
+def config_of(model: dict[str, Any], text: dict[str, Any], init: str | None) -> FLAMConfig:
+    """The configuration of the sections `model` and `text`; `as_init` in either is that of the export at `init`.
+
+    Raises ValueError where there is no export to take it from.
+    """
+    if AS_INIT not in model and text.get("tower") != AS_INIT:
+        return FLAMConfig.from_dict({**model, "text": text})
+    section = "model" if AS_INIT in model else "text"
+    if init is None or not Path(init).is_dir():
+        found = "no init is given" if init is None else f"init={init} is no export folder"
+        raise ValueError(
+            f"{section}={AS_INIT}: {found}: set init to one (flam-convert openflam makes one of OpenFLAM's file), or "
+            "choose model= and text="
+        )
+    theirs = read_config(init).to_dict()
+    if AS_INIT in model:
+        model = {k: v for k, v in theirs.items() if k != "text"} | {k: v for k, v in model.items() if k != AS_INIT}
+    return FLAMConfig.from_dict({**model, "text": theirs["text"] if text.get("tower") == AS_INIT else text})
+
+
+def build(model: dict[str, Any], text: dict[str, Any], init: str | None) -> FLAM:
+    """A model of these sections (`config_of`), without `init`'s weights: those are for `initialise`."""
+    config = config_of(model, text, init)
+    if text.get("tower") != AS_INIT:
+        return FLAM(config)
+    tokenizer = load_tokenizer(str(Path(str(init)) / TOKENIZER), config.text.max_tokens)
+    return FLAM(config, pretrained_text=False, tokenizer=tokenizer)
 
 
 def initialise(model: FLAM, path: str | Path) -> list[str]:

@@ -17,10 +17,9 @@ import lightning.pytorch as pl
 import yaml
 from lightning.pytorch import Callback
 
+from flam_train.checkpoints import initial
 from flam_train.checkpoints.export import save_export
-from flam_train.checkpoints.initial import initialise
 from flam_train.data.stream.workers import start_server
-from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number, one_of
 from flam_train.training.datamodule import WORKERS_NEED, DataConfig, DataModule
@@ -73,8 +72,8 @@ def build(conf: dict[str, Any]) -> Run:
     loss, optim = from_plain(LossConfig, "loss", conf["loss"]), from_plain(OptimConfig, "optim", conf["optim"])
     trainer = from_plain(TrainerConfig, "trainer", conf["trainer"])
     pl.seed_everything(seed, verbose=False)
-    model = FLAM(FLAMConfig.from_dict({**conf["model"], "text": conf["text"]}))
-    fresh = initialise(model, conf["init"]) if conf.get("init") else []
+    model = initial.build(conf["model"], conf["text"], conf.get("init"))
+    fresh = initial.initialise(model, conf["init"]) if conf.get("init") else []
     settings = dict(conf["data"])
     data_config = from_plain(
         DataConfig,

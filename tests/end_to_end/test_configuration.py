@@ -48,10 +48,11 @@ def test_every_experiment_trains(experiment, corpora, bank, finished, tmp_path):
 
 
 @pytest.mark.parametrize("group", ["model", "text", "loss", "optim", "trainer", "logger", "data/global", "data/frame"])
-def test_every_choice_composes_and_instantiates(group, corpora, bank, tmp_path):
+def test_every_choice_composes_and_instantiates(group, corpora, bank, finished, tmp_path):
     for file in sorted((conf_dir() / group).glob("*.yaml")):
         name = file.stem
         overrides = [*TINY, *on_shards(*corpora), f"run_dir={tmp_path}"]
+        overrides += [f"init={finished / 'export'}"] if name == "as_init" else []
         if group.startswith("data/"):
             kind = group.split("/")[1]
             overrides = [o for o in overrides if not o.startswith(f"data.{kind}.")]

@@ -21,12 +21,12 @@ import torch
 
 from flam_train import __version__
 from flam_train.batch import SAMPLE_RATE
+from flam_train.checkpoints.initial import build, config_of
 from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.shards.cache import GIB, ShardCache
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream import shared
 from flam_train.data.stream.workers import batches_in_use, own_cores, workers_of_rank
-from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.training.fault_tolerance.checkpoint import LAST
 
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -105,7 +105,8 @@ def find_on_node(found: Findings, conf: dict[str, Any], processes: int, world: i
     found.alike |= versions
     find_batches(found, conf, world)
     workers = workers_of_rank(conf["data"].get("workers"))
-    find_shm(found, processes * loader_bytes(conf, world, workers))
+    with found.looking():
+        find_shm(found, processes * loader_bytes(conf, world, workers))
     with found.looking():
         cache = ShardCache(conf["data"].get("cache_folder"), conf["data"].get("cache_gib", 50.0))
         remote = find_shards(found, conf, cache)
@@ -193,7 +194,7 @@ def find_run_folder(found: Findings, conf: dict[str, Any]) -> None:
     last = folder / LAST
     found.alike[f"the size of {last}"] = str(last.stat().st_size) if last.is_file() else "none"
     found.similar[f"the inode of {there}"] = str(there.stat().st_ino)
-    model = FLAM(FLAMConfig.from_dict({**conf["model"], "text": conf["text"]}))
+    model = build(conf["model"], conf["text"], conf.get("init"))
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     # A checkpoint has the weights and AdamW's two moments, and is written beside the one that it replaces.
     checkpoints = 3 if conf["trainer"].get("monitor") else 2
@@ -222,7 +223,7 @@ def loader_bytes(conf: dict[str, Any], world: int, workers: int) -> float:
     if not workers:
         return 0.0
     accumulate, prefetch = int(conf["accumulate"]), int(conf["data"].get("prefetch", 2))
-    clip = FLAMConfig.from_dict({**conf["model"], "text": conf["text"]}).grid.seconds * SAMPLE_RATE * 2
+    clip = config_of(conf["model"], conf["text"], conf.get("init")).grid.seconds * SAMPLE_RATE * 2
     clips = sum(
         -(-int(conf[f"{kind}_batch"]) // (world * accumulate)) * _waveforms_a_clip(entries(conf, (kind,)))
         for kind in ("global", "frame")

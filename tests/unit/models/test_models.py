@@ -12,7 +12,7 @@ import torch.nn.functional as F
 import yaml
 
 from flam_train.checkpoints.export import load_export, save_export
-from flam_train.checkpoints.initial import initialise
+from flam_train.checkpoints.initial import build, config_of, initialise
 from flam_train.models.flam import FLAM, FLAMConfig, audio_preset
 from flam_train.models.frontend import MelNorm, mask_frequencies
 from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig, WindowAttention, fold, shift_mask, unfold
@@ -298,6 +298,21 @@ def test_starting_from_an_export(model, small_config, tmp_path):
         initialise(deeper, folder)
     with pytest.raises(ValueError, match="no export folder or checkpoint file"):
         initialise(same, tmp_path / "nowhere")
+
+
+def test_the_architecture_of_what_is_started_from_need_not_be_guessed(model, small_config, tmp_path):
+    folder = save_export(model, tmp_path / "export", {})
+    sections = ({"as_init": True}, {"tower": "as_init"})
+    started = build(*sections, str(folder))
+    assert initialise(started, folder) == []
+    assert started.config == model.config
+    assert torch.equal(*(m.embed_text(["a dog"]).text_CD for m in (started.eval(), model)))
+    # Either alone, and a setting beside it.
+    assert config_of({"as_init": True, "phrase_bias": "none"}, {"tower": "bytes"}, str(folder)).phrase_bias == "none"
+    assert config_of({"audio": "tiny"}, {"tower": "as_init"}, str(folder)).text == model.config.text
+    for init, why in ((None, "no init is given"), (str(tmp_path / "a.pth"), "no export folder")):
+        with pytest.raises(ValueError, match=f"as_init: .*{why}.* choose model= and text="):
+            build(*sections, init)
 
 
 needs_minilm = pytest.mark.skipif(minilm_from_package() is None, reason="needs the extra `demo`")
