@@ -69,7 +69,7 @@ def _once(x: Tensor, function) -> Tensor:
 
 @dataclass(frozen=True)
 class Pieces(Movable):
-    """The pieces of the mixtures of a batch that are still to be mixed (`data.mixing.render`).
+    """The pieces of the mixtures of a batch that are still to be mixed (`data.mixing.render.render`).
 
     clip_P    int64: the row of the batch the piece belongs to
     start_P   int64: its first sample in the bank's memory

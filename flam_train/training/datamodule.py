@@ -54,7 +54,7 @@ class DataConfig:
     cache_ahead         of how many coming steps they are fetched meanwhile
     bad_shards          a shard is missing, cut off or altered on a node: `stop` at the start, or `skip` its samples,
                         which count as bad (`loss.max_bad_share`)
-    exclude             files of the samples that are not trained on (`data.exclusion`); validation keeps them
+    exclude             files of the samples that are not trained on (`data.shards.exclusion`); validation keeps them
     """
 
     captions: dict[str, dict[str, Any]]

@@ -174,7 +174,7 @@ def quiet() -> None:
         ".*``compute`` method of metric.*before the ``update``.*",  # a validation corpus may have no captions
         ".*sync_dist=True.*",  # validation metrics are those of all ranks when they are logged
         ".*Total length of `list` across ranks is zero.*",  # no validation corpora were given
-        ".*resuming from a checkpoint that ended before the epoch ended.*",  # exact here, see data/order.py
+        ".*resuming from a checkpoint that ended before the epoch ended.*",  # exact here, see data/stream/order.py
     ):
         warnings.filterwarnings("ignore", message=message)
 

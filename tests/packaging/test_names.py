@@ -13,12 +13,18 @@ from types import ModuleType
 
 import conftest
 import pytest
+import yaml
 from checkout import ROOT
 
 import flam_train
 from flam_train.renamed import RENAMED
 
 NAME = re.compile(r"(?<![\w./-])flam_train(?:\.\w+)+(?!\.?\w|/)")
+SHORT = re.compile(r"`((?:data|training|evaluation|models|losses|metrics|checkpoints)\.[a-z][\w.]+\w)`")
+"""`data.shards.exclusion`, as docstrings speak of modules."""
+LOADER = yaml.safe_load((ROOT / "conf/data/loader.yaml").read_text())
+NO_NAMES = (*(f"data.{key}" for key in (*LOADER, "global", "frame")), "metrics.csv")
+"""Keys of the configuration, and a file: in backticks, too."""
 WRITTEN = (
     "*.md", "*.toml", "Makefile", "*/*.md", "slurm/*", "data_prep/*.py", "eval/*.py", "conf/**/*.yaml",
     "flam_train/**/*.py",
@@ -46,9 +52,13 @@ def named(name: str) -> object:
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_names_in_texts_and_strings(path):
-    for name in NAME.findall(path.read_text()):
+    text = path.read_text()
+    for name in NAME.findall(text):
         if not name.endswith((".yaml", ".py")):
             named(name)
+    for name in SHORT.findall(text) if path.suffix == ".py" else ():
+        if not name.startswith(NO_NAMES):
+            named(f"flam_train.{name}")
 
 
 def test_a_stale_name_is_found():

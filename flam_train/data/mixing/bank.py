@@ -52,7 +52,7 @@ class Bank:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """folders: each a folder or a URL, as for `Corpus`. excluded: corpus name -> keys of sounds that are not taken
-        (`data.exclusion.read_excluded`). `progress(done, total)` is called now and then with numbers of records: a
+        (`data.shards.read_excluded`). `progress(done, total)` is called now and then with numbers of records: a
         bank of a million sounds takes minutes to read."""
         places = [folders] if isinstance(folders, (str, Path)) else list(folders)
         if not places:

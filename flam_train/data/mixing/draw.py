@@ -1,7 +1,7 @@
 """Everything about a mixture, drawn as plain data before there is any audio.
 
 `draw` is a pure function of (recipe, bank, seed, number) and knows the sounds by their level curves only: gains,
-labels and captions are numbers in the spec, computed once, here. `data.mixing` makes audio of it.
+labels and captions are numbers in the spec, computed once, here. `source` makes audio of it.
 
 Shape suffixes: H hops of a level curve.
 """

@@ -1,6 +1,6 @@
 """Mixtures from a bank: the same seeded specs and the same `render` for shards and for training.
 
-`draw` (data/draw.py) says what is in a mixture; here it becomes audio: on the CPU when data_prep/simulate.py writes
+`draw` (draw.py) says what is in a mixture; here it becomes audio: on the CPU when data_prep/simulate.py writes
 shards, on the batch's device when a `MixtureSource` feeds the training.
 
 Shape suffixes: B clips, R rows that are mixed, S samples, P pieces, N samples of a bank.
@@ -86,7 +86,7 @@ def silence(samples: int) -> np.ndarray:
 
 
 class MixtureSource:
-    """Mixtures made while training: a `data.dataset.Source` whose clips are pieces still to be rendered.
+    """Mixtures made while training: a `data.stream.clips.Source` whose clips are pieces still to be rendered.
 
     size   nominal number of mixtures a pass. Mixture numbers never repeat: the source's cursor is the number.
     base   where this bank's audio begins in the memory that the pieces are taken from, if several banks share it

@@ -39,7 +39,7 @@ def encode(waveform_S: np.ndarray, audio: str, where: str) -> bytes:
             if isinstance(waveform_S, np.ndarray)
             else type(waveform_S).__name__
         )
-        raise ValueError(f"{where}: the waveform is {got}, not int16 [samples]: convert it with `data.audio.to_int16`")
+        raise ValueError(f"{where}: the waveform is {got}, not int16 [samples]: `data.shards.audio.to_int16` converts")
     if len(waveform_S) == 0:
         raise ValueError(f"{where}: the waveform is empty: drop the sample")
     file = io.BytesIO()

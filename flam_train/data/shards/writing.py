@@ -1,4 +1,4 @@
-"""Shards: writing them, making foreign tars readable, and (from `data.corpus`) reading them.
+"""Shards: writing them, making foreign tars readable, and (from `corpus`) reading them.
 
 A shard is a plain tar in WebDataset's layout, `{key}.flac` (or `.wav`) and `{key}.json` for each sample. Beside it
 lies an index, one row a sample, memory-mapped when read. `manifest.json`, written last, lists a corpus' shards.

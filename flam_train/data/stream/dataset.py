@@ -67,7 +67,7 @@ class Steps(Dataset):
 
     steps              length of the run
     captions, events   the streams; None switches one off
-    collate_captions   called as (clips, places, step) -> GlobalBatch, `data.collate` with its other arguments bound
+    collate_captions   called as (clips, places, step) -> GlobalBatch, `collate` with its other arguments bound
     collate_events     the same -> FrameBatch
     accumulate         micro-batches a step; then item i is micro-batch i % accumulate of step i // accumulate
     ahead              of shards that lie elsewhere those of so many further items are fetched meanwhile

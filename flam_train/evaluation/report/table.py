@@ -1,4 +1,4 @@
-"""Results as tables. `evaluation.published` puts them beside published numbers, `formats` and `html` write them."""
+"""Results as tables. `published` puts them beside published numbers, `formats` and `html` write them."""
 
 from __future__ import annotations
 

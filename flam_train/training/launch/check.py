@@ -1,6 +1,6 @@
 """What a run needs, looked for on every node before it begins: `flam-train --check`.
 
-All processes of the launcher take part, tell the first one what they found (`training.node`), and it prints a line for
+All processes of the launcher take part, tell the first one what they found (`node`), and it prints a line for
 each node, then what is wrong. Nothing is written (but a text model from a hub gets into that hub's cache).
 """
 

@@ -219,7 +219,7 @@ def find_shm(found: Findings, need: float) -> None:
 
 
 def loader_bytes(conf: dict[str, Any], world: int, workers: int) -> float:
-    """What the loader workers of one process come to hold in /dev/shm: each a ring of micro-batches (`data.shared`)."""
+    """What the loader workers of a process come to hold in /dev/shm: each a ring of batches (`data.stream.shared`)."""
     if not workers:
         return 0.0
     accumulate, prefetch = int(conf["accumulate"]), int(conf["data"].get("prefetch", 2))
