@@ -119,7 +119,7 @@ def build_trainer(
             *callbacks,
             Watch(folder, config.hang_seconds),
             LogSteps(config.log_every),
-            Progress(clips, steps, config.progress_seconds),
+            Progress(clips, steps, config.validate_every, config.progress_seconds),
             Checkpoints(folder, config.checkpoint_every, config.monitor, config.keep_hours, config.keep),
             StopOnRequest(),
         ],
