@@ -17,13 +17,11 @@ from flam_train.plotting import (
     Ranking,
     blank_figure,
     class_bars,
-    curves_figure,
     f1_curves,
     fitting,
     localization_figure,
     log_mel,
     psd_roc_figure,
-    read_curves,
     reliability_figure,
     retrieval_examples,
     save_figure,
@@ -55,17 +53,6 @@ def test_localization_figure(tmp_path):
     assert Image.open(path).size[0] == 1500
     assert [p.name for p in path.parent.iterdir()] == ["figure.png"]
     assert localization_figure(np.zeros(480_000, dtype=np.int16), score, None, phrases, GRID).legends == []
-
-
-def test_curves_figure(tmp_path):
-    path = tmp_path / "metrics.csv"
-    rows = [f"{s},train/loss,{3 / s}\n{s},train/prior,0.5\n{s},learning_rate,1e-3" for s in range(1, 300)]
-    path.write_text("step,name,value\n" + "\n".join(rows) + "\n10,val/auroc,0.9\n20,val/auroc,nan\n")
-    figure = curves_figure(path)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["train", "validation: frame AUROC", "other"]
-    assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear", "linear"]
-    assert read_curves(path)["val/auroc"][0] == (10, 0.9)
-    save_figure(figure, tmp_path / "curves.png", dpi=50)
 
 
 def words(figure):
@@ -204,16 +191,6 @@ def test_user_mistakes(tmp_path):
         localization_figure(np.zeros(9), np.zeros((40, 32)), None, ["a"] * 40, GRID)
     with pytest.raises(ValueError, match=r"\.png"):
         save_figure(localization_figure(np.zeros(9), score, None, ["a"], GRID), tmp_path / "a.jpg")
-    for text, message in (
-        ("step,name\n", "header"),
-        ("step,name,value\n1,a,x\n", "row 2"),
-        ("step,name,value\n", "no rows"),
-    ):
-        (tmp_path / "m.csv").write_text(text)
-        with pytest.raises(ValueError, match=message):
-            curves_figure(tmp_path / "m.csv")
-    with pytest.raises(ValueError, match="No such file"):
-        curves_figure(tmp_path / "missing.csv")
 
 
 def test_pyplot_is_left_alone():
