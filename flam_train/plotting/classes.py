@@ -49,7 +49,7 @@ def class_bars(values: Mapping[str, Mapping[str, float]], title: str) -> Figure:
     ranked = sorted(range(len(classes)), key=lambda k: (math.isnan(value_VK[0, k]), -value_VK[0, k], classes[k]))
     defined = int((~np.isnan(value_VK[0])).sum())
     groups, said = _chosen(ranked, defined)
-    bar = 0.2 if len(series) == 1 else 0.12 * len(series) + 0.06
+    bar = 0.2 if len(series) == 1 else 0.15 * len(series) + 0.06
     gap = 0.5 if len(groups) > 1 else 0.0
     above, below = 0.52 + 0.19 * len(series), 0.5
     height = above + bar * sum(map(len, groups)) + gap + below

@@ -17,7 +17,7 @@ from flam_train.evaluation.report.examples import retrieval_rankings
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics, frame_auroc, frame_curves, timed_arguments
 from flam_train.frames import FrameGrid
-from flam_train.metrics.detection import psds
+from flam_train.metrics.detection import Psds, psds
 from flam_train.plotting import (
     class_bars,
     f1_curves,
@@ -86,11 +86,21 @@ def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figu
         timed = timed_arguments(scores, method, chosen)
         values = {n: psds(*timed, missing="skip", **asdict(p)) for n, p in chosen.psds.items()}
         found["psd-roc"] = psd_roc_figure(values)
-        first, value = next(iter(values.items()))
-        bars[first] = value.per_class
+        title, even = _even(values)
+        bars[title] = even.per_class
     if bars:
-        found["classes"] = class_bars(bars, f"{name}: by class")
+        rounds = len(scores.words.phrases)
+        which = f", the first of {rounds} phrasings" if rounds > 1 else ""
+        found["classes"] = class_bars(bars, f"{name}, by class{which}")
     return found
+
+
+def _even(values: dict[str, Psds]) -> tuple[str, Psds]:
+    """The first setting that is the mean of its classes, so that the chart's mean is the table's number: the others
+    take off what unevenness across classes costs, as PSDS1 does and PSDS1A does not. Without one, the first, named."""
+    name, value = next(iter(values.items()))
+    named = {n: v for n, v in values.items() if not v.parameters.alpha_st}
+    return next(iter(named.items()), (f"{name} without the penalty for unevenness", value))
 
 
 def retrieval_figures(embeddings: Embeddings) -> dict[str, Figure]:

@@ -10,6 +10,7 @@ import scipy.ndimage
 import torch
 
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings
+from flam_train.evaluation.report.figures import sed_figures
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import METRICS, SedMetrics, result_of
 from flam_train.evaluation.words import Words, asked_of
@@ -175,3 +176,22 @@ def test_the_file_keeps_all_of_it(kept, tmp_path):
     for phrasings in WORDS:
         assert result_of(Scores(again, phrasings)).metrics == result_of(Scores(kept, phrasings)).metrics
     assert (tmp_path / "a.safetensors").stat().st_mode & 0o044  # colleagues may read it
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"), [(None, "even"), (["strict"], "strict without the penalty for unevenness")]
+)
+def test_the_chart_of_classes_shows_the_number_of_the_table(kept, settings, name):
+    psds = {n: CHOSEN.psds[n] for n in settings or CHOSEN.psds}
+    chosen = replace(CHOSEN, metrics=("auroc", "psds"), psds=psds)
+    one = replace(kept, words={"trained": Words(["dog", "rain"], [["a dog", "rain"]], [])})
+    metrics = result_of(Scores(one), CHOSEN).metrics
+    of_table = {key.split("[")[0]: value for key, value in metrics.items()}
+    chart = sed_figures(Scores(one), chosen, "set")["classes"]
+    assert [text.get_text() for text in chart.legends[0].get_texts()] == [
+        f"frame AUROC, mean {of_table['auroc/macro']:.3f} (dashed) over 2",
+        f"{name}, mean {of_table['even']:.3f} (dashed) over 2",
+    ]
+    assert of_table["even"] > of_table["strict"] + 0.01
+    titles = [sed_figures(Scores(x), chosen, "set")["classes"].texts[-1].get_text() for x in (one, kept)]
+    assert titles == ["set, by class: 2 classes", "set, by class, the first of 2 phrasings: 2 classes"]
