@@ -44,10 +44,15 @@ def main() -> None:
     parser.add_argument("--median", type=int, default=3, metavar="FRAMES", help="filter, odd [%(default)s]")
     parser.add_argument("--vocabulary", help="another than the corpus' own: a name in conf/vocabulary, or a .yaml file")
     parser.add_argument("--plot", type=int, default=0, metavar="N", help="heatmaps of the N clips with most classes")
+    parser.add_argument(
+        "--threshold", type=float, metavar="SCORE", help="above it heatmaps are underlined [0.5; of cosines none]"
+    )
     parser.add_argument("--figures", action="store_true", help="F1 curves, reliability, PSD-ROC, bars of classes")
     parser.add_argument("--check", action="store_true", help="compare with the reference implementations")
     options(parser)
     args = parser.parse_args()
+    if args.threshold is not None and not 0 <= args.threshold < 1:
+        parser.error(f"--threshold {args.threshold:g}: scores lie in [0, 1], give one from 0 to below 1")
     chosen = SedMetrics(args.method, tuple(args.metrics), args.median)
     if args.export.suffix == ".safetensors":
         if args.shards is not None or args.plot:
@@ -89,9 +94,13 @@ def finish(scores: Scores, chosen: SedMetrics, args: argparse.Namespace) -> str:
 
 def plot(scores: Scores, corpus: Corpus, name: str, args: argparse.Namespace) -> None:
     index_of = {corpus.key(n): n for n in range(len(corpus))} if args.plot else {}
+    cosines = (args.method or scores.kept.method) == "cosine"  # their 0.5 is no boundary
+    threshold = 0.5 if args.threshold is None and not cosines else args.threshold
     for number in clips_with_most_classes(scores, args.plot):
         key = scores.kept.keys[number]
-        figure = clip_figure(scores, number, corpus.waveform(index_of[key]), method=args.method)
+        start = corpus.record(index_of[key]).details.get("cut_from", [0.0])[0]
+        waveform_S = corpus.waveform(index_of[key])
+        figure = clip_figure(scores, number, waveform_S, method=args.method, start=start, threshold=threshold)
         print(f"  heatmap  {save_figure(figure, args.out / 'heatmaps' / f'{name}-{key}.png')}")
 
 

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from flam_train.batch import SAMPLE_RATE
 from flam_train.evaluation.embeddings import Embeddings
 from flam_train.evaluation.report.examples import retrieval_rankings
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics, frame_auroc, frame_curves, timed_arguments
 from flam_train.frames import FrameGrid
-from flam_train.metrics.detection import Psds, psds
+from flam_train.metrics.detection import Detection, Psds, psds
 from flam_train.plotting import (
     class_bars,
     f1_curves,
@@ -30,6 +31,18 @@ from flam_train.plotting import (
 
 ROWS = 10
 """Phrases in one figure."""
+
+LONGEST = 60.0
+"""Seconds in one figure."""
+
+SURE = "score: how sure the model is that the phrase sounds"
+MEANING = {
+    "unbiased": f"{SURE} (unbiased, 0 to 1)",
+    "approximate": f"{SURE} (unbiased, approximate, 0 to 1)",
+    "biased": f"{SURE} (biased: as often as in training, 0 to 1)",
+    "cosine": "score: how alike sound and phrase are ((1 + cosine) / 2, 0 to 1)",
+}
+"""Of the scores of each method."""
 
 
 def clips_with_most_classes(scores: Scores, count: int) -> list[int]:
@@ -45,27 +58,58 @@ def clips_with_most_classes(scores: Scores, count: int) -> list[int]:
 
 
 def clip_figure(
-    scores: Scores, number: int, waveform_S: np.ndarray, rows: int = ROWS, method: str | None = None
+    scores: Scores,
+    number: int,
+    waveform_S: np.ndarray,
+    rows: int = ROWS,
+    method: str | None = None,
+    start: float = 0.0,
+    threshold: float | None = None,
 ) -> Figure:
     """The classes of a recording in order of appearance, then those that the model wrongly gave the highest scores.
 
-    The scores are those of the first phrasing of each class.
+    start      second of the original recording at which this one begins, where it was cut from a longer one
+    threshold  as for `plotting.localization_figure`
+
+    Of a recording longer than LONGEST that stretch is shown, of those one behind the other, which has most classes. The
+    scores are those of the first phrasing of each class.
     """
-    frames = range(*scores.kept.frame_start_N1[number : number + 2].tolist())
-    score_KT = scores.score_KF(method or scores.kept.method, frames=frames).numpy()
+    method = method or scores.kept.method
+    frames, events = _stretch(scores, number)
+    first = scores.kept.frame_start_N1[number]
+    begin = (frames.start - first) * scores.kept.frame_seconds
+    seconds = len(frames) * scores.kept.frame_seconds
+    score_KT = scores.score_KF(method, frames=frames).numpy()
     label_KT = scores.label_KF(frames=frames).numpy()
-    appeared = dict.fromkeys(name for _, _, name in sorted(scores.events[number]))
+    appeared = dict.fromkeys(name for _, _, name in sorted(events))
     present = [scores.classes.index(name) for name in appeared][:rows]
     absent = [int(k) for k in np.argsort(-score_KT.max(axis=1), kind="stable") if scores.classes[k] not in appeared]
     shown = present + absent[: rows - len(present)]
-    count = score_KT.shape[1]
     return localization_figure(
-        waveform_S,
+        waveform_S[round(begin * SAMPLE_RATE) : round((begin + seconds) * SAMPLE_RATE)],
         score_KT[shown],
         label_KT[shown],
         [scores.words.phrases[0][k] for k in shown],
-        FrameGrid(count, count * scores.kept.frame_seconds),
+        FrameGrid(len(frames), seconds),
+        name=scores.kept.keys[number],
+        start=float(start + begin),
+        threshold=threshold,
+        meaning=MEANING[method],
     )
+
+
+def _stretch(scores: Scores, number: int) -> tuple[range, list[Detection]]:
+    """What `clip_figure` shows of a recording: frames, counted as in `Scores`, and the events that reach into them."""
+    start, end = scores.kept.frame_start_N1[number : number + 2].tolist()
+    size = max(1, int(LONGEST / scores.kept.frame_seconds))
+    parts = [range(first, min(first + size, end)) for first in range(start, end, size)] or [range(start, end)]
+    seconds = [
+        ((part.start - start) * scores.kept.frame_seconds, (part.stop - start) * scores.kept.frame_seconds)
+        for part in parts
+    ]
+    events = [[e for e in scores.events[number] if e[0] < stop and e[1] > begin] for begin, stop in seconds]
+    most = max(range(len(parts)), key=lambda n: len({name for _, _, name in events[n]}))
+    return parts[most], events[most]
 
 
 def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figure]:

@@ -2,12 +2,15 @@
 
 import json
 import math
+import runpy
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from checkout import ROOT
+from in_process import script
 from tone_corpus import Ear, tone, write_tones
 
 from flam_train.data.shards.corpus import Corpus
@@ -18,6 +21,7 @@ from flam_train.evaluation import scores as scores_module
 from flam_train.evaluation.checked import compare
 from flam_train.evaluation.embeddings import embed_corpus
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
+from flam_train.evaluation.report import figures
 from flam_train.evaluation.report.figures import clip_figure, clips_with_most_classes
 from flam_train.evaluation.result import Result, read_results
 from flam_train.evaluation.scores import Scores
@@ -80,6 +84,49 @@ def test_figures_of_the_clips_with_most_classes(corpus):
     assert [text.get_text() for text in below.get_yticklabels()] == ["a low tone", "a high tone", "nothing at all"]
     assert below.get_xlim() == (0, 4.5)
     assert len(below.patches) == 3
+    assert "clip2, 0 to 4.5 s" in [text.get_text() for text in figure.texts]
+    cut = clip_figure(scores, 2, corpus.waveform(2), start=20.0, threshold=0.5)
+    assert cut.axes[1].get_xlim() == (20.0, 24.5)
+    found = [(int(line.get_ydata()[0]), *line.get_xdata()) for line in cut.axes[1].lines]
+    assert sorted(found)[:3] == [(0, 20.25, 21.0), (0, 21.5, 23.0), (1, 24.0, 24.5)]
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "expected"),
+    [(None, None, 0.5), ("cosine", None, None), ("cosine", 0.7, 0.7), ("biased", 0.01, 0.01)],
+)
+def test_heatmaps_of_the_script(tmp_path, monkeypatch, method, given, expected):
+    """Their time is that of the recording that a sample was cut from; the threshold is the one of F1, or the given."""
+    found = []
+    sed = runpy.run_path(str(ROOT / "eval" / "sed.py"))["plot"].__globals__
+    monkeypatch.setitem(sed, "clip_figure", lambda *given, **how: found.append(how))
+    monkeypatch.setitem(sed, "save_figure", lambda figure, path: path)
+    corpus = write_tones(tmp_path / "tones", details=[{"cut_from": [30.0, 32.0]}, {}, {}, {}])
+    args = SimpleNamespace(plot=2, method=method, threshold=given, out=tmp_path)
+    sed["plot"](score_corpus(Ear(), corpus), corpus, "sed-trained", args)
+    assert found == [{"method": method, "start": start, "threshold": expected} for start in (30.0, 0.0)]
+
+
+def test_a_threshold_that_no_score_is_above(tmp_path):
+    done = script("eval/sed.py", tmp_path, tmp_path, "--plot", "1", "--threshold", "50")
+    assert done.returncode == 2
+    assert "--threshold 50: scores lie in [0, 1], give one from 0 to below 1" in done.stderr
+
+
+def test_of_a_long_recording_the_stretch_with_most_classes(corpus, monkeypatch):
+    monkeypatch.setattr(figures, "LONGEST", 2.0)
+    scores = score_corpus(Ear(), corpus)
+    waveform_S = corpus.waveform(2)
+    figure = clip_figure(scores, 2, waveform_S, start=100.0)
+    above, below = figure.axes[:2]
+    assert below.get_xlim() == (100, 102)  # the events of each stretch are of one class, so the first
+    seen = replace(scores.kept, events=[*scores.kept.events[:2], [*scores.events[2], (4.0, 4.5, "low")], []])
+    figure = clip_figure(Scores(seen), 2, waveform_S, start=100.0)
+    above, below = figure.axes[:2]
+    assert below.get_xlim() == above.get_xlim() == (104, 104.5)
+    assert [text.get_text() for text in below.get_yticklabels()][:2] == ["a high tone", "a low tone"]
+    assert above.collections[0].get_coordinates()[0, -1, 0] == pytest.approx(104.5, abs=0.02)
+    assert [(box.get_x(), box.get_width()) for box in below.patches] == [(104, 0.5)] * 2
 
 
 def test_sed_of_held_out_phrasings(corpus):

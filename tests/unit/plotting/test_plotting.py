@@ -4,6 +4,7 @@ import io
 import math
 import subprocess
 import sys
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -53,6 +54,50 @@ def test_localization_figure(tmp_path):
     assert Image.open(path).size[0] == 1500
     assert [p.name for p in path.parent.iterdir()] == ["figure.png"]
     assert localization_figure(np.zeros(480_000, dtype=np.int16), score, None, phrases, GRID).legends == []
+
+
+def test_localization_shows_the_recordings_own_time():
+    score, label = np.zeros((1, 32)), np.zeros((1, 32), dtype=bool)
+    score[0, 4:8], score[0, 20:22], label[0, 4:12] = 0.75, 0.5, True
+    figure = localization_figure(
+        np.zeros(240_000, dtype=np.int16), score, label, ["a dog"], GRID, name="street_3", start=1230.0, threshold=0.5,
+        meaning="score: how sure (0 to $1)",
+    )  # fmt: skip
+    written = words(figure)
+    assert "street_3, 1230 to 1240 s" in written
+    assert r"score: how sure (0 to \$1)" in written
+    assert {"annotated", "score above the threshold 0.5"} <= set(written)
+    above, below, bar = figure.axes
+    assert above.get_xlim() == below.get_xlim() == (1230, 1240)
+    assert below.get_xlabel() == "seconds of the recording"
+    assert [text.get_text() for text in below.get_xticklabels()][:2] == ["1230", "1231"]
+    # The spectrogram begins with the window, the recording ends in its middle.
+    corners = above.collections[0].get_coordinates()[0, :, 0]
+    assert (corners[0], corners[-1]) == pytest.approx((1230, 1235), abs=0.02)
+    assert [(b.get_x(), b.get_width()) for b in below.patches] == [(1231.25, 2.5)]
+    # Above the threshold, not at it.
+    assert [list(line.get_xdata()) for line in below.lines] == [[1231.25, 1232.5]]
+    assert list(bar.lines[0].get_xdata()) == [0.5, 0.5]
+    without = words(localization_figure(np.zeros(9), score, label, ["a dog"], GRID))
+    assert "0 to 10 s" in without
+    assert not [text for text in without if "threshold" in text]
+
+
+@pytest.mark.parametrize("phrase", ["a dog", "a phrase so long that it has to be wrapped over more than one line " * 3])
+@pytest.mark.parametrize("rows", [1, 24])
+def test_nothing_on_a_localization_lies_over_anything(phrase, rows):
+    figure = localization_figure(
+        np.zeros(480_000, dtype=np.int16), np.ones((rows, 32)), np.ones((rows, 32)) > 0, [phrase] * rows, GRID,
+        name="a_very_long_name_" * 9, start=12345.5, threshold=0.25, meaning="what the colours mean, at length " * 3,
+    )  # fmt: skip
+    figure.savefig(io.BytesIO(), dpi=150)
+    canvas = figure.canvas.get_renderer()
+    boxes = [artist.get_tightbbox(canvas) for artist in (*figure.axes, *figure.texts, *figure.legends)]
+    for one, other in combinations(boxes, 2):
+        assert not one.overlaps(other)
+    for box in boxes:
+        assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+        assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
 
 
 def words(figure):
@@ -187,6 +232,8 @@ def test_user_mistakes(tmp_path):
         localization_figure(np.zeros(9), score, None, ["a", "b"], GRID)
     with pytest.raises(ValueError, match="labels"):
         localization_figure(np.zeros(9), score, np.zeros((1, 31)), ["a"], GRID)
+    with pytest.raises(ValueError, match=r"threshold 1: scores lie in \[0, 1\]"):
+        localization_figure(np.zeros(9), score, None, ["a"], GRID, threshold=1.0)
     with pytest.raises(ValueError, match="too many"):
         localization_figure(np.zeros(9), np.zeros((40, 32)), None, ["a"] * 40, GRID)
     with pytest.raises(ValueError, match=r"\.png"):
