@@ -27,7 +27,7 @@ demo: venv  ## from formula-made sounds to a trained model, its table and its pi
 	@$(BIN)/python data_prep/simulate.py $(DEMO)/shards/synthetic/test --bank $(DEMO)/bank/test --recipe demo --count 200 --seed 2 \
 		--phrasings held_out
 	@echo "3/5  training with both objectives"
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/flam-train experiment=demo shards=$(DEMO)/shards run_dir=$(DEMO)/run overwrite=true
+	@$(BIN)/flam-train experiment=demo shards=$(DEMO)/shards run_dir=$(DEMO)/run overwrite=true
 	@echo "4/5  evaluation on unseen instances: trained phrasings, unseen phrasings, retrieval"
 	@rm -rf $(DEMO)/results  # of the model of an earlier demo
 	@$(BIN)/python eval/sed.py $(DEMO)/run/export $(DEMO)/shards/synthetic/test --phrasings trained held_out --out $(DEMO)/results --plot 1

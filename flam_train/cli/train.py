@@ -122,6 +122,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
+    # For torch, which is not imported yet: its threads are to sleep at barriers, not to spin. Spinning, they take the
+    # cores from loader workers and from whatever else runs on the machine, and a step takes several times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = _parser().parse_intermixed_args(argv)
     try:
         conf = compose_conf(arguments.overrides, arguments.conf)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -137,3 +139,12 @@ def test_ones_own_configuration_folder(corpora, tmp_path):
     found = compose_conf(["experiment=mine"], tmp_path)
     assert found["name"] == "mine"
     assert found["optim"]["lr"] == 0.25
+
+
+def test_threads_are_told_to_sleep_before_torch_is_there():
+    code = (
+        "import os, sys; os.environ.pop('OMP_WAIT_POLICY', None); from flam_train.cli.train import main; "
+        "assert 'torch' not in sys.modules; main(['--print']); "
+        "assert 'torch' not in sys.modules; sys.exit(os.environ['OMP_WAIT_POLICY'] != 'PASSIVE')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
