@@ -33,9 +33,11 @@ demo: venv  ## from formula-made sounds to a trained model, its table and its pi
 	@$(BIN)/python eval/sed.py $(DEMO)/run/export $(DEMO)/shards/synthetic/test --phrasings trained held_out --out $(DEMO)/results --plot 1
 	@$(BIN)/python eval/retrieval.py $(DEMO)/run/export $(DEMO)/shards/synthetic/test --out $(DEMO)/results
 	@echo "5/5  the table"
-	@$(BIN)/python eval/table.py $(DEMO)/results --out $(DEMO)/table --require sed/trained auroc/macro 0.95 \
+	@$(BIN)/python eval/table.py $(DEMO)/results --out $(DEMO)/table --figures $(DEMO)/results/heatmaps $(DEMO)/run/curves.png \
+		--require sed/trained auroc/macro 0.95 \
 		--require sed/held_out auroc/macro 0.90 --require retrieval text_to_audio/R@1 5xchance
 	@echo && echo "results  " $(DEMO)/results/*.json && echo "table     $(DEMO)/table.md" && \
+		echo "page      $(DEMO)/table.html, with the pictures" && \
 		echo "heatmaps " $(DEMO)/results/heatmaps/*.png && echo "curves    $(DEMO)/run/curves.png"
 
 # EXPORT: an export folder, or OpenFLAM's checkpoint file (TOKENIZER: roberta-base, or a folder of its files).

@@ -2,18 +2,19 @@
 
     python eval/table.py results/ --out results/table
     python eval/table.py results/ --paper                      # published rows, ours below them
-    python eval/table.py results/ --paper --out results/table --figures results/heatmaps
+    python eval/table.py results/ --paper --out results/table --figures results/heatmaps runs/demo/curves.png
     python eval/table.py results/ --require sed/trained auroc/macro 0.95 \\
                                   --require retrieval text_to_audio/R@1 5xchance
 
-Every --require is printed as reached or missed, with the number; one that is missed makes the exit code 1; a mistake in
-the call or in a file makes it 2.
+The best numbers of a column are bold. Every --require is printed as reached or missed, with the number; one that is
+missed makes the exit code 1; a mistake in the call or in a file makes it 2.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import rich.box
@@ -23,6 +24,7 @@ from rich.text import Text
 
 from flam_train.cli.evaluate import told
 from flam_train.data.shards.tars import replace_with
+from flam_train.evaluation.report.about import about
 from flam_train.evaluation.report.formats import latex, markdown, to_csv
 from flam_train.evaluation.report.html import to_html
 from flam_train.evaluation.report.published import paper_tables
@@ -38,7 +40,12 @@ def main() -> int:
     parser.add_argument("results", type=Path, nargs="+", help="results JSON files, or folders of them")
     parser.add_argument("--out", type=Path, metavar="NAME", help="writes NAME.md, NAME.tex, NAME.csv and NAME.html")
     parser.add_argument(
-        "--figures", type=Path, metavar="FOLDER", help="every .png in it, and in folders below, goes into NAME.html"
+        "--figures",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PNG",
+        help="files, or folders with all below them: they go into NAME.html",
     )
     parser.add_argument(
         "--paper", nargs="?", type=Path, const=PAPER, metavar="YAML", help="published numbers beside ours"
@@ -54,19 +61,20 @@ def main() -> int:
     args = parser.parse_args()
     if args.figures and not args.out:
         parser.error("--figures are for NAME.html: say with --out where to write it")
-    figures = figures_of(args.figures) if args.figures else []
+    figures = [figure for given in args.figures for figure in figures_of(given)]
     results = [result for _, result in read_results(args.results)]
     tables = result_tables(results) + (paper_tables(args.paper, results) if args.paper else [])
     console = Console(width=None if sys.stdout.isatty() else 160)
     for table in tables:
         show(console, table)
     if args.out:
+        title = "Results beside published numbers" if args.paper else "Results"
         args.out.parent.mkdir(parents=True, exist_ok=True)
         written = {
             ".md": markdown(tables),
             ".tex": latex(tables),
             ".csv": to_csv(tables),
-            ".html": to_html(tables, "Results beside published numbers" if args.paper else "Results", figures),
+            ".html": to_html(tables, title, figures, about(results, datetime.now(UTC))),
         }
         for ending, text in written.items():
             path = args.out.with_name(args.out.name + ending)
@@ -78,29 +86,41 @@ def main() -> int:
     return 0 if all(verdict.reached for verdict in verdicts) else 1
 
 
-def figures_of(folder: Path) -> list[tuple[str, Path]]:
-    """The name of each figure, with the folders above it, and its file: none where nothing was drawn."""
-    found = sorted(folder.rglob("*.png"))
-    return [(path.relative_to(folder).with_suffix("").as_posix(), path) for path in found]
+def figures_of(given: Path) -> list[tuple[str, Path]]:
+    """The name of each figure, with the folders above it, and its file: none where nothing was drawn.
+
+    Raises ValueError for a path where there is nothing.
+    """
+    if given.is_file():
+        return [(f"{given.absolute().parent.name}/{given.stem}", given)]
+    if not given.is_dir():
+        raise ValueError(f"--figures {given}: no such file or folder: name PNG files, or folders of them")
+    return [(path.relative_to(given).with_suffix("").as_posix(), path) for path in sorted(given.rglob("*.png"))]
 
 
 def show(console: Console, table: Table) -> None:
     """A wide table is turned over, so that nothing is cut off: a column a result."""
     title = Text(table.title, style="bold")
-    heads, rows = table.columns, table.printed()
+    heads, rows = table.columns, [[cell(table, n, c) for c in range(len(row))] for n, row in enumerate(table.rows)]
     if len(heads) > 9 and len(rows) <= 8:
-        heads, rows = ["", *(row[0] for row in rows)], [
-            [column, *(row[n] for row in rows)] for n, column in enumerate(heads) if n
+        heads, rows = ["", *(row[0].plain for row in rows)], [
+            [Text(column), *(row[n] for row in rows)] for n, column in enumerate(heads) if n
         ]  # fmt: skip
     drawn = RichTable(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
     for n, head in enumerate(heads):
         drawn.add_column(Text(head), justify="right" if n else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*row)
     console.print(drawn)
     for line in table.remarks():
         console.print(Text(f"  {line}", style="dim"))
     console.print()
+
+
+def cell(table: Table, n: int, c: int) -> Text:
+    mark = table.marks.get((n, c))
+    pieces = [(piece, "bold" if best else "") for piece, best in table.pieces(n, c)]
+    return Text.assemble(*pieces, f" ({mark})" if mark else "")
 
 
 if __name__ == "__main__":

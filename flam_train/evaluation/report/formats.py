@@ -13,15 +13,26 @@ from flam_train.evaluation.report.table import Table
 def markdown(tables: Sequence[Table]) -> str:
     parts = []
     for table in tables:
-        lines = [f"### {_md(table.title)}", "", _pipe(table.columns), _pipe(["---"] * len(table.columns))]
-        lines += [_pipe(row) for row in table.printed()]
+        lines = [
+            f"### {_md(table.title)}",
+            "",
+            _pipe([_md(c) for c in table.columns]),
+            _pipe(["---"] * len(table.columns)),
+        ]
+        lines += [_pipe([_md_cell(table, n, c) for c in range(len(row))]) for n, row in enumerate(table.rows)]
         lines += ["", *(f"- {_md(line)}" for line in table.remarks())]
         parts.append("\n".join(lines).rstrip() + "\n")
     return "\n".join(parts)
 
 
 def _pipe(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_md(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _md_cell(table: Table, n: int, c: int) -> str:
+    text = "".join(f"**{_md(piece)}**" if best else _md(piece) for piece, best in table.pieces(n, c))
+    mark = table.marks.get((n, c))
+    return f"{text} ({_md(mark)})" if mark else text
 
 
 def _md(text: str) -> str:
@@ -39,7 +50,7 @@ def latex(tables: Sequence[Table]) -> str:
         for n, row in enumerate(table.rows):
             if n and table.kinds and table.kinds[n] == "ours":
                 lines.append(r"\midrule")
-            lines.append(" & ".join(_tex_cell(cell, table.marks.get((n, c))) for c, cell in enumerate(row)) + r" \\")
+            lines.append(" & ".join(_tex_cell(table, n, c) for c in range(len(row))) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}"]
         lines += [rf"\par \textsuperscript{{{_tex(mark)}}} {_tex(text)}" for mark, text in table.footnotes.items()]
         lines += [*(rf"\par {_tex(note)}" for note in table.notes), r"\end{table}"]
@@ -47,9 +58,16 @@ def latex(tables: Sequence[Table]) -> str:
     return "\n".join(parts)
 
 
-def _tex_cell(text: str, mark: str | None) -> str:
-    signed = re.sub(r"(?<!\S)-(?=\d)", "$-$", _tex(text))  # a minus, not a hyphen
-    return signed + (rf"\textsuperscript{{{_tex(mark)}}}" if mark else "")
+def _tex_cell(table: Table, n: int, c: int) -> str:
+    pieces = [
+        rf"\textbf{{{_tex_numbers(piece)}}}" if best else _tex_numbers(piece) for piece, best in table.pieces(n, c)
+    ]
+    mark = table.marks.get((n, c))
+    return "".join(pieces) + (rf"\textsuperscript{{{_tex(mark)}}}" if mark else "")
+
+
+def _tex_numbers(text: str) -> str:
+    return re.sub(r"(?<!\S)-(?=\d)", "$-$", _tex(text))  # a minus, not a hyphen
 
 
 _TEX = {c: f"\\{c}" for c in "&%$#_{}"} | {

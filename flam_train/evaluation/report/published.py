@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from flam_train.evaluation.report.table import Kind, Table, cell_text, model_name
+from flam_train.evaluation.report.table import Kind, Table, better, cell_text, model_name
 from flam_train.evaluation.result import Result
 
 REFERENCES = ("OpenFLAM", "FLAM")
@@ -78,8 +78,8 @@ def _joined(raw: dict[str, Any], published: list[_Row], sources: Mapping[str, st
             rows += [row, *_differences(row, published)]
     if any(row.kind == "difference" for row in rows):
         notes.append("difference: our number as printed less the published one, in points")
-    notes += [f"{key}: {sources[key]}" for key in dict.fromkeys(row.source for row in published)]
-    return Table(
+    metrics = [(column.get("ours") or {"metrics": [""]})["metrics"][0] for column in raw["columns"]]
+    table = Table(
         raw["title"],
         ["model", "source", *(column["title"] for column in raw["columns"])],
         [[row.name, row.source, *row.cells] for row in rows],
@@ -87,7 +87,10 @@ def _joined(raw: dict[str, Any], published: list[_Row], sources: Mapping[str, st
         tuple(row.kind for row in rows),
         footnotes,
         {(n, c + 2): mark for n, row in enumerate(rows) for c, mark in row.marks.items()},
-    )
+        tuple(better(metric) for metric in ("", "", *metrics)),
+    ).with_note_on_best()
+    of = [f"{key}: {sources[key]}" for key in dict.fromkeys(row.source for row in published)]
+    return replace(table, notes=(*table.notes, *of))
 
 
 def _ours(

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from flam_train.evaluation.result import Result
 
 Kind = Literal["published", "ours", "difference"]
+Better = Literal["higher", "lower", "neither"]
+
+LOWER = ("ECE", "Brier", "rank")
+"""Metrics whose names end so are better when they are lower."""
+
+
+def better(metric: str) -> Better:
+    """Which values of a metric are better; neither where no model is good at it, as chance, and of no metric, ""."""
+    plain = metric.split("[")[0]
+    if not plain or plain.endswith(("/chance", "/threshold")):
+        return "neither"
+    return "lower" if plain.endswith(LOWER) else "higher"
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,8 @@ class Table:
     kinds      of each row; empty where all are ours
     footnotes  mark -> text, below the table
     marks      (row, column), both from 0 -> the mark of the cell's footnote
+    better     of each column, which of its numbers are better; empty where none are compared
+    sets       of each row, what it was measured on: numbers on other sets are not compared; empty where all rows are
     """
 
     title: str
@@ -30,18 +46,58 @@ class Table:
     kinds: tuple[Kind, ...] = ()
     footnotes: Mapping[str, str] = field(default_factory=dict)
     marks: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    better: tuple[Better, ...] = ()
+    sets: tuple[str, ...] = ()
 
-    def printed(self) -> list[list[str]]:
-        """The rows, with the mark of its footnote behind a cell: "29.52 (1)"."""
-        return [
-            [f"{cell} ({mark})" if (mark := self.marks.get((n, c))) else cell for c, cell in enumerate(row)]
-            for n, row in enumerate(self.rows)
-        ]
+    @cached_property
+    def best(self) -> frozenset[tuple[int, int, int]]:
+        """(row, column, part), from 0: the best numbers of their columns as printed, all of those that tie.
+
+        A part is one of the numbers of a cell like "4.4 / 15.2". Published rows and ours count, differences do not; a
+        number that no other row can be compared with is no best one.
+        """
+        found: dict[tuple[str, int, int], list[tuple[Decimal, int]]] = {}
+        for n, row in enumerate(self.rows):
+            if self.kinds and self.kinds[n] == "difference":
+                continue
+            for c, (cell, which) in enumerate(zip(row, self.better, strict=False)):
+                for part, text in enumerate(cell.split(" / ") if which != "neither" else ()):
+                    try:
+                        value = Decimal(text.split(" ± ")[0])
+                    except InvalidOperation:  # an empty cell, or no number
+                        continue
+                    key = (self.sets[n] if self.sets else "", c, part)
+                    found.setdefault(key, []).append((value, n))
+        best = set()
+        for (_, c, part), values in found.items():
+            most = (min if self.better[c] == "lower" else max)(values)[0]
+            best |= {(n, c, part) for value, n in values if value == most and len(values) > 1}
+        return frozenset(best)
+
+    def pieces(self, n: int, c: int) -> list[tuple[str, bool]]:
+        """The text of a cell in pieces, each with whether it is a best number."""
+        pieces = []
+        for part, text in enumerate(self.rows[n][c].split(" / ")):
+            value, sign, spread = text.partition(" ± ")
+            pieces += [(" / ", False)] if part else []
+            pieces += [(value, (n, c, part) in self.best), (f"{sign}{spread}", False)]
+        return [piece for piece in pieces if piece[0]]
+
+    def with_note_on_best(self) -> Table:
+        """Itself; where it has best numbers, with a note on what is bold."""
+        if not self.best:
+            return self
+        lower = dict.fromkeys(self.columns[c] for _, c, _ in sorted(self.best) if self.better[c] == "lower")
+        same = " among the rows of one set" if len(set(self.sets)) > 1 else ""
+        note = f"bold: the best of a column{same}" + (f"; lower is better for {', '.join(lower)}" if lower else "")
+        return replace(self, notes=(*self.notes, note))
 
     def remarks(self) -> list[str]:
         """Footnotes, then notes, as lines of text."""
         return [*(f"({mark}) {text}" for mark, text in self.footnotes.items()), *self.notes]
 
+
+_HEADS = ("model", "set", "protocol", "clips")
 
 # (heading, metric up to its parameters, factor, decimals)
 _SED = [
@@ -99,8 +155,11 @@ def result_tables(results: Sequence[Result]) -> list[Table]:
             [*_head(r), *(cell_text(r, metric, factor, places) for _, metric, factor, places in columns)]
             for r in chosen
         ]
-        heads = ["model", "set", "protocol", "clips", *(heading for heading, *_ in columns)]
-        tables.append(_without_empty_columns(Table(title, heads, rows, _notes(chosen, columns))))
+        heads = [*_HEADS, *(heading for heading, *_ in columns)]
+        ways = tuple(better(metric) for metric in (*[""] * len(_HEADS), *(metric for _, metric, *_ in columns)))
+        sets = tuple(row[1] for row in rows)
+        table = Table(title, heads, rows, _notes(chosen, columns), better=ways, sets=sets)
+        tables.append(_without_empty_columns(table).with_note_on_best())
     return tables
 
 
@@ -156,4 +215,5 @@ def _notes(results: Sequence[Result], columns) -> tuple[str, ...]:
 def _without_empty_columns(table: Table) -> Table:
     kept = [n for n in range(len(table.columns)) if any(row[n] for row in table.rows)]
     rows = [[row[n] for n in kept] for row in table.rows]
-    return Table(table.title, [table.columns[n] for n in kept], rows, table.notes)
+    ways = tuple(table.better[n] for n in kept)
+    return replace(table, columns=[table.columns[n] for n in kept], rows=rows, better=ways)

@@ -4,20 +4,26 @@ import csv
 import io
 import math
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import pytest
+import torch
 import yaml
 from checkout import ROOT
 from in_process import script
 from PIL import Image
 
+from flam_train import __version__
+from flam_train.evaluation.report.about import about
 from flam_train.evaluation.report.formats import latex, markdown, to_csv
 from flam_train.evaluation.report.html import to_html
 from flam_train.evaluation.report.published import paper_tables
 from flam_train.evaluation.report.requirements import check
-from flam_train.evaluation.report.table import Table, result_tables
+from flam_train.evaluation.report.table import Table, better, result_tables
 from flam_train.evaluation.result import Result
+from flam_train.plotting.style import inches
 
 PAPER = ROOT / "eval" / "paper_table.yaml"
 PSDS1 = "PSDS1[dtc=0.7,gtc=0.7,cttc=none,alpha_ct=0,alpha_st=1,max_efpr=100]"
@@ -88,6 +94,14 @@ def test_footnotes_in_every_format():
     assert [(r["value"], r["note"]) for r in rows] == [("1.0", "50% <doubt>"), ("0.5", "clips"), ("-0.50", "")]
 
 
+def printed(table):
+    """The rows, with the mark of its footnote behind a cell: "29.52 (1)"."""
+    return [
+        [f"{cell} ({mark})" if (mark := table.marks.get((n, c))) else cell for c, cell in enumerate(row)]
+        for n, row in enumerate(table.rows)
+    ]
+
+
 def test_published_cells_are_complete():
     """Each table of the file has all its cells and their sources, and the doubtful one its note."""
     tables = paper_tables(PAPER, [])
@@ -99,18 +113,18 @@ def test_published_cells_are_complete():
         "4.4 / 15.2", "3.9 / 13.9", "13.8 / 33.2", "16.7 / 42.2", "32.1 / 64.8", "43.3 / 75.0", "91.0", "11.16",
         "94.76", "29.52", "93.62",
     ]  # fmt: skip
-    assert main.printed()[1][8] == "91.0 (a)"
+    assert printed(main)[1][8] == "91.0 (a)"
     assert "81.23" in main.footnotes["a"]
     assert {row[1] for row in main.rows} == {"O"}
     assert main.notes[-1] == "O: OpenFLAM's release: README and result files"
-    assert tables[1].printed()[1][3] == "81.23 (a)"
+    assert printed(tables[1])[1][3] == "81.23 (a)"
     for table in tables:
         assert set(table.kinds) == {"published"}
         assert {note.split(":")[0] for note in table.notes} >= {row[1] for row in table.rows}
 
 
 def row_of(table, name, n=0):
-    rows = [dict(zip(table.columns, row, strict=True)) for row in table.printed() if row[0] == name]
+    rows = [dict(zip(table.columns, row, strict=True)) for row in printed(table) if row[0] == name]
     return rows[n] if rows else None
 
 
@@ -176,7 +190,7 @@ def test_difference_to_a_doubtful_number_is_doubtful(tmp_path):
 class Page(HTMLParser):
     """Checks that tags close in order; gathers what is asked of a page."""
 
-    VOID = frozenset({"meta", "img", "br", "link", "input"})
+    VOID = frozenset({"wbr", "meta", "img", "br", "link", "input"})
 
     def __init__(self, text):
         super().__init__()
@@ -232,7 +246,7 @@ def test_page(tmp_path):
     assert "prefers-color-scheme: dark" in page.texts["style"]
     assert page.texts["title"] == page.texts["h1"] == f"Title {evil}"
     # Every cell is there, with its mark.
-    expected = [row for table in tables for row in (table.columns, *table.printed())]
+    expected = [row for table in tables for row in (table.columns, *printed(table))]
     assert len(page.rows) == len(expected)
     for shown, row in zip(page.rows, expected, strict=True):
         marked = [re.sub(r" \((\w)\)$", r"\1", cell) for cell in row]
@@ -251,10 +265,150 @@ def test_page(tmp_path):
     assert sum(attrs.get("class") == "ours" for tag, attrs in page.tags if tag == "tr") == 4
 
 
+def bold(page_text, table=0):
+    """What is bold in the cells of a table, by (row, column) without the headings."""
+    body = page_text.split("<tbody>")[1 + table].split("</tbody>")[0]
+    rows = [re.findall(r"<t[hd].*?</t[hd]>", row) for row in re.findall(r"<tr.*?</tr>", body)]
+    found = {(n, c): re.findall("<b>(.*?)</b>", cell) for n, row in enumerate(rows) for c, cell in enumerate(row)}
+    return {place: numbers for place, numbers in found.items() if numbers}
+
+
+BETTER = ("neither", "higher", "higher", "lower", "neither")
+COMPARED = Table(
+    "T", ["model", "R@1 / R@5", "AUROC", "ECE", "chance"],
+    [
+        ["A", "4.4 / 14.8", "0.90 ± 0.05", "0.020", "9"],
+        ["B", "4.4 / 9.0", "", "0.100", "2"],
+        ["ours", "3.9 / 15.2", "0.95", "0.02 ± 0.3", "1"],
+        ["difference", "+99.0 / +99.0", "+99.00", "-99.0", "+9"],
+    ],
+    kinds=("published", "published", "ours", "difference"), better=BETTER,
+)  # fmt: skip
+
+
+def test_the_best_of_a_column_is_bold_in_every_format():
+    """Published rows and ours, each number of a cell by itself, all that tie; differences are no results."""
+    expected = {
+        (0, 1): ["4.4"],
+        (1, 1): ["4.4"],
+        (2, 1): ["15.2"],
+        (2, 2): ["0.95"],
+        (0, 3): ["0.020"],
+        (2, 3): ["0.02"],
+    }
+    assert bold(to_html([COMPARED], "Title")) == expected
+    lines = markdown([COMPARED]).splitlines()[4:]
+    assert lines[0] == "| A | **4.4** / 14.8 | 0.90 ± 0.05 | **0.020** | 9 |"
+    assert lines[2] == "| ours | 3.9 / **15.2** | **0.95** | **0.02** ± 0.3 | 1 |"
+    assert r"A & \textbf{4.4} / 14.8 & 0.90 $\pm$ 0.05 & \textbf{0.020} & 9 \\" in latex([COMPARED])
+    assert "**" not in to_csv([COMPARED])
+    assert COMPARED.with_note_on_best().notes == ("bold: the best of a column; lower is better for ECE",)
+    lone = replace(COMPARED, rows=COMPARED.rows[:1], kinds=("ours",))
+    assert lone.best == frozenset()
+    assert lone.with_note_on_best() is lone
+
+
+def test_only_what_was_measured_on_one_set_is_compared():
+    a = {"auroc/macro": 0.9, "calibration/ECE": 0.1, "calibration biased/ECE": 0.3}
+    b = {"auroc/macro": 0.8, "calibration/ECE": 0.2, "calibration biased/ECE": 0.3}
+    found = [result(metrics=a), result("sed/held_out", metrics=b), result(dataset="desed", metrics=b)]
+    (table,) = result_tables(found)
+    assert [row[1] for row in table.rows] == ["desed test", "urbansed test", "urbansed test"]
+    assert bold(to_html([table], "Title")) == {
+        (1, 4): ["0.900"], (1, 5): ["0.100"], (1, 6): ["0.300"], (2, 6): ["0.300"]
+    }  # fmt: skip
+    assert (
+        table.notes[-1] == "bold: the best of a column among the rows of one set; lower is better for ECE, ECE biased"
+    )
+
+
+def test_which_metrics_are_better_lower():
+    assert better(PSDS1) == better("text_to_audio/R@1 over chance") == "higher"
+    for metric in ("calibration biased/ECE", "calibration/Brier", "audio_to_text/median_rank"):
+        assert better(metric) == "lower"
+    assert better("accuracy/chance") == better("frame_f1 best/threshold") == better("") == "neither"
+
+
+def test_published_numbers_and_ours_compete():
+    tables = paper_tables(PAPER, [result(metrics={"auroc/macro": 0.99, PSDS1: 0.01})])
+    main = bold(to_html(tables, "Title"))
+    # The first number of ASFX T2A ties; ours is the best UrbanSED ROC, but not the best PSDS.
+    assert {place: main[place] for place in ((0, 2), (1, 2), (1, 11), (4, 12))} == {
+        (0, 2): ["4.4"], (1, 2): ["4.4", "15.2"], (1, 11): ["29.52"], (4, 12): ["99.00"]
+    }  # fmt: skip
+    assert not [place for place in main if place[0] == 5]  # differences
+    assert sorted(numbers for (_, c), numbers in bold(to_html(tables, "T"), 3).items() if c == 3) == [
+        ["34.4"],
+        ["34.4"],
+    ]
+
+
+def narrowest(text):
+    """Pixels that each table of a page needs at least, in the type of wide tables: unbroken pieces and paddings."""
+    needed = []
+    for table in re.findall("<table.*?</table>", text, flags=re.DOTALL):
+        columns = {}
+        for row in re.findall("<tr.*?</tr>", table, flags=re.DOTALL):
+            for c, cell in enumerate(re.findall(r"<t[hd][ >].*?</t[hd]>", row, flags=re.DOTALL)):
+                held = re.sub(r"<span>(.*?)</span>", lambda span: span[1].replace(" ", "\N{NO-BREAK SPACE}"), cell)
+                pieces = re.split(r"[ \n]|(?<=-)|<wbr>", re.sub(r"<sup>.*?</sup>|</?(?!wbr)\w[^>]*>", "", held))
+                size = 12.7 * 72 / 96
+                widths = [96 * inches(p, size * (0.92 if p[:1] == "±" else 1), "<b>" in cell) for p in pieces]
+                columns[c] = max(columns.get(c, 100 if c == 0 else 0), *widths)
+        padding = 16 if "marked" in table.split(">")[0] else 10
+        needed.append(sum(columns.values()) + padding * len(columns) + 20)
+    return needed
+
+
+def test_wide_tables_fit_a_window_of_1280_pixels():
+    names = [
+        "auroc/macro", "auroc/micro", "frame_f1/macro", "frame_f1 biased/macro", "frame_f1 best/macro",
+        "segment_f1/macro", "event_f1/macro", PSDS1, PSDS1.replace("1[", "1A["), PSDS1.replace("1[", "2["), "MPAUC",
+        "calibration/ECE", "calibration biased/ECE",
+    ]  # fmt: skip
+    kinds = ("R@1", "R@5", "R@10", "mAP@10", "median_rank", "R@1 over chance")
+    ranks = [f"{side}/{kind}" for side in ("text_to_audio", "audio_to_text") for kind in kinds]
+    fields = {"clips_expected": 16_996, "model": {"sha256": "abcdef01", "name": "openflam_reproduction"}}
+    found = [
+        result(kind, dataset, dict.fromkeys(measured, 0.123), dict.fromkeys(measured, 0.012), **fields,
+               parameters={"method": "approximate", "protocol": dataset})
+        for dataset in ("audioset_strong", "urbansed", "clotho", "audiocaps")
+        for kind, measured in (("sed/trained", names), ("sed/held_out", names), ("retrieval", ranks))
+    ]  # fmt: skip
+    tables = [*result_tables(found), *paper_tables(PAPER, found)]
+    assert [len(table.columns) for table in tables[:3]] == [17, 16, 13]
+    room = 1280 - 15 - 2 * 40 - 2  # a scroll bar, the page's margins, the box's border
+    text = to_html(tables, "Title")
+    assert max(narrowest(text)) < room
+    assert max(narrowest(text.replace("</span> <span>", " "))) > room, "what may not break needs more"
+
+
+def test_when_and_by_what(tmp_path):
+    now = datetime(2026, 2, 3, 4, 5, tzinfo=UTC)
+    old = {"flam_train": "0.0.9", "torch": "2.0"}
+    found = [
+        result(versions=old), result(date="2026-01-09T00:00:00+00:00"), result(date="2026-01-02T00:00:00+00:00"),
+    ]  # fmt: skip
+    lines = about(found, now)
+    assert lines[0] == f"page written 2026-02-03 04:05 UTC by flam_train {__version__}"
+    assert lines[1].startswith(f"2 results of 2026-01-02 to 2026-01-09: flam_train {__version__}, python ")
+    assert f"torch {torch.__version__.split('+')[0]}" in lines[1]
+    assert lines[2:] == ["1 result of 2026-01-01: flam_train 0.0.9, torch 2.0"]
+    page = Page(to_html([], "Title", about=["<i> 1", "2"]))
+    assert page.texts["p"] == "<i> 12"
+    assert "p" not in Page(to_html([], "Title")).texts
+
+
 def test_page_mistakes(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"a.png: not a PNG"):
         to_html([], "Title", [("a", tmp_path / "a.png")])
+
+
+def test_the_page_of_the_demo_has_its_pictures():
+    recipe = (ROOT / "Makefile").read_text().split("\ndemo:")[1].split("\n\n")[0]
+    (table,) = [line for line in recipe.splitlines() if "eval/table.py" in line]
+    assert "--figures $(DEMO)/results/heatmaps $(DEMO)/run/curves.png" in table
 
 
 def test_broken_published_file(tmp_path):
@@ -291,7 +445,8 @@ def test_script(tmp_path):
         return script("eval/table.py", *arguments)
 
     (tmp_path / "pictures" / "deep").mkdir(parents=True)
-    out = ("--out", tmp_path / "new" / "table", "--figures", tmp_path / "pictures")
+    Image.new("RGB", (3, 3)).save(tmp_path / "curves.png")
+    out = ("--out", tmp_path / "new" / "table", "--figures", tmp_path / "pictures", tmp_path / "curves.png")
     empty = run(tmp_path / "results", *out)
     assert empty.returncode == 0  # zero-shot classification draws nothing
     Image.new("RGB", (3, 3)).save(tmp_path / "pictures" / "deep" / "one.png")
@@ -302,10 +457,16 @@ def test_script(tmp_path):
         "table.csv", "table.html", "table.md", "table.tex",
     ]  # fmt: skip
     assert "29.52" in (tmp_path / "new" / "table.md").read_text()
-    assert "<figcaption>deep/one</figcaption>" in (tmp_path / "new" / "table.html").read_text()
+    page = (tmp_path / "new" / "table.html").read_text()
+    assert re.findall("<figcaption>(.*)</figcaption>", page) == ["deep/one", f"{tmp_path.name}/curves"]
+    assert page.count("data:image/png;base64,") == 2
+    assert f"1 result of 2026-01-01: flam_train {__version__}, python" in page
     missed = run(tmp_path / "results", "--require", "sed/trained", "auroc/macro", "0.99")
     assert missed.returncode == 1
     assert "MISSED" in missed.stdout
+    lost = run(tmp_path / "results", "--out", tmp_path / "a", "--figures", tmp_path / "lost.png")
+    assert lost.returncode == 2
+    assert "lost.png: no such file or folder: name PNG files, or folders of them" in lost.stderr
     wrong = run(tmp_path / "nowhere")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("error: ")
