@@ -168,9 +168,10 @@ td small { color: var(--quiet); font-size: 0.92em; font-weight: 400; }
 .words { text-align: left; }
 tbody tr:last-child > * { border-bottom: 0; }
 th:first-child { position: sticky; left: 0; z-index: 1; text-align: left; background: var(--sheet);
-  border-right: 1px solid var(--line); min-width: min(8em, 34vw); max-width: 16em; overflow-wrap: anywhere; }
+  border-right: 1px solid var(--line); min-width: min(8.5em, 34vw); max-width: 16em; overflow-wrap: break-word; }
 th:first-child { padding-left: 12px; }
 th:last-child, td:last-child { padding-right: 14px; }
+.many th:first-child { max-width: 10.5em; }
 thead th:first-child { background: var(--head); }
 tbody th { font-weight: 500; }
 .ours > * { background: var(--ours); border-top: 2px solid var(--mark); }
