@@ -119,8 +119,9 @@ def build_trainer(
             *callbacks,
             Watch(folder, config.hang_seconds),
             LogSteps(config.log_every),
-            Progress(clips, steps, config.validate_every, config.progress_seconds),
             Checkpoints(folder, config.checkpoint_every, config.monitor, config.keep_hours, config.keep),
+            # After it: writing a checkpoint is no waiting for data.
+            Progress(clips, steps, config.validate_every, config.progress_seconds),
             StopOnRequest(),
         ],
         plugins=plugins,

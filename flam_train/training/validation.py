@@ -12,23 +12,32 @@ from torch import Tensor, nn
 from flam_train.batch import AudioEmbeddings, TextEmbeddings
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream.dataset import ClipsBatch
+from flam_train.evaluation.words import labels_of
 from flam_train.frames import FrameGrid
 from flam_train.metrics.streaming import FrameAUROC, Retrieval
 from flam_train.models.flam import FLAM
 from flam_train.vocabulary import phrase_id
 
+MOST_LABELS = 200
+"""Of an open corpus. Each is scored in every frame, and the scores of all clips are kept until the end."""
+
 
 class CorpusValidation(nn.Module):
     """Frame AUROC of each class' first phrasing, and text-to-audio retrieval where the clips have captions.
 
-    An open corpus (no vocabulary) has no closed set of classes: only its captions are used here.
+    The classes of an open corpus (no vocabulary) are the labels that occur in it; of one with more than MOST_LABELS
+    only the captions are used.
     """
 
     def __init__(self, corpus: Corpus, grid: FrameGrid, width: int):
         super().__init__()
         self.grid, self.name = grid, str(corpus.folder)
-        self.classes = {label: k for k, label in enumerate(corpus.vocabulary.classes)}
-        self.phrases = [concept.phrasings[0] for concept in corpus.vocabulary.classes.values()]
+        said = {label: concept.phrasings[0] for label, concept in corpus.vocabulary.classes.items()}
+        if not said:
+            labels = sorted(labels_of(corpus))
+            said = {label: label for label in labels if len(labels) <= MOST_LABELS}
+        self.classes = {label: k for k, label in enumerate(said)}
+        self.phrases = list(said.values())
         self.auroc = FrameAUROC(len(self.phrases), grid.frames) if self.phrases else None
         self.retrieval = Retrieval(width)
         self.text: TextEmbeddings | None = None
