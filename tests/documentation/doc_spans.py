@@ -1,0 +1,85 @@
+"""What code in running text says: commands, settings, options, files. Everything else are just words."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from checkout import ROOT
+from doc_lines import Line, commands
+from doc_programs import ENTRIES, SBATCH, THEIRS, check, check_command, exempt, is_program, named_files
+from doc_settings import check_settings, settings
+from doc_stale import Stale
+
+FILE = re.compile(r"[\w-]+\.(py|sbatch|def|sh|toml)")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+def command_of(text: str) -> str:
+    """The span as a command, "" if it is none; a script's bare name stands for its path."""
+    head, _, rest = text.partition(" ")
+    for folder in ("", "data_prep/", "eval/"):
+        if head.endswith(".py") and (ROOT / f"{folder}{head}").is_file():
+            return f"python {folder}{head} {rest}" if rest else ""
+    return text if rest and is_program(head) else ""
+
+
+def says_something(text: str) -> bool:
+    return bool(command_of(text) or settings(text) or text.startswith("--") or FILE.fullmatch(text) or "/" in text)
+
+
+def check_span(line: Line) -> None:
+    """Raises Stale."""
+    text = line.text
+    if exempt(text):
+        return
+    if command := command_of(text):
+        for simple in commands(command):
+            check_command(simple, more=True)
+    elif words := settings(text):
+        check_settings(words)
+    elif text.startswith("--"):
+        for word in text.split():
+            option = word.partition("=")[0]
+            if option.startswith("--") and not exempt(option) and option not in known_options():
+                raise Stale(f"{option}: no program has this option")
+    elif FILE.fullmatch(text) and not THEIRS.search(text):
+        if text not in known_files():
+            raise Stale(f"{text}: no file of the checkout has this name")
+    else:
+        named_files(tuple(text.split()))
+
+
+def check_link(page: str, target: str) -> None:
+    """Raises Stale. target: relative to the page."""
+    if not ((ROOT / page).parent / target).exists():
+        raise Stale(f"{target}: no such file")
+
+
+@cache
+def known_files() -> set[str]:
+    folders = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return {path.name for folder in folders for path in folder.rglob("*.*")} | {path.name for path in ROOT.iterdir()}
+
+
+@cache
+def known_options() -> set[str]:
+    """Of all programs of this project, of torchrun and of sbatch."""
+    scripts = [
+        path for folder in ("data_prep", "eval", "tests", "tests/bench") for path in (ROOT / folder).glob("*.py")
+    ]
+    programs: list[tuple[str, ...]] = [("python", str(p.relative_to(ROOT))) for p in scripts if parses(p)]
+    programs += [(name,) for name in ENTRIES if name != "flam-eval"]
+    found = {f"--{name}" for name in SBATCH} | {"--help"}
+    for words in programs:
+        found |= check(words, more=True).options
+    from torch.distributed.run import get_args_parser
+
+    for option in get_args_parser()._option_string_actions:
+        found |= {option, option.replace("_", "-")}
+    return found
+
+
+def parses(path: Path) -> bool:
+    return any(word in path.read_text() for word in (".parse_args(", "prepare.run("))
