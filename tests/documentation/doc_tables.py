@@ -24,3 +24,33 @@ EXEMPT = (
 
 EXEMPT_BLOCKS: tuple[tuple[str, str, str], ...] = ()
 """(page, a line of the block of Python, why it cannot be run)."""
+
+TRAINS = r"(flam-train|(python|torchrun).* -m flam_train\.cli\.train)"
+
+OVERRIDES = (
+    (
+        TRAINS,
+        "model=test text=bytes steps<=2 global_batch<=2 frame_batch<=2 optim.warmup_steps=1 data.workers=0 "
+        "overwrite=true trainer.accelerator=cpu trainer.validate_every=2 trainer.checkpoint_every=2",
+    ),
+    (r"torchrun .*--nproc-per-node", "--nproc-per-node 2"),
+    (r"python data_prep/synthetic\.py", "--instances 2 --backgrounds 3 --processes 1"),
+    (r"python data_prep/simulate\.py", "--count 8 --processes 1"),
+    (r"python data_prep/(?!synthetic|simulate|merge)", "--processes 1 --quiet"),
+    (r"python data_prep/audioset_strong\.py", "--subset --max-missing 0.5"),
+    (r"python data_prep/.* --part 1/8", "--part 1/2", "--part 2/2"),
+    (r"(flam-eval |python eval/)protocols", "--shards sets"),
+    (r"make table", "SHARDS=sets"),
+    (r"python eval/table\.py .*--require", "--require sed/trained auroc/macro 0"),
+)
+"""(start of a command, what is added to it or replaced in it); with several columns it runs once with each.
+KEY<=VALUE bounds what the configuration says."""
+
+NOT_RUN = (
+    (r"sbatch ", "there is no SLURM: the files run in tests/slurm, and their arguments are parsed"),
+    (r"slurm/local_cluster\.sh|make slurm-test", "installs SLURM: tests/slurm"),
+    (r"make test", "these tests"),
+    (r"torchrun --nnodes 2", "two machines"),
+    (r"flam-convert ", "RoBERTa's weights and tokenizer: test_protocol_commands.py, with random ones"),
+)
+"""(start of a command, why it is not run)."""

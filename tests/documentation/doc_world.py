@@ -6,6 +6,7 @@ import ast
 import csv
 import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,13 +14,15 @@ import torch
 from caption_labels import clotho_folder
 from caption_labels import sound as captioned
 from checkout import ROOT
+from in_process import script
 from recording_files import tone
+from shard_samples import corpus as written
+from shard_samples import sample
 from strong_labels import audioset, desed_folder, maestro_folder, urbansed_folder
 from tiny_runs import write_bank, write_corpus
 from zero_shot_labels import us8k, vgg
 
 from flam_train.checkpoints.export import save_export
-from flam_train.checkpoints.openflam import to_openflam
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.htsat import HTSATConfig
 from flam_train.models.text import TextConfig
@@ -35,11 +38,6 @@ def export(path: Path) -> None:
     torch.manual_seed(0)
     config = FLAMConfig(audio=HTSATConfig(**SMALL), text=TextConfig("bytes"), embedding=16)
     save_export(FLAM(config).eval(), path, {"run": "tiny", "steps": 0, "seed": 0})
-
-
-def checkpoint(path: Path) -> None:
-    """As OpenFLAM saves one, but for its text tower, which no test can have."""
-    torch.save(to_openflam(FLAM(FLAMConfig(audio=HTSATConfig(**SMALL), embedding=16))), path)
 
 
 def recordings(path: Path) -> None:
@@ -85,14 +83,46 @@ def caption_bank(path: Path) -> None:
 
 
 def corpus(path: Path) -> None:
-    """Its name tells no other from it: streams want names of their own."""
-    write_corpus(path, 6, name=path.parent.name + "-" + path.name)
+    """Each has sounds and a name of its own."""
+    write_corpus(path, 6, seed_of(path), name=name_of(path))
+
+
+def captions(path: Path) -> None:
+    """Short sounds and long ambiences."""
+
+    def clip(key: str):
+        if key.endswith("0"):
+            return sample(key, 11.0, ["the ambience of a street"], seed=seed_of(path))
+        return sample(key, 2.0, ["a dog barks twice", "barking of a dog"], seed=seed_of(path))
+
+    written(path, name=name_of(path), make=clip)
+
+
+def sets(path: Path) -> None:
+    """One of each kind that the protocols know, prepared as they say."""
+    for name, make, *options in (
+        ("desed", desed_folder, "--split", "public"),
+        ("clotho", clotho),
+        ("esc", esc50, "--zero-shot"),
+    ):
+        out = path / ("esc50" if name == "esc" else name)
+        make(path / "published" / name)
+        done = script(f"data_prep/{name}.py", path / "published" / name, out, "--quiet", "--processes", 1, *options)
+        assert done.returncode == 0, done.stderr
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}-{path.name}"
+
+
+def seed_of(path: Path) -> int:
+    return zlib.crc32(name_of(path).encode())
 
 
 GIVEN: tuple[tuple[str, Callable[[Path], object]], ...] = (
     (r"(.*/)?export|EXPORT", export),
     (r".*\.(wav|flac|ogg|mp3)", lambda path: tone(path, 12.0)),
-    (r".*\.(pth|pt)|FILE", checkpoint),
+    (r"sets", sets),
     (r"(.*/)?labels\.csv", labels),
     (r"(.*/)?overlap\.txt", excluded),
     (r"(.*/)?recordings", recordings),
@@ -106,6 +136,7 @@ GIVEN: tuple[tuple[str, Callable[[Path], object]], ...] = (
     (r"ESC-50.*|(corpora/)?esc-?(50|10)", esc50),
     (r"(.*/)?caption_bank", caption_bank),
     (r"(.*/)?(bank|backgrounds|[\w-]+-bank)(/\w+)?", write_bank),
+    (r"(.*/)?shards/(audiocaps|audioset_acd|clotho|freesound|wavcaps)(/[\w-]+)?", captions),
     (r"(.*/)?shards/[\w-]+(/[\w-]+)?", corpus),
 )
 """(the whole name, below the working directory; what makes it), the first that fits."""
@@ -116,6 +147,8 @@ class World:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.variables: dict[str, str] = {}
+        self.given: set[Path] = set()
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
@@ -133,7 +166,14 @@ class World:
                 if re.fullmatch(pattern, name.rstrip("/")):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     make(path)
+                    self.given.add(path)
                     break
+
+    def take_back(self, name: str) -> None:
+        """What was given there: it is to be made now."""
+        for path in [path for path in self.given if path.is_relative_to(self.folder / name)]:
+            shutil.rmtree(path)
+            self.given.remove(path)
 
 
 def read_by(code: str) -> list[str]:
