@@ -48,6 +48,10 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_explain(error, overrides, home, folder)) from error
     assert isinstance(plain, dict)
+    for kind in ("global", "frame"):
+        # An experiment weights all of its corpora, also those that the command line leaves out.
+        corpora = plain["data"].get(kind) or {}
+        plain["data"][kind] = {name: entry for name, entry in corpora.items() if list(entry) != ["weight"]}
     return {str(k): v for k, v in plain.items()}
 
 

@@ -133,6 +133,14 @@ def test_mistakes_are_answered_in_a_line(overrides, message, corpora, tmp_path, 
     assert "Traceback" not in error
 
 
+def test_weights_of_corpora_that_are_left_out_are_passed_over():
+    found = compose_conf(["experiment=openflam", "data/frame=[desed]", "data/global=[]", "global_batch=0"])
+    assert {name: entry["weight"] for name, entry in found["data"]["frame"].items()} == {
+        "desed_real": 3, "desed_synthetic": 10,
+    }  # fmt: skip
+    assert found["data"]["global"] == {}
+
+
 def test_ones_own_configuration_folder(corpora, tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nname: mine\noptim: {lr: 0.25}\n")
