@@ -6,25 +6,19 @@ torchrun, srun, and the sbatch files, which really run, with an srun that only n
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import re
 import runpy
 import shutil
 import subprocess
-import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from unittest.mock import patch
 
 from checkout import ROOT
 from doc_lines import Command, commands
+from doc_parsing import Call, stopped
 from doc_settings import configuration
 from doc_stale import Stale
 from doc_tables import EXEMPT, PLACEHOLDERS
@@ -38,13 +32,13 @@ EXTRAS = set(PROJECT["optional-dependencies"])
 FOLDERS = ("conf", "data_prep", "docs", "eval", "flam_train", "slurm", "tests")
 """Of the checkout: a name below them must be a file or folder of it."""
 
-THEIRS = re.compile(r"(^|[/_.-])(my|mine|your|own)")
+THEIRS = re.compile(r"(^|[/_.-])(my|mine|your)(?=[_.-]|$)")
 """A reader's own file, which no checkout has."""
 
 GROUP_OF = {"recipe": "mixing", "vocabulary": "vocabulary", "only": "eval"}
 """Arguments of scripts that are names in conf/."""
 
-FILES = ("cat", "cp", "head", "ls", "mkdir", "mv", "rm", "tail", "echo", "printf", "tar", "unzip", "cd")
+FILES = ("cat", "cp", "head", "ls", "mkdir", "mv", "rm", "tail", "echo", "printf", "tar", "unzip")
 TOOLS = ("pytest", "ruff", "mypy", "tensorboard", "wandb")
 """Others' programs: that they are there, and the paths that they are given, is all that is looked at."""
 
@@ -53,61 +47,6 @@ SBATCH = (
     "ntasks-per-node", "output", "parsable", "partition", "qos", "requeue", "signal", "time", "wrap",
 )  # fmt: skip
 """Its options that a page may name: no SLURM is needed to check them."""
-
-
-@dataclass(frozen=True)
-class Call:
-    """What is run in the end, and its arguments as it understood them, where it is one of the project's."""
-
-    program: str
-    arguments: tuple[str, ...]
-    values: argparse.Namespace | None = None
-    options: frozenset[str] = frozenset()  # that its parser knows
-
-
-class Parsed(BaseException):
-    """The arguments are parsed, and that is enough. Programs catch none of its kind."""
-
-    def __init__(self, values: argparse.Namespace, parser: argparse.ArgumentParser):
-        self.values, self.parser = values, parser
-
-
-@contextmanager
-def only_parsing(name: str, arguments: tuple[str, ...], more: bool = False) -> Iterator[None]:
-    """In it a program ends with Parsed where its parser has understood the arguments. more: some may be missing."""
-
-    def stopping(parse: Callable) -> Callable:
-        def parsed(self, args=None, namespace=None):
-            for action in self._actions if more else ():
-                action.required = False
-                if not action.option_strings:
-                    action.nargs = {None: "?", "+": "*"}.get(action.nargs, action.nargs)
-            raise Parsed(parse(self, args, namespace), self)
-
-        return parsed
-
-    one, other = argparse.ArgumentParser.parse_args, argparse.ArgumentParser.parse_intermixed_args
-    with (
-        patch.object(argparse.ArgumentParser, "parse_args", stopping(one)),
-        patch.object(argparse.ArgumentParser, "parse_intermixed_args", stopping(other)),
-        patch.object(sys, "argv", [name, *arguments]),
-    ):
-        yield
-
-
-def stopped(name: str, arguments: tuple[str, ...], main: Callable[[], object], more: bool = False) -> Call:
-    """main: the program. Raises Stale with its own words for arguments that it refuses."""
-    said = StringIO()
-    try:
-        with only_parsing(name, arguments, more), redirect_stdout(StringIO()), redirect_stderr(said):
-            main()
-    except Parsed as parsed:
-        return Call(name, arguments, parsed.values, options_of(parsed.parser))
-    except SystemExit as left:
-        if left.code in (0, None):  # --help
-            return Call(name, arguments)
-        raise Stale(said.getvalue().strip()[-400:]) from None
-    raise Stale(f"{name} did not parse its arguments, but did something")
 
 
 def exempt(text: str) -> bool:
@@ -119,11 +58,6 @@ def check_command(command: Command, more: bool = False) -> Call | None:
     if not command.words or exempt(str(command)):
         return None
     return check(command.words, more or command.more)
-
-
-def options_of(parser: argparse.ArgumentParser) -> frozenset[str]:
-    inner = [p for a in parser._actions if isinstance(a, argparse._SubParsersAction) for p in a.choices.values()]
-    return frozenset(parser._option_string_actions).union(*(options_of(p) for p in inner))
 
 
 def check(words: tuple[str, ...], more: bool = False) -> Call:

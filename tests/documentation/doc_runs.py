@@ -13,7 +13,8 @@ from unittest.mock import patch
 
 from checkout import ROOT
 from doc_lines import Command, Line
-from doc_programs import ENTRIES, FILES, Call, check, exempt, filled
+from doc_parsing import Call
+from doc_programs import ENTRIES, FILES, check, exempt, filled
 from doc_settings import configuration
 from doc_stale import Stale
 from doc_tables import NOT_RUN, OVERRIDES
@@ -58,8 +59,7 @@ def run_line(line: Line, world: World) -> None:
 
 def run_words(line: Line, words: tuple[str, ...], world: World) -> None:
     if words[:2] == ("make", "demo"):
-        made = subprocess.run(["make", "-n", *MAKE, *words[1:]], capture_output=True, text=True, check=True).stdout
-        for text in made.replace("\\\n", " ").replace(f"{BIN}/", "").splitlines():
+        for text in recipe(words):
             run_line(Line(line.page, line.number, text), world)
         return
     call = check(words)
@@ -74,6 +74,14 @@ def run_words(line: Line, words: tuple[str, ...], world: World) -> None:
     elif words[0] == "torchrun":
         LAUNCHED.add(call.program)
     answered(line, words, world)
+
+
+def recipe(words: tuple[str, ...]) -> list[str]:
+    """The lines that make would run, as they would be typed."""
+    made = subprocess.run(
+        ["make", "-n", *MAKE, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    return made.replace("\\\n", " ").replace(f"{BIN}/", "").splitlines()
 
 
 def expanded(command: Command) -> tuple[str, ...]:
@@ -92,8 +100,10 @@ def overridden(words: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 def replaced(words: tuple[str, ...], given: list[str]) -> tuple[str, ...]:
     """KEY=VALUE takes the place of that key, KEY<=VALUE bounds it, --option VALUES... takes the option's; or they are
-    added."""
-    kept, added, n = list(words), [], 0
+    added. A->B is another word."""
+    renamed = dict(word.split("->") for word in given if "->" in word)
+    kept, given = [renamed.get(word, word) for word in words], [word for word in given if "->" not in word]
+    added, n = [], 0
     while n < len(given):
         end = n + 1
         if given[n].startswith("--"):
@@ -109,7 +119,7 @@ def replaced(words: tuple[str, ...], given: list[str]) -> tuple[str, ...]:
             added.append(f"{key}={value}")
         n = end
     # torchrun's own options stand before what it starts.
-    first = kept.index("-m") if words[0] == "torchrun" and added[0].startswith("--") else len(kept)
+    first = kept.index("-m") if words[0] == "torchrun" and added and added[0].startswith("--") else len(kept)
     return (*kept[:first], *added, *kept[first:])
 
 

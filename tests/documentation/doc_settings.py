@@ -9,6 +9,7 @@ from typing import Any
 
 from doc_stale import Stale
 
+from flam_train.checkpoints.initial import AS_INIT
 from flam_train.cli.train import GROUPS, compose_conf
 from flam_train.models.flam import FLAMConfig
 from flam_train.paths import conf_dir
@@ -39,9 +40,10 @@ def configuration(overrides: list[str], folder: Path | None = None, more: bool =
             return conf
         except ValueError as error:
             missing = re.match(r"(\S+) has no value yet", str(error))
-            if not more or missing is None:
+            key = missing[1] if missing else "init" if str(error).endswith("no init is given") else None
+            if not more or key is None:
                 raise Stale(f"flam-train: {error}") from error
-            overrides = [*overrides, f"{missing[1]}=x"]
+            overrides = [*overrides, f"{key}=x"]
 
 
 def _theirs(key: str, value: str) -> bool:
@@ -55,7 +57,14 @@ def sections(conf: dict[str, Any]) -> None:
     from_plain(LossConfig, "loss", conf["loss"])
     from_plain(OptimConfig, "optim", conf["optim"])
     from_plain(TrainerConfig, "trainer", conf["trainer"])
-    FLAMConfig.from_dict({**conf["model"], "text": conf["text"]})
+    given = {key: conf[key] for key in ("model", "text") if AS_INIT not in (*conf[key], conf[key].get("tower"))}
+    if len(given) < 2 and not conf["init"]:
+        raise ValueError(f"{AS_INIT}: no init is given")
+    FLAMConfig.from_dict({**given.get("model", {}), "text": given.get("text", {})})
+    for kind in ("global", "frame"):
+        for name, entry in (conf["data"].get(kind) or {}).items():
+            if not (entry.get("path") or entry.get("bank")):
+                raise ValueError(f"data.{kind}.{name} has neither path nor bank")
     data = {key: value for key, value in conf["data"].items() if key not in ("global", "frame")}
     data |= {"captions": conf["data"].get("global") or {}, "frames": conf["data"].get("frame") or {}}
     data |= {key: conf[key] for key in ("global_batch", "frame_batch", "accumulate")}

@@ -34,6 +34,10 @@ SMALL = {"width": 8, "depths": (1, 2, 1, 1), "heads": (1, 2, 2, 2)}
 """The audio encoder of model=test."""
 
 
+RECORDINGS = 12
+"""So many that some of them are for testing."""
+
+
 def export(path: Path) -> None:
     torch.manual_seed(0)
     config = FLAMConfig(audio=HTSATConfig(**SMALL), text=TextConfig("bytes"), embedding=16)
@@ -42,14 +46,17 @@ def export(path: Path) -> None:
 
 def recordings(path: Path) -> None:
     """With a label file of each: Audacity's label tracks."""
-    for n in range(4):
+    for n in range(RECORDINGS):
         tone(path / f"{n}.wav", 3.0, hz=300.0 + 100 * n)
         (path / f"{n}.txt").write_text("0.500000\t1.500000\ta low tone\n")
 
 
 def labels(path: Path) -> None:
     """For the recordings of this folder."""
-    rows = [("filename", "onset", "offset", "label"), *((f"{n}.wav", 0.5, 1.5, "a low tone") for n in range(4))]
+    rows = [
+        ("filename", "onset", "offset", "label"),
+        *((f"{n}.wav", 0.5, 1.5, "a low tone") for n in range(RECORDINGS)),
+    ]
     with path.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
 
@@ -99,7 +106,8 @@ def captions(path: Path) -> None:
 
 
 def sets(path: Path) -> None:
-    """One of each kind that the protocols know, prepared as they say."""
+    """One of each kind that the protocols know, prepared as they say, below a folder `sets`."""
+    path = next(p for p in (path, *path.parents) if p.name == "sets")
     for name, make, *options in (
         ("desed", desed_folder, "--split", "public"),
         ("clotho", clotho),
@@ -112,7 +120,7 @@ def sets(path: Path) -> None:
 
 
 def name_of(path: Path) -> str:
-    return f"{path.parent.name}-{path.name}"
+    return path.name if path.name.isupper() else f"{path.parent.name}-{path.name}"
 
 
 def seed_of(path: Path) -> int:
@@ -122,7 +130,8 @@ def seed_of(path: Path) -> int:
 GIVEN: tuple[tuple[str, Callable[[Path], object]], ...] = (
     (r"(.*/)?export|EXPORT", export),
     (r".*\.(wav|flac|ogg|mp3)", lambda path: tone(path, 12.0)),
-    (r"sets", sets),
+    (r"sets(/.*)?", sets),
+    (r"SHARDS", corpus),
     (r"(.*/)?labels\.csv", labels),
     (r"(.*/)?overlap\.txt", excluded),
     (r"(.*/)?recordings", recordings),
