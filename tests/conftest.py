@@ -1,20 +1,35 @@
-"""Shared by all tests: one thread a process, no network, and the small model that stands for every model."""
+"""Shared by all tests: the CPU, one thread a process, no network, and the small model that stands for every model."""
 
 from __future__ import annotations
 
 import os
 from multiprocessing import forkserver
 
-import pytest
-import torch
-
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch reads it when it is imported
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 
-# Ranks and workers of the tests are forked from a process that has imported all that is slow to import.
-PRELOADED = ["flam_train.training.run", "flam_train.data.mixing.source", "flam_train.data.preparation.verification"]
-forkserver.set_forkserver_preload(PRELOADED)
-forkserver.ensure_running()
+import pytest
+import torch
+from gpu_tests import pytest_pyfunc_call, pytest_runtest_setup  # noqa: F401 - hooks
+from preloaded import PRELOADED
+from readable_ids import pytest_make_parametrize_id  # noqa: F401 - a hook
+
+
+def pytest_addoption(parser):
+    parser.addoption("--reverse", action="store_true", help="the last test first")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.option.reverse:
+        items.reverse()
+
+
+def pytest_runtestloop(session):
+    """Before any test has changed what it inherits. Under pytest-xdist each worker has its own."""
+    if not session.config.option.collectonly and not session.config.getoption("numprocesses", None):
+        forkserver.set_forkserver_preload(PRELOADED)
+        forkserver.ensure_running()
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from tiny_runs import TINY, flam_train, metrics, on_shards, write_corpus
 
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
 
-TWO_GPUS = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+TWO_GPUS = pytest.mark.gpu(2)
 ON_GPUS = [
     *(text for text in TINY if "accelerator" not in text),
     "trainer.accelerator=gpu",

@@ -11,10 +11,10 @@ import subprocess
 import sys
 from types import ModuleType
 
-import conftest
 import pytest
 import yaml
 from checkout import ROOT
+from preloaded import PRELOADED
 
 import flam_train
 from flam_train.renamed import RENAMED
@@ -178,7 +178,7 @@ def test_workers_find_what_they_need_and_nothing_of_the_trainer(by):
 
 def test_names_that_are_imported_ahead_import():
     """A forkserver passes over those that do not. All the package's are modules' own `__name__`; these are strings."""
-    for name in conftest.PRELOADED:
+    for name in PRELOADED:
         importlib.import_module(name)
     for path in (ROOT / "flam_train").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -247,7 +247,7 @@ def test_segments_and_collars():
     assert event_f1(wrong, events, ["dog"], None, 0.05).at(0.5).macro == pytest.approx(2 / 3)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_on_a_gpu():
     for seed in range(20):
         p = problem(seed)

@@ -215,7 +215,7 @@ def test_scores_that_are_never_reached_and_other_numbers():
     assert psds([torch.full_like(s, -math.inf) for s in p.scores], *p.arguments()[1:]).value == 0.0
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_on_a_gpu():
     for seed in range(40):
         p, parameters = problem(seed), SETTINGS[seed % len(SETTINGS)]

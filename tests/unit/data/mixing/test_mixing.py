@@ -276,7 +276,7 @@ def test_both_ways_mix_the_same(bank, specs, monkeypatch):
     assert (cpu.int() - render(p, memory, silence).int()).abs().max() <= 1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_the_gpu_renders_the_same(bank, specs):
     rows = list(enumerate(specs[:4]))
     silence = torch.zeros((4, 480_000), dtype=torch.int16)

@@ -1,0 +1,83 @@
+"""The tests mean the same on every machine: their names, and what they see of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import gpu_tests
+import pytest
+import torch
+from checkout import ROOT
+
+LONGEST = 160
+"""Characters of a test's name, its file included."""
+
+
+def test_names_are_short_and_printable(request):
+    names = [item.nodeid for item in request.session.items]
+    assert [name for name in names if len(name) > LONGEST or not (name.isascii() and name.isprintable())] == []
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_names_are_the_same_in_every_process(tmp_path):
+    """pytest-xdist wants it, and so do tables that compare runs. None needs wandb before it runs."""
+    (tmp_path / "wandb.py").write_text("raise ImportError('wandb is not here')")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "--collect-only"]
+    found = []
+    for seed in ("1", "2"):
+        env = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+        done = subprocess.run([*command, "tests"], cwd=ROOT, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found.append([line for line in done.stdout.splitlines() if "::" in line])
+    assert found[0] == found[1]
+    assert len(set(found[0])) == len(found[0]) > 1000
+
+
+def test_no_test_sees_a_gpu_nor_what_it_starts():
+    code = "import os, torch; print(repr(os.environ['CUDA_VISIBLE_DEVICES']), torch.cuda.is_available())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "'' False\n", done.stderr
+    with multiprocessing.get_context("forkserver").Pool(1) as pool:
+        assert pool.apply(os.getenv, ("CUDA_VISIBLE_DEVICES",)) == ""
+    assert not torch.cuda.is_available()
+
+
+SEES = """
+import os
+
+def test_that_sees_them():
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == {seen!r}
+
+def test_that_fails():
+    assert not os.environ
+"""
+
+
+class Item:
+    """What pytest gives to hooks, for a test marked gpu(2)."""
+
+    def __init__(self, nodeid, config):
+        self.nodeid, self.config = str(nodeid), config
+
+    def get_closest_marker(self, name):
+        return pytest.mark.gpu(2).mark if name == "gpu" else None
+
+
+@pytest.mark.parametrize("seen", [None, "0,1"])
+def test_a_test_marked_gpu_sees_them_in_a_process_of_its_own(seen, tmp_path, request, monkeypatch):
+    monkeypatch.delenv(gpu_tests.OWN, raising=False)
+    monkeypatch.setattr(gpu_tests, "VISIBLE", {"CUDA_VISIBLE_DEVICES": seen} if seen else {})
+    (tmp_path / "test_it.py").write_text(SEES.format(seen=seen))
+    item = Item(tmp_path / "test_it.py::test_that_sees_them", request.config)
+    monkeypatch.setattr(gpu_tests, "GPUS", 1)
+    with pytest.raises(pytest.skip.Exception, match="needs 2 GPUs"):
+        gpu_tests.pytest_runtest_setup(item)
+    monkeypatch.setattr(gpu_tests, "GPUS", 2)
+    gpu_tests.pytest_runtest_setup(item)
+    assert gpu_tests.pytest_pyfunc_call(item)
+    with pytest.raises(AssertionError, match="1 failed"):
+        gpu_tests.pytest_pyfunc_call(Item(tmp_path / "test_it.py::test_that_fails", request.config))
