@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from needs import WANDB
 from recorded_runs import RecordedRun, assert_same
 from tiny_runs import TINY, conf, metrics, on_shards
-from wandb.proto import wandb_internal_pb2
 
 from flam_train.cli.train import main
 from flam_train.training.fault_tolerance.interrupt import AGAIN
@@ -90,6 +90,7 @@ def test_kill_9_in_a_validation(step, corpora, tmp_path):
 
 
 @pytest.mark.slow
+@WANDB
 def test_kill_9_right_after_a_checkpoint(corpora, undisturbed, tmp_path):
     """What no later checkpoint has is in the curves by then. wandb's own process lives on and writes what it has."""
     run = RecordedRun(tmp_path, corpora, *LONG, "logger=wandb")
@@ -112,6 +113,7 @@ def tensorboard(run: RecordedRun) -> dict[str, list[tuple[int, float]]]:
 
 
 @pytest.mark.slow
+@WANDB
 def test_a_signal_to_the_process_group_of_two_ranks(corpora, tmp_path):
     """Started without torchrun, ranks, data workers and wandb's process are in one group."""
     two = [*SHORT, "trainer.devices=2", "logger=wandb"]
@@ -131,6 +133,7 @@ def test_a_signal_to_the_process_group_of_two_ranks(corpora, tmp_path):
 
 
 @pytest.mark.slow
+@WANDB
 def test_the_schedulers_signals_to_every_process(corpora, undisturbed, tmp_path):
     """Data workers and wandb's process live through it, for they serve the step that is being finished."""
     run = RecordedRun(tmp_path, corpora, *LONG, "data.workers=2", "logger=wandb")
@@ -163,6 +166,8 @@ def assert_wandb(run: RecordedRun) -> None:
 
 def wandb_points(run: RecordedRun) -> dict[str, list[tuple[int, float]]]:
     """Of the one offline run that is to be synchronised."""
+    from wandb.proto import wandb_internal_pb2
+
     out: dict[str, list[tuple[int, float]]] = {}
     (path,) = (run.run / "wandb").glob("offline-run-*/*.wandb")
     for data in wandb_records(path.read_bytes()):

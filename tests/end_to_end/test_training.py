@@ -18,6 +18,7 @@ import torch
 import yaml
 from checkout import ROOT
 from http_folder import serve
+from needs import WANDB
 from tiny_runs import TINY, conf, damage, flam_train, harm, metrics, on_shards, write_corpus
 
 from flam_train.cli.train import compose_conf, main
@@ -335,6 +336,7 @@ def test_a_row_that_was_cut_off_is_no_row(tmp_path):
     assert path.read_text().split() == ["step,name,value", "0,a,1.0", "1,a,2.0", "5,a,3.0"]
 
 
+@WANDB
 def test_wandb_offline(corpora, tmp_path):
     folder = tmp_path / "run"
     train(conf(corpora, folder, "logger=wandb", "steps=2"))

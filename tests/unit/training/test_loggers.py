@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from needs import WANDB
+
 from flam_train.training.loggers import METRICS, SteppedWandbLogger
+
+pytestmark = WANDB
 
 
 class Run(SimpleNamespace):

@@ -1,0 +1,8 @@
+"""What tests may need and a machine may lack, as marks."""
+
+from importlib.util import find_spec
+
+import pytest
+
+HAS_WANDB = find_spec("wandb") is not None
+WANDB = pytest.mark.skipif(not HAS_WANDB, reason="needs wandb")
