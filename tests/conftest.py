@@ -25,11 +25,11 @@ def pytest_collection_modifyitems(config, items):
         items.reverse()
 
 
-def pytest_runtestloop(session):
-    """Before any test has changed what it inherits. Under pytest-xdist each worker has its own."""
-    if not session.config.option.collectonly and not session.config.getoption("numprocesses", None):
-        forkserver.set_forkserver_preload(PRELOADED)
-        forkserver.ensure_running()
+@pytest.fixture(scope="session", autouse=True)
+def _server():
+    """Started before any test has changed what it inherits."""
+    forkserver.set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()
 
 
 @pytest.fixture(autouse=True)

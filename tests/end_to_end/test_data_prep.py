@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+import in_process
 import numpy as np
 import pytest
 import soundfile
 import torch
 from checkout import ROOT
+from in_process import Done
 
 from flam_train.data.mixing.source import Bank, MixRecipe, MixtureSource, pieces, render
 from flam_train.data.preparation.corpus_writer import PLAN
@@ -24,15 +25,19 @@ from flam_train.vocabulary import Vocabulary
 ESC10 = ROOT.parent / "shared" / "data" / "esc10"
 
 
-def run(script: str, *args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "data_prep" / script), *map(str, args)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+def run(script: str, *args: object) -> Done:
+    return in_process.script(f"data_prep/{script}", *args)
 
 
 def prepared(script: str, *args: object) -> None:
     done = run(script, *args)
+    assert done.returncode == 0, done.stderr
+
+
+def prepared_as_users_do(script: str, *args: object) -> None:
+    """In a process of its own."""
+    command = [sys.executable, str(ROOT / "data_prep" / script), *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 
@@ -43,7 +48,7 @@ def tars(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("synthetic")
-    prepared("synthetic.py", out, "--instances", 2, "--backgrounds", 3, "--processes", 2)
+    prepared_as_users_do("synthetic.py", out, "--instances", 2, "--backgrounds", 3, "--processes", 2)
     return out
 
 
@@ -51,7 +56,7 @@ def bank(tmp_path_factory) -> Path:
 def mixtures(bank, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("mixtures") / "mix"
     options = ["--recipe", "demo", "--count", 10, "--seed", 3, "--per-shard", 3]
-    prepared("simulate.py", out, "--bank", bank / "train", *options, "--processes", 2)
+    prepared_as_users_do("simulate.py", out, "--bank", bank / "train", *options, "--processes", 2)
     return out
 
 

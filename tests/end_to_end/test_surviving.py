@@ -48,6 +48,8 @@ def killed(folder: Path, corpora, times: int, seed: int, options: list[str], ran
     return run
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_kill_9_at_random_moments(corpora, tmp_path):
     want = finished(tmp_path / "undisturbed", corpora, *SHORT)
     run = killed(tmp_path / "killed", corpora, 3, 1, SHORT)

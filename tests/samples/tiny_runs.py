@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.multiprocessing as mp
 from checkout import ROOT
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.cli.train import compose_conf
+from flam_train.cli.train import compose_conf, main
 from flam_train.data.mixing.levels import describe
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.writing import write_manifest, write_shard
@@ -171,6 +174,22 @@ def flam_train(*arguments: object, torchrun: int = 0, check: bool = True, env: d
     )
     assert not check or done.returncode == 0, done.stderr[-3000:]
     return done
+
+
+def _rank(rank: int, world: int, port: int, arguments: list[str]) -> None:
+    torch.set_num_threads(1)
+    launch = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
+    os.environ |= {name: str(n) for name, n in launch.items()}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "tests"}
+    assert main(arguments) == 0
+
+
+def flam_train_on_ranks(world: int, *arguments: object) -> None:
+    """As torchrun starts it, but forked from the tests' server, which has imported everything."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    mp.start_processes(_rank, (world, port, [*map(str, arguments)]), world, start_method="forkserver")
 
 
 def metrics(folder: Path) -> dict[tuple[int, str], str]:

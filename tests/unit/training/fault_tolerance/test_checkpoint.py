@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-import subprocess
-import sys
+import resource
+import signal
+from contextlib import redirect_stderr
+from io import StringIO
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -102,26 +105,26 @@ def test_what_cannot_be_written_leaves_the_older_one(saved):
     assert [p.name for p in saved.parent.iterdir()] == [LAST]
 
 
-def test_a_full_disk(saved):
+def _on_a_full_disk(path: Path) -> tuple[str, str, str]:
     """The limit on the size of a file stands for the disk's end: the kernel refuses the write in the same place."""
-    code = """
-import resource, signal, sys, torch
-from flam_train.training.fault_tolerance.checkpoint import AtomicCheckpointIO
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
-io = AtomicCheckpointIO()
-io.save_checkpoint({"a": torch.zeros(1 << 20)}, sys.argv[1])
-print(io.failed)
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-io.save_checkpoint({"a": 2}, sys.argv[1] + ".2")
-print("then", io.failed or "written")
-"""
-    done = subprocess.run([sys.executable, "-c", code, str(saved)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert f"{saved}: not written (" in done.stdout
-    assert "the older one stays; make room" in done.stdout
-    assert "not written" in done.stderr
-    assert done.stdout.endswith("then written\n")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+    io = AtomicCheckpointIO()
+    with redirect_stderr(StringIO()) as said:
+        io.save_checkpoint({"a": torch.zeros(1 << 20)}, path)
+    failed = io.failed
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    io.save_checkpoint({"a": 2}, path.with_name(f"{LAST}.2"))
+    return str(failed), said.getvalue(), str(io.failed or "written")
+
+
+def test_a_full_disk(saved):
+    with get_context("forkserver").Pool(1) as pool:
+        failed, said, then = pool.apply(_on_a_full_disk, (saved,))
+    assert f"{saved}: not written (" in failed
+    assert "the older one stays; make room" in failed
+    assert "not written" in said
+    assert then == "written"
     assert digest(AtomicCheckpointIO().load_checkpoint(saved)) == digest(PLAIN)
     assert sorted(p.name for p in saved.parent.iterdir()) == [LAST, f"{LAST}.2"]
 
