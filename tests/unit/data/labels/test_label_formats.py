@@ -61,11 +61,11 @@ def test_headerless_tables_are_told_by_their_numbers():
 
 
 def test_long_numbers_take_no_time():
-    # A careless pattern takes time that grows with the square of the digits.
+    # A careless pattern takes time that grows with the square of the digits: half an hour.
     start = time.monotonic()
     with pytest.raises(ValueError, match="no label format"):
-        events(("9" * 40_000 + "x\t") * 3 + "\n")
-    assert time.monotonic() - start < 1
+        events(("9" * 400_000 + "x\t") * 3 + "\n")
+    assert time.monotonic() - start < 60
 
 
 def test_soft_labels_are_joined_above_the_threshold():

@@ -128,9 +128,9 @@ def test_broken_connections_are_tried_again(local, server, tmp_path):
     assert server.asked["shard-000000.tar"] == module.TRIES
 
 
-@pytest.mark.parametrize(("pause", "seconds"), [(0.3, 0.7), pytest.param(PAUSE, 5.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("pause", "seconds"), [(0.5, 0.7), pytest.param(PAUSE, 5.0, marks=pytest.mark.slow)])
 def test_a_server_that_dies_for_a_while_costs_time_and_no_sample(pause, seconds, local, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "PAUSE", pause)  # 0.3 + 0.6 + 1.2 s, as 2 + 4 + 8 s bridge the restart of a server
+    monkeypatch.setattr(module, "PAUSE", pause)  # 0.5 + 1 + 2 s, as 2 + 4 + 8 s bridge the restart of a server
     with serve(local.folder) as server:
         port, url = server.server_port, server.url
         remote = Corpus(url, cache=ShardCache(tmp_path / "cache"))

@@ -24,25 +24,23 @@ def left_behind(folder, **change):
     (folder / LOCK).write_text(json.dumps(owner))
 
 
-def test_the_second_refuses_and_the_folder_is_free_afterwards(tmp_path):
+def test_the_second_refuses_and_the_folder_is_free_afterwards(tmp_path, capsys):
     with RunLock(tmp_path, **QUICK):
-        began = time.monotonic()
         with pytest.raises(ValueError, match=rf"process {os.getpid()} on .* is training in this folder: wait for it"):
             RunLock(tmp_path).__enter__()
-        assert time.monotonic() - began < 2  # a process of this machine is asked, not watched
+        assert "watching it" not in capsys.readouterr().err  # a process of this machine is asked
     assert not list(tmp_path.iterdir())
     with RunLock(tmp_path / "new" / "folder", **QUICK):
         pass
 
 
-def test_a_killed_process_of_this_machine_holds_nothing(tmp_path):
+def test_a_killed_process_of_this_machine_holds_nothing(tmp_path, capsys):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     started = lock._started(dead.pid)
     dead.wait()
     left_behind(tmp_path, pid=dead.pid, started=started)
-    began = time.monotonic()
     with RunLock(tmp_path):
-        assert time.monotonic() - began < 2
+        assert "watching it" not in capsys.readouterr().err
     left_behind(tmp_path, started="0")  # another process has its number now
     with RunLock(tmp_path):
         pass
@@ -58,7 +56,7 @@ def test_another_machine_is_watched(tmp_path, capsys):
     ended = threading.Event()
 
     def touch():
-        while not ended.wait(0.1):
+        while not ended.wait(0.01):
             os.utime(tmp_path / LOCK)
 
     toucher = threading.Thread(target=touch)
@@ -82,13 +80,12 @@ def test_neither_clocks_nor_names_of_hosts_matter(tmp_path, monkeypatch):
         pass
 
 
-def test_a_requeued_job_finds_its_own_folder(tmp_path, monkeypatch):
+def test_a_requeued_job_finds_its_own_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     left_behind(tmp_path, machine="elsewhere")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    began = time.monotonic()
     with RunLock(tmp_path):
-        assert time.monotonic() - began < 2
+        assert "watching it" not in capsys.readouterr().err
     left_behind(tmp_path)
     with pytest.raises(ValueError, match="job 17, process"):  # two steps of one job
         RunLock(tmp_path).__enter__()
@@ -121,7 +118,7 @@ def test_who_stood_still_too_long_writes_nothing_more(ended, tmp_path):
         (tmp_path / LOCK).unlink()
         if not ended:
             left_behind(tmp_path, machine="elsewhere")
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while not mine.lost and time.monotonic() < end:
             time.sleep(0.05)
         owner = OwnFolder(mine)
