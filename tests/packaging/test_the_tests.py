@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import every_machine
 import gpu_tests
 import pytest
 import torch
@@ -70,6 +71,7 @@ class Item:
 @pytest.mark.parametrize("seen", [None, "0,1"])
 def test_a_test_marked_gpu_sees_them_in_a_process_of_its_own(seen, tmp_path, request, monkeypatch):
     monkeypatch.delenv(gpu_tests.OWN, raising=False)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # starts sooner
     monkeypatch.setattr(gpu_tests, "VISIBLE", {"CUDA_VISIBLE_DEVICES": seen} if seen else {})
     (tmp_path / "test_it.py").write_text(SEES.format(seen=seen))
     item = Item(tmp_path / "test_it.py::test_that_sees_them", request.config)
@@ -81,3 +83,31 @@ def test_a_test_marked_gpu_sees_them_in_a_process_of_its_own(seen, tmp_path, req
     assert gpu_tests.pytest_pyfunc_call(item)
     with pytest.raises(AssertionError, match="1 failed"):
         gpu_tests.pytest_pyfunc_call(Item(tmp_path / "test_it.py::test_that_fails", request.config))
+
+
+DIFFERS = """
+import os
+import pytest
+
+def test_that_passes_everywhere():
+    pass
+
+def test_that_is_skipped_everywhere():
+    pytest.skip("so it is")
+
+def test_that_depends_on_the_processor():
+    assert os.environ.get("ATEN_CPU_CAPABILITY") != "avx2"
+"""
+
+
+def test_a_test_that_depends_on_the_machine_is_found(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    (tmp_path / "test_it.py").write_text(DIFFERS)
+    arguments = [str(tmp_path / "test_it.py"), "--workers", "0", "--logs", str(tmp_path / "logs"), "--only", "own"]
+    assert every_machine.main(arguments) == 0
+    assert "every test has the same outcome" in capsys.readouterr().out
+    assert every_machine.main([*arguments, "avx2"]) == 1
+    found = capsys.readouterr().out
+    assert found.count("::test_") == 1
+    assert "::test_that_depends_on_the_processor: own: passed, avx2: failed" in found
+    assert every_machine.main([str(tmp_path / "nowhere.py"), *arguments[1:]]) == 1
