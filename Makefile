@@ -4,7 +4,7 @@ PIP_FLAGS ?= -q
 SHELL := /bin/bash
 BIN := .venv/bin
 
-.PHONY: help venv demo table test test-all slurm-test soak bench-data bench-prep bench-metrics bench-losses lint format wheel-check clean
+.PHONY: help venv demo table test test-ci test-everywhere test-all slurm-test soak bench-data bench-prep bench-metrics bench-losses lint format wheel-check clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,8 +51,16 @@ table: venv  ## the paper's table for EXPORT=..., on what of its sets lies below
 	@$(BIN)/python eval/protocols.py "$$(test -d "$(EXPORT)" && echo "$(EXPORT)" || echo "$(OUT)/export")" --shards "$(SHARDS)" --out "$(OUT)" --figures
 	@$(BIN)/python eval/table.py "$(OUT)" --paper --out "$(OUT)/table" --figures "$(OUT)/figures"
 
-test: venv  ## the fast tests, under 10 minutes on 2 cores
-	$(BIN)/python -m pytest -m "not slow" tests
+# Each worker takes whole files, for what their tests share; every test has one thread.
+WORKERS ?= 2
+test: venv  ## the fast tests, under 6 minutes on 2 cores; WORKERS=... [2]
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow" tests
+
+test-ci: venv  ## those slow tests that guard most for their time
+	$(BIN)/python -m pytest -m "slow and ci" tests
+
+test-everywhere: venv  ## the fast tests on other processors, threads and in reverse: the same outcomes
+	$(BIN)/python tests/every_machine.py
 
 test-all: venv  ## every test
 	$(BIN)/python -m pytest tests

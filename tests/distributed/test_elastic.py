@@ -32,7 +32,9 @@ def on_parts(folder, corpora, parts: list[tuple[int, int]], *overrides: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("parts", [[(1, 2), (2, 4)], [(4, 2), (1, 4), (2, 6), (4, 8)]])
+@pytest.mark.parametrize(
+    "parts", [pytest.param([(1, 2), (2, 4)], marks=pytest.mark.ci), [(4, 2), (1, 4), (2, 6), (4, 8)]]
+)
 def test_other_numbers_of_ranks_take_the_same_clips_in_the_same_order(parts, corpora, tmp_path):
     """One rank's keys of a step are those of the ranks, one after another."""
     steps = [*EXACT, f"steps={parts[-1][1]}"]

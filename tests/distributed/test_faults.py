@@ -39,7 +39,7 @@ def disturbed(run: RecordedRun, fault: str, seconds: float, **env: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.ci)])
 def test_a_rank_dies(rank, corpora, undisturbed, tmp_path):
     run = RecordedRun(tmp_path, corpora, *STEPS, ranks=2)
     said = disturbed(run, f"die:{rank}:3", 0)

@@ -23,7 +23,10 @@ PHRASES = (4, 6, 0, 3, 5, 2, 6, 1)
 SCENARIOS = ("plain", "masked", "sparse")
 """sparse: the first rank lists no valid phrase, the second has no positive frame (of one rank: the second alone)."""
 EXCHANGES = ("gather", "ring", "ring in pieces")
-WORLDS = [1, 2, *(pytest.param(world, marks=pytest.mark.slow) for world in (3, 4, 5, 6, 7, 8))]
+WORLDS = [
+    1, 2, pytest.param(3, marks=[pytest.mark.slow, pytest.mark.ci]),
+    *(pytest.param(world, marks=pytest.mark.slow) for world in (4, 5, 6, 7, 8)),
+]  # fmt: skip
 
 
 def make(world: int, scenario: str) -> dict:

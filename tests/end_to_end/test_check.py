@@ -194,6 +194,7 @@ def test_a_first_process_that_is_not_there_is_told(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_a_node_with_other_shards_is_named_and_all_processes_end_with_2(corpora, tmp_path):
     """Two processes as on two nodes: each sees its own folder under the same name."""
     for name, train in (("n1", corpora[0]), ("n2", corpora[1])):

@@ -116,6 +116,7 @@ def test_mistakes(trained, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("launcher", ["torchrun", "srun"])
 def test_under_a_launcher(launcher, trained, tmp_path):
     """Two processes share the scoring: the numbers of one. srun is played by its variables, one process each."""

@@ -77,7 +77,7 @@ def test_kill_9_of_two_ranks(corpora, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [7, 14])
+@pytest.mark.parametrize("step", [7, pytest.param(14, marks=pytest.mark.ci)])
 def test_kill_9_in_a_validation(step, corpora, tmp_path):
     """Also in the last one: it is not left out when the run goes on."""
     short = [*LONG[1:], "steps=14", "trainer.checkpoint_every=7", "trainer.monitor=val/synthetic/auroc_macro"]
@@ -135,6 +135,7 @@ def test_a_signal_to_the_process_group_of_two_ranks(corpora, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @WANDB
 def test_the_schedulers_signals_to_every_process(corpora, undisturbed, tmp_path):
     """Data workers and wandb's process live through it, for they serve the step that is being finished."""

@@ -347,6 +347,7 @@ def test_wandb_offline(corpora, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_ctrl_c_and_the_same_command_again(corpora, tmp_path):
     overrides = [*TINY, *on_shards(*corpora), "steps=40", "global_batch=4", "frame_batch=4", "data.workers=1"]
     command = [sys.executable, "-m", "flam_train.cli.train", *overrides, f"run_dir={tmp_path / 'run'}"]

@@ -184,6 +184,7 @@ def test_fifty_malformed_label_files(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", CASES)
 def test_twenty_thousand_malformed_label_files(name, tmp_path, monkeypatch):
     told = fuzz(name, tmp_path, EACH, monkeypatch)

@@ -172,6 +172,7 @@ def test_a_thousand_malformed_inputs(name):
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", SEEDS)
 def test_twenty_thousand_malformed_inputs(name):
     told = fuzz(name, EACH)
