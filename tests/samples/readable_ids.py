@@ -14,7 +14,7 @@ def pytest_make_parametrize_id(val, argname):
     if text is None:
         return argname  # numbered where several are alike
     printable = "".join(c if c.isascii() and c.isprintable() else " " for c in text)
-    return " ".join(printable.split())[:LONGEST].strip() or repr(text).strip("'") or argname
+    return " ".join(printable.split())[:LONGEST].strip() or ascii(text).strip("'") or argname
 
 
 def readable(val) -> str | None:
