@@ -102,14 +102,14 @@ def main(argv: list[str] | None = None) -> int:
         bad = kinds.count("failed") + kinds.count("error")
         counts = f"{kinds.count('passed'):8}{kinds.count('skipped'):8}{bad:8}"
         print(f"{name:20}{counts}{ran.seconds:9.0f}{ran.cpu_seconds:9.0f}", flush=True)
-    lines = []
+    lines = [f"{name}: pytest ran no test, see its log" for name, ran in found.items() if not ran.outcomes]
     for test in sorted({test for ran in found.values() for test in ran.outcomes}):
         got = {name: ran.outcomes.get(test, "not there") for name, ran in found.items()}
         if len(set(got.values())) > 1 or set(got.values()) & {"failed", "error"}:
             lines.append(f"{test}: {', '.join(f'{name}: {outcome}' for name, outcome in got.items())}")
     print("\n".join(lines) or "every test has the same outcome everywhere")
     print(f"what pytest said: {folder}")
-    return bool(lines) or not all(ran.outcomes for ran in found.values())
+    return bool(lines)
 
 
 if __name__ == "__main__":

@@ -111,3 +111,4 @@ def test_a_test_that_depends_on_the_machine_is_found(tmp_path, capsys, monkeypat
     assert found.count("::test_") == 1
     assert "::test_that_depends_on_the_processor: own: passed, avx2: failed" in found
     assert every_machine.main([str(tmp_path / "nowhere.py"), *arguments[1:]]) == 1
+    assert "own: pytest ran no test" in capsys.readouterr().out
