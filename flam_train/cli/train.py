@@ -48,10 +48,13 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_explain(error, overrides, home, folder)) from error
     assert isinstance(plain, dict)
+    said = {override.split("=", 1)[0].lstrip("+") for override in overrides}
     for kind in ("global", "frame"):
-        # An experiment weights all of its corpora, also those that the command line leaves out.
         corpora = plain["data"].get(kind) or {}
-        plain["data"][kind] = {name: entry for name, entry in corpora.items() if list(entry) != ["weight"]}
+        for name in [name for name, entry in corpora.items() if list(entry) == ["weight"]]:
+            if f"data.{kind}.{name}.weight" in said:
+                raise ValueError(f"data.{kind}.{name}.weight: {name} is not among data/{kind}=[...]: add it there")
+            del corpora[name]  # an experiment weights all of its corpora, also those that the command line leaves out
     return {str(k): v for k, v in plain.items()}
 
 

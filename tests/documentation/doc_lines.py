@@ -63,7 +63,8 @@ class Line:
 
     def __str__(self) -> str:
         shown = " ".join(re.sub(r"\s+#\s.*", "", self.text).split())
-        return f"{self.page}:{self.number} {shown if len(shown) <= 100 else shown[:97] + '...'}"
+        shown = shown.encode("ascii", "replace").decode()
+        return f"{self.page}:{self.number} {shown if len(shown) <= 80 else shown[:77] + '...'}"
 
 
 def blocks(page: str, text: str) -> list[Block]:

@@ -139,7 +139,9 @@ def test_weights_of_corpora_that_are_left_out_are_passed_over():
     assert {name: entry["weight"] for name, entry in found["data"]["frame"].items()} == {
         "desed_real": 3, "desed_synthetic": 10,
     }  # fmt: skip
-    assert found["data"]["global"] == {}
+    assert not found["data"]["global"]
+    with pytest.raises(ValueError, match=r"data\.frame\.urbansed\.weight: urbansed is not among data/frame"):
+        compose_conf(["experiment=openflam", "data/frame=[desed]", "data.frame.urbansed.weight=2"])
 
 
 def test_ones_own_configuration_folder(corpora, tmp_path):
