@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pytest
@@ -48,11 +49,15 @@ def test_equals_sklearn(decimals):
                 assert got.micro == pytest.approx(roc_auc_score(*everything), abs=1e-12)
 
 
-def test_partial_areas_of_segments_equal_sed_scores_eval():
+def test_partial_areas_of_segments_equal_sed_scores_eval(monkeypatch):
     """DCASE 2024 task 4's MPAUC: segments of 1 s, up to a false positive rate of .1."""
     from sed_scores_eval import segment_based
+    from sed_scores_eval.base_modules import curves
     from sed_scores_eval.base_modules.scores import create_score_dataframe
 
+    # It sorts a sorted curve again, and NumPy leaves points of one false positive rate in an order that depends on the
+    # processor: on older ones its area loses up to 2 %.
+    monkeypatch.setattr(curves.np, "argsort", partial(np.argsort, kind="stable"))
     compared = 0
     for seed in range(40):
         p = with_events(problem(seed))
