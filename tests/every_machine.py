@@ -47,6 +47,8 @@ VARIATIONS: dict[str, tuple[dict[str, str], list[str]]] = {
 }
 """{name: (environment, options of pytest)}; one thread unless it says two."""
 
+SETTINGS = {name for env, _ in VARIATIONS.values() for name in env}
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -58,11 +60,12 @@ class Ran:
 def run(name: str, paths: list[str], workers: int, log: Path) -> Ran:
     env, options = VARIATIONS[name]
     options = [*options, "-n", str(workers), "--dist", "loadfile"] if workers else options
+    env = {name: text for name, text in os.environ.items() if name not in SETTINGS} | env
     report = log.with_suffix(".xml")
     command = [sys.executable, "-m", "pytest", "-m", "not slow", "-p", "no:cacheprovider", f"--junitxml={report}"]
     began, used = time.monotonic(), children()
     with log.open("w") as file:
-        subprocess.run([*command, *options, *paths], cwd=ROOT, env=os.environ | env, stdout=file, stderr=file)
+        subprocess.run([*command, *options, *paths], cwd=ROOT, env=env, stdout=file, stderr=file)
     return Ran(outcomes(report), time.monotonic() - began, children() - used)
 
 
