@@ -48,14 +48,26 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_explain(error, overrides, home, folder)) from error
     assert isinstance(plain, dict)
-    said = {override.split("=", 1)[0].lstrip("+") for override in overrides}
     for kind in ("global", "frame"):
         corpora = plain["data"].get(kind) or {}
-        for name in [name for name, entry in corpora.items() if list(entry) == ["weight"]]:
-            if f"data.{kind}.{name}.weight" in said:
-                raise ValueError(f"data.{kind}.{name}.weight: {name} is not among data/{kind}=[...]: add it there")
+        for name in [name for name, entry in corpora.items() if not entry or list(entry) == ["weight"]]:
+            key = f"data.{kind}.{name}"
+            if any(override.lstrip("+~").startswith((f"{key}.", f"{key}=")) for override in overrides):
+                raise ValueError(f"{key}: {name} is not among data/{kind}=[...]: add it there")
+            known = _corpora(kind, [home, folder] if folder else [home])
+            if name not in known:
+                raise ValueError(f"{key}: no corpus of data/{kind}: {nearest(name, known)}")
             del corpora[name]  # an experiment weights all of its corpora, also those that the command line leaves out
     return {str(k): v for k, v in plain.items()}
+
+
+def _corpora(kind: str, places: list[Path]) -> list[str]:
+    """The names of corpora that the files of data/KIND choose: the file's own, or several (`# @package data.KIND`)."""
+    found = []
+    for path in (p for place in places for p in (place / "data" / kind).glob("*.yaml")):
+        several = path.read_text().startswith(f"# @package data.{kind}\n")
+        found += list(yaml.safe_load(path.read_text())) if several else [path.stem]
+    return sorted(found)
 
 
 def _explain(error: Exception, overrides: list[str], home: Path, folder: Path | None) -> str:

@@ -140,8 +140,18 @@ def test_weights_of_corpora_that_are_left_out_are_passed_over():
         "desed_real": 3, "desed_synthetic": 10,
     }  # fmt: skip
     assert not found["data"]["global"]
-    with pytest.raises(ValueError, match=r"data\.frame\.urbansed\.weight: urbansed is not among data/frame"):
-        compose_conf(["experiment=openflam", "data/frame=[desed]", "data.frame.urbansed.weight=2"])
+    for own in ("data.frame.urbansed.weight=2", "data.frame.urbansed={weight:2}", "data.frame.desed_real=null"):
+        with pytest.raises(ValueError, match=r"data\.frame\.\w+: \w+ is not among data/frame"):
+            compose_conf(["experiment=openflam", "data/frame=[desed]", own])
+
+
+def test_a_misspelt_corpus_of_ones_own_experiment_is_told(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndata: {frame: {synthetik: {weight: 5.0}}}\n"
+    )
+    with pytest.raises(ValueError, match=r"data\.frame\.synthetik: no corpus .*did you mean synthetic"):
+        compose_conf(["experiment=mine"], tmp_path)
 
 
 def test_ones_own_configuration_folder(corpora, tmp_path):

@@ -85,6 +85,19 @@ def test_a_test_marked_gpu_sees_them_in_a_process_of_its_own(seen, tmp_path, req
         gpu_tests.pytest_pyfunc_call(Item(tmp_path / "test_it.py::test_that_fails", request.config))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_workers_know_what_the_first_process_saw(workers, tmp_path):
+    (tmp_path / "conftest.py").write_text("import gpu_tests\n")
+    (tmp_path / "test_it.py").write_text(
+        "import gpu_tests\n\ndef test_it():\n    assert gpu_tests.VISIBLE == {'CUDA_VISIBLE_DEVICES': '0,1'}\n"
+    )
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST") and k != gpu_tests.SEEN}
+    env |= {"CUDA_VISIBLE_DEVICES": "0,1", "PYTHONPATH": f"{ROOT}/tests/samples:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", str(workers), tmp_path / "test_it.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 DIFFERS = """
 import os
 import pytest

@@ -6,6 +6,7 @@ hooks from here.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,8 +17,15 @@ import torch
 OWN = "FLAM_TESTS_ON_GPUS"
 """Set for the pytest that runs one test marked `gpu`."""
 
-GPUS = torch.cuda.device_count()  # asks the driver; CUDA itself reads the environment later, and once
-VISIBLE = {name: text for name, text in os.environ.items() if name == "CUDA_VISIBLE_DEVICES"}
+SEEN = "FLAM_TESTS_SEEN"
+"""What the first process saw: the workers of pytest-xdist are started by one that has hidden them already."""
+
+if SEEN not in os.environ:
+    visible = {name: text for name, text in os.environ.items() if name == "CUDA_VISIBLE_DEVICES"}
+    # device_count asks the driver; CUDA itself reads the environment later, and once.
+    os.environ[SEEN] = json.dumps({"gpus": torch.cuda.device_count(), "visible": visible})
+GPUS: int = json.loads(os.environ[SEEN])["gpus"]
+VISIBLE: dict[str, str] = json.loads(os.environ[SEEN])["visible"]
 if OWN not in os.environ:
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
