@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from flam_train.checkpoints import openflam
 from flam_train.checkpoints.export import TOKENIZER, load_export, read_config
 from flam_train.checkpoints.openflam import AUDIO, from_openflam, read_state
 from flam_train.models.flam import FLAM, FLAMConfig
@@ -15,6 +16,7 @@ from flam_train.models.htsat import PRESETS
 from flam_train.models.text import load_tokenizer
 
 AS_INIT = "as_init"
+ROBERTA = "roberta-base"
 
 AUDIO_PART = ("frontend.", "audio.", "audio_projection.")
 """What is taken over when the text tower is another one."""
@@ -27,32 +29,41 @@ AUGMENTATION = ("drop_path", "mask_stripes", "mask_bins")
 
 
 def config_of(model: dict[str, Any], text: dict[str, Any], init: str | None) -> FLAMConfig:
-    """The configuration of the sections `model` and `text`; `as_init` in either is that of the export at `init`.
+    """The configuration of the sections `model` and `text`; `as_init` in either is that of what is at `init`.
 
-    Raises ValueError where there is no export to take it from.
+    Raises ValueError where there is nothing to take it from.
     """
-    if AS_INIT not in model and text.get("tower") != AS_INIT:
+    as_init = {"model": bool(model.get(AS_INIT)), "text": text.get("tower") == AS_INIT}
+    model = {k: v for k, v in model.items() if k != AS_INIT}
+    if not any(as_init.values()):
         return FLAMConfig.from_dict({**model, "text": text})
-    section = "model" if AS_INIT in model else "text"
-    if init is None or not Path(init).is_dir():
-        found = "no init is given" if init is None else f"init={init} is no export folder"
+    path = Path(init or "")
+    if init is not None and path.is_dir():
+        theirs = read_config(path).to_dict()
+    elif path.is_file():
+        theirs = openflam.config_of(read_state(path), text.get("name") or ROBERTA).to_dict()
+    else:
+        found = "no init is given" if init is None else f"there is nothing at init={init}"
+        section = next(name for name, wanted in as_init.items() if wanted)
         raise ValueError(
-            f"{section}={AS_INIT}: {found}: set init to one (flam-convert openflam makes one of OpenFLAM's file), or "
-            "choose model= and text="
+            f"{section}={AS_INIT}: {found}: set init to an export or to OpenFLAM's file, or choose model= and text="
         )
-    theirs = read_config(init).to_dict()
-    if AS_INIT in model:
-        model = {k: v for k, v in theirs.items() if k != "text"} | {k: v for k, v in model.items() if k != AS_INIT}
-    return FLAMConfig.from_dict({**model, "text": theirs["text"] if text.get("tower") == AS_INIT else text})
+    if as_init["model"]:
+        model = {k: v for k, v in theirs.items() if k != "text"} | model
+    return FLAMConfig.from_dict({**model, "text": theirs["text"] if as_init["text"] else text})
 
 
 def build(model: dict[str, Any], text: dict[str, Any], init: str | None) -> FLAM:
-    """A model of these sections (`config_of`), without `init`'s weights: those are for `initialise`."""
+    """A model of these sections (`config_of`), without `init`'s weights: those are for `initialise`.
+
+    A text tower `as_init` has the tokenizer of the export; with OpenFLAM's file, which has none, that of `text.name`.
+    """
     config = config_of(model, text, init)
     if text.get("tower") != AS_INIT:
         return FLAM(config)
-    tokenizer = load_tokenizer(str(Path(str(init)) / TOKENIZER), config.text.max_tokens)
-    return FLAM(config, pretrained_text=False, tokenizer=tokenizer)
+    path = Path(str(init))
+    tokenizer = str(path / TOKENIZER) if path.is_dir() else config.text.name
+    return FLAM(config, pretrained_text=False, tokenizer=load_tokenizer(tokenizer, config.text.max_tokens))
 
 
 def initialise(model: FLAM, path: str | Path) -> list[str]:

@@ -75,6 +75,16 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return {k.removeprefix("module."): v for k, v in state.items()}
 
 
+def config_of(state_dict: dict[str, Tensor], tokenizer: str = "roberta-base", max_tokens: int = 77) -> FLAMConfig:
+    """What a state dict is of: its audio encoder is told by the width of its patches. Raises ValueError for another."""
+    patches = state_dict.get(_theirs("audio.patch_embed.proj.weight"))
+    for name in AUDIO:
+        if patches is not None and audio_preset(name).width == len(patches):
+            text = TextConfig("roberta", tokenizer, max_tokens, ROBERTA_BASE)
+            return FLAMConfig(audio=audio_preset(name), text=text)
+    raise ValueError(f"not an OpenFLAM checkpoint of audio={', '.join(AUDIO)}")
+
+
 def from_openflam(
     state_dict: dict[str, Tensor], audio: str = "base", tokenizer: str | None = None, max_tokens: int = 77
 ) -> FLAM:

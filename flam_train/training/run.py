@@ -107,8 +107,11 @@ def build(conf: dict[str, Any]) -> Run:
     for name, corpus in data.validation.items():
         module.validation_metrics[name] = CorpusValidation(corpus, model.grid, model.config.embedding)
     if trainer.monitor is not None:
-        metrics = ("auroc_macro", "auroc_micro", "text_to_audio_R@1", "audio_to_text_R@1")
-        one_of("trainer.monitor", trainer.monitor, [f"val/{name}/{m}" for name in data.validation for m in metrics])
+        known = []
+        for name, metric in module.validation_metrics.items():
+            located = ("auroc_macro", "auroc_micro") if metric.classes else ()
+            known += [f"val/{name}/{m}" for m in (*located, "text_to_audio_R@1", "audio_to_text_R@1")]
+        one_of("trainer.monitor", trainer.monitor, known)
     return Run(conf, Path(conf["run_dir"]), module, data, trainer, fresh)
 
 

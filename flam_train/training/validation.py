@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from flam_train.batch import AudioEmbeddings, TextEmbeddings
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream.dataset import ClipsBatch
-from flam_train.evaluation.words import labels_of
 from flam_train.frames import FrameGrid
 from flam_train.metrics.streaming import FrameAUROC, Retrieval
 from flam_train.models.flam import FLAM
@@ -20,6 +19,16 @@ from flam_train.vocabulary import phrase_id
 
 MOST_LABELS = 200
 """Of an open corpus. Each is scored in every frame, and the scores of all clips are kept until the end."""
+
+
+def _few_labels(corpus: Corpus) -> set[str]:
+    """Those that occur, or none of more than MOST_LABELS."""
+    found: set[str] = set()
+    for n in range(len(corpus)):
+        found |= {event.label for event in corpus.record(n).events}
+        if len(found) > MOST_LABELS:
+            return set()
+    return found
 
 
 class CorpusValidation(nn.Module):
@@ -34,8 +43,7 @@ class CorpusValidation(nn.Module):
         self.grid, self.name = grid, str(corpus.folder)
         said = {label: concept.phrasings[0] for label, concept in corpus.vocabulary.classes.items()}
         if not said:
-            labels = sorted(labels_of(corpus))
-            said = {label: label for label in labels if len(labels) <= MOST_LABELS}
+            said = {label: label for label in sorted(_few_labels(corpus))}
         self.classes = {label: k for k, label in enumerate(said)}
         self.phrases = list(said.values())
         self.auroc = FrameAUROC(len(self.phrases), grid.frames) if self.phrases else None

@@ -61,6 +61,7 @@ def imports(path: Path) -> set[str]:
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+FACES = sorted(PACKAGE.rglob("*.pyi"))
 MODULES = {path.relative_to(PACKAGE).with_suffix("").parts for path in FILES}
 MODULES |= {parts[:-1] for parts in MODULES if parts[-1] == "__init__"}
 
@@ -80,6 +81,14 @@ def test_arrows_run_down(path):
                 assert there < here or side_by_side, f"{path} imports {name}: up from floor {here} to floor {there}"
         assert first not in HEAVY or mine[0] in ("training", "cli"), f"{path} imports {name}"
         assert first != "argparse" or mine[0] == "cli", f"{path} parses arguments"
+
+
+@pytest.mark.parametrize("path", FACES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_package_passes_on_its_own_names_only(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 1, f"{path} passes on names of {node.module}, which is elsewhere"
+            assert (path.parent / f"{node.module}.py").is_file() or (path.parent / str(node.module)).is_dir()
 
 
 def test_every_module_stands_on_a_floor():

@@ -100,8 +100,9 @@ from flam_train.data.audio import read_recording
 from flam_train.data.schema import Event, Record
 from flam_train.data.shards import index_folder, write_manifest, write_shard
 from flam_train.data.levels import describe
-from flam_train.data.mixing import Bank, MixRecipe, record, render_one
-from flam_train.data.preparation import Listing, Options, prepare, write_missing
+from flam_train.data.mixing import Bank, MixRecipe, MixtureSource, pieces, record, render_one, silence
+from flam_train.data.preparation import KINDS, MISSING, Listing, Options, part_folder, prepare, read_missing, too_many
+from flam_train.data.preparation import write_missing
 from flam_train.evaluation.published import paper_tables
 from flam_train.inference import detect, load_model, read_recording
 from flam_train.training.checkpoint import AtomicCheckpointIO
@@ -148,11 +149,26 @@ except Enough:
 """
 """As far as it goes before workers are given any work."""
 
+UNTIL_THE_RUN = """
+import flam_train.training.run as module
+
+class Enough(Exception):
+    pass
+
+def enough(*_):
+    raise Enough
+
+module.build = enough
+try:
+    module.fit({"data": {"workers": 1}}, None, 0, None, [])
+except Enough:
+    pass
+"""
+"""A training, as far as it goes before anything is built."""
+
 STARTED_BY = {
     "training": (
-        "from flam_train.data.stream.workers import start_server\n"
-        "from flam_train.training.datamodule import WORKERS_NEED\n"
-        "start_server(*WORKERS_NEED)",
+        UNTIL_THE_RUN,
         {"torch", "soundfile", "flam_train.data.stream.collate", "flam_train.data.mixing.source"},
     ),
     "preparation": (

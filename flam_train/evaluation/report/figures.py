@@ -35,11 +35,11 @@ ROWS = 10
 LONGEST = 60.0
 """Seconds in one figure."""
 
-SURE = "score: how sure the model is that the phrase sounds"
+LIKELIER = "score: how much likelier here than anywhere"
 MEANING = {
-    "unbiased": f"{SURE} (unbiased, 0 to 1)",
-    "approximate": f"{SURE} (unbiased, approximate, 0 to 1)",
-    "biased": f"{SURE} (biased: as often as in training, 0 to 1)",
+    "unbiased": f"{LIKELIER} (unbiased; 0.5: as usual)",
+    "approximate": f"{LIKELIER} (approximate; 0.5: as usual)",
+    "biased": "score: the probability that the phrase sounds (biased: as often as in training)",
     "cosine": "score: how alike sound and phrase are ((1 + cosine) / 2, 0 to 1)",
 }
 """Of the scores of each method."""

@@ -88,7 +88,7 @@ class Table:
         if not self.best:
             return self
         lower = dict.fromkeys(self.columns[c] for _, c, _ in sorted(self.best) if self.better[c] == "lower")
-        same = " among the rows of one set" if len(set(self.sets)) > 1 else ""
+        same = " among the rows of one set and kind of phrasings" if len(set(self.sets)) > 1 else ""
         note = f"bold: the best of a column{same}" + (f"; lower is better for {', '.join(lower)}" if lower else "")
         return replace(self, notes=(*self.notes, note))
 
@@ -157,7 +157,7 @@ def result_tables(results: Sequence[Result]) -> list[Table]:
         ]
         heads = [*_HEADS, *(heading for heading, *_ in columns)]
         ways = tuple(better(metric) for metric in (*[""] * len(_HEADS), *(metric for _, metric, *_ in columns)))
-        sets = tuple(row[1] for row in rows)
+        sets = tuple(f"{row[1]}, {row[2].split(',')[0]}" for row in rows)  # the set and the kind of phrasings
         table = Table(title, heads, rows, _notes(chosen, columns), better=ways, sets=sets)
         tables.append(_without_empty_columns(table).with_note_on_best())
     return tables

@@ -10,9 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from tiny_runs import tiny_roberta
 
 from flam_train.checkpoints.export import load_export, save_export
 from flam_train.checkpoints.initial import build, config_of, initialise
+from flam_train.checkpoints.openflam import ROBERTA_BASE, to_openflam
 from flam_train.models.flam import FLAM, FLAMConfig, audio_preset
 from flam_train.models.frontend import MelNorm, mask_frequencies
 from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig, WindowAttention, fold, shift_mask, unfold
@@ -310,9 +312,25 @@ def test_the_architecture_of_what_is_started_from_need_not_be_guessed(model, sma
     # Either alone, and a setting beside it.
     assert config_of({"as_init": True, "phrase_bias": "none"}, {"tower": "bytes"}, str(folder)).phrase_bias == "none"
     assert config_of({"audio": "tiny"}, {"tower": "as_init"}, str(folder)).text == model.config.text
-    for init, why in ((None, "no init is given"), (str(tmp_path / "a.pth"), "no export folder")):
+    assert config_of({"as_init": False}, {"tower": "bytes"}, str(folder)).audio == HTSATConfig()
+    for init, why in ((None, "no init is given"), (str(tmp_path / "a.pth"), "there is nothing at")):
         with pytest.raises(ValueError, match=f"as_init: .*{why}.* choose model= and text="):
             build(*sections, init)
+
+
+@pytest.mark.slow
+def test_openflams_file_tells_its_architecture(tmp_path):
+    config = FLAMConfig(audio=PRESETS["tiny"], text=TextConfig("roberta", "", 77, ROBERTA_BASE))
+    theirs, file = FLAM(config, pretrained_text=False), tmp_path / "open_flam.pth"
+    torch.save(to_openflam(theirs), file)
+    sections = ({"as_init": True}, {"tower": "as_init", "name": str(tiny_roberta(tmp_path / "roberta"))})
+    started = build(*sections, str(file))
+    assert initialise(started, file) == []
+    assert started.config.audio == PRESETS["tiny"]
+    assert all(torch.equal(a, b) for a, b in zip(started.parameters(), theirs.parameters(), strict=True))
+    torch.save({"audio_branch.patch_embed.proj.weight": torch.zeros(7, 1, 4, 4)}, file)
+    with pytest.raises(ValueError, match="not an OpenFLAM checkpoint of audio=tiny, base"):
+        build(*sections, str(file))
 
 
 needs_minilm = pytest.mark.skipif(minilm_from_package() is None, reason="needs the extra `demo`")

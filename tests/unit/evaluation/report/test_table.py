@@ -311,14 +311,16 @@ def test_the_best_of_a_column_is_bold_in_every_format():
 def test_only_what_was_measured_on_one_set_is_compared():
     a = {"auroc/macro": 0.9, "calibration/ECE": 0.1, "calibration biased/ECE": 0.3}
     b = {"auroc/macro": 0.8, "calibration/ECE": 0.2, "calibration biased/ECE": 0.3}
+    second = {"sha256": "1234567890abcdef", "folder": "runs/second"}
     found = [result(metrics=a), result("sed/held_out", metrics=b), result(dataset="desed", metrics=b)]
-    (table,) = result_tables(found)
-    assert [row[1] for row in table.rows] == ["desed test", "urbansed test", "urbansed test"]
+    assert result_tables(found)[0].best == frozenset()  # of one model nothing is compared
+    (table,) = result_tables([*found, result(metrics=b, model=second)])
+    assert [row[1] for row in table.rows] == ["desed test", "urbansed test", "urbansed test", "urbansed test"]
     assert bold(to_html([table], "Title")) == {
-        (1, 4): ["0.900"], (1, 5): ["0.100"], (1, 6): ["0.300"], (2, 6): ["0.300"]
+        (1, 4): ["0.900"], (1, 5): ["0.100"], (1, 6): ["0.300"], (3, 6): ["0.300"]
     }  # fmt: skip
-    assert (
-        table.notes[-1] == "bold: the best of a column among the rows of one set; lower is better for ECE, ECE biased"
+    assert table.notes[-1].startswith(
+        "bold: the best of a column among the rows of one set and kind of phrasings; lower"
     )
 
 
