@@ -181,8 +181,9 @@ def test_a_job_that_is_cancelled_or_whose_time_is_nearly_up_saves_and_goes_on(cl
     job = cluster.submit(*line)
     cluster.until(job, after(done + 3))
     cluster.run("scancel", "--signal=USR1", job)
-    cluster.until(job, lambda shown: "Restarts=1" in shown)
-    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")  # else SLURM waits for two minutes
+    cluster.until(job, lambda shown: "Restarts=1" in shown and "JobState=PENDING" in shown)
+    # Else SLURM waits for two minutes; asked while the job is still completing, it forgets.
+    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")
     assert "JobState=COMPLETED" in cluster.until(job, over)
     said = cluster.log(job)
     begun = [int(step) for step in re.findall(r"going on at step (\d+)", said)]
