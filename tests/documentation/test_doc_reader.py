@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from doc_lines import Block, blocks, command_lines, commands, pages, spans
+from doc_lines import Block, Line, blocks, command_lines, commands, pages, spans
 from doc_programs import check_command
 from doc_python import run_blocks
 from doc_spans import check_link, check_span, says_something
@@ -54,10 +54,11 @@ def test_what_a_page_holds():
     assert [str(line) for line in found] == [
         "p.md:7 flam-train experiment=demo seed=1",
         "p.md:9 until flam-train experiment=...; do [ $? -eq 75 ] || break; done",
-        "p.md:10 NAME=x python eval/table.py results --out table >log.txt 2>&1 && ls table.md | head",
+        "p.md:10 NAME=x python eval/table.py results --out table >log.txt 2>&1 && ls table.md ...",
         "p.md:11 cat > mine.yaml <<'EOF'",
     ]
     assert found[-1].here == "kind: sed\nEOF"
+    assert str(Line("p.md", 1, "make ½  all # now")) == "p.md:1 make ? all"
     with pytest.raises(ValueError, match="never closed"):
         blocks("p.md", "```\nmake")
 
