@@ -15,8 +15,12 @@ from doc_world import World
 LINES = {page: found for page, text in pages().items() if (found := command_lines(page, text))}
 
 
+FIRST_READ = ("README.md", "docs/own_labels.md")
+"""What every reader types: .ci/run runs these, too."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", LINES)
+@pytest.mark.parametrize("page", [pytest.param(p, marks=pytest.mark.ci if p in FIRST_READ else ()) for p in LINES])
 def test_lines_run_in_their_order(page, tmp_path):
     world = World(tmp_path)
     for line in LINES[page]:
