@@ -87,15 +87,24 @@ def blocks(page: str, text: str) -> list[Block]:
 
 def spans(page: str, text: str) -> list[Line]:
     """Inline code, with its line; what wraps has one space there."""
-    rows = text.splitlines()
-    for block in blocks(page, text):
-        last = block.number + block.text.count("\n")
-        rows[block.number - 2 : last] = [""] * (last - block.number + 2)
-    prose = "\n".join(rows)
+    prose = "\n".join(prose_of(page, text))
     return [
         Line(page, prose.count("\n", 0, found.start()) + 1, " ".join(found[2].replace(r"\|", "|").split()), True)
         for found in SPAN.finditer(prose)
     ]
+
+
+def prose_of(page: str, text: str) -> list[str]:
+    """The rows of a page, those of blocks empty."""
+    rows = text.splitlines()
+    for block in blocks(page, text):
+        last = block.number + block.text.count("\n")
+        rows[block.number - 2 : last] = [""] * (last - block.number + 2)
+    return rows
+
+
+def headings(text: str) -> list[str]:
+    return [found[1] for row in prose_of("", text) if (found := re.match(r"#{1,6}\s+(.*?)(?:\s+#+)?\s*$", row))]
 
 
 def lines(block: Block) -> list[Line]:

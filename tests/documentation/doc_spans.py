@@ -7,13 +7,13 @@ from functools import cache
 from pathlib import Path
 
 from checkout import ROOT
-from doc_lines import Line, commands
+from doc_lines import Line, commands, headings
 from doc_programs import ENTRIES, SBATCH, THEIRS, check, check_command, exempt, is_program, named_files
 from doc_settings import check_settings, settings
 from doc_stale import Stale
 
 FILE = re.compile(r"[\w-]+\.(py|sbatch|def|sh|toml)")
-LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^):]+)\)")
 
 
 def command_of(text: str) -> str:
@@ -52,9 +52,24 @@ def check_span(line: Line) -> None:
 
 
 def check_link(page: str, target: str) -> None:
-    """Raises Stale. target: relative to the page."""
-    if not ((ROOT / page).parent / target).exists():
-        raise Stale(f"{target}: no such file")
+    """Raises Stale. target: relative to the page, may end with #heading."""
+    name, _, anchor = target.partition("#")
+    path = (ROOT / page).parent / name if name else ROOT / page
+    if not path.exists():
+        raise Stale(f"{name}: no such file")
+    if anchor and anchor not in anchors(path.read_text()):
+        raise Stale(f"{target}: no heading has this anchor")
+
+
+def anchors(text: str) -> list[str]:
+    """Of a page's headings, as GitHub makes them: punctuation goes, spaces become hyphens, a second one is numbered."""
+    out: list[str] = []
+    for heading in headings(text):
+        plain = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)
+        slug = re.sub(r"[^\w\- ]", "", plain.strip().lower()).replace(" ", "-")
+        seen = sum(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", other) is not None for other in out)
+        out.append(f"{slug}-{seen}" if seen else slug)
+    return out
 
 
 @cache

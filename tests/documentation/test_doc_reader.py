@@ -6,7 +6,7 @@ import pytest
 from doc_lines import Block, Line, blocks, command_lines, commands, pages, spans
 from doc_programs import check_command
 from doc_python import run_blocks
-from doc_spans import check_link, check_span, says_something
+from doc_spans import anchors, check_link, check_span, says_something
 from doc_stale import Stale
 from doc_world import World, read_by
 
@@ -184,9 +184,24 @@ def test_what_running_text_may_say():
         check_span(spans("p.md", f"`{text}`")[0])
     for text in ("gather", "loss", "last.ckpt", "scancel"):
         assert not says_something(text)
-    check_link("README.md", "docs/scaling.md")
-    with pytest.raises(Stale):
-        check_link("README.md", "docs/gone.md")
+
+
+def test_links_are_followed_to_their_headings():
+    for page, target in (
+        ("README.md", "docs/scaling.md"),
+        ("docs/faq.md", "training.md#memory"),
+        ("README.md", "#install"),
+    ):
+        check_link(page, target)
+    for target, why in (
+        ("docs/gone.md", "no such file"),
+        ("docs/training.md#memories", "heading"),
+        ("#gone", "heading"),
+    ):
+        with pytest.raises(Stale, match=why):
+            check_link("README.md", target)
+    text = "# One `two`, [three](x.md)!\n```\n# no heading\n```\n## ESC-10 & _x_\n### Same\n### Same\n"
+    assert anchors(text) == ["one-two-three", "esc-10--_x_", "same", "same-1"]
 
 
 def test_blocks_of_python(tmp_path):
