@@ -74,7 +74,9 @@ def anchors(text: str) -> list[str]:
 
 @cache
 def known_files() -> set[str]:
-    folders = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    """Names of files, but for those in folders that git ignores: what a run left makes no line true."""
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text().split() if line.endswith("/")}
+    folders = [path for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "." and path.name not in ignored]
     return {path.name for folder in folders for path in folder.rglob("*.*")} | {path.name for path in ROOT.iterdir()}
 
 
