@@ -28,10 +28,6 @@ BIN = Path(sys.executable).parent
 MAKE = ("-o", "venv", f"BIN={BIN}")
 """The environment is the tests' own."""
 
-LAUNCHED: set[str] = set()
-"""What torchrun has started: starting it costs more than all that it starts, so it is done once in a session; after
-that, what it would start runs as one process."""
-
 WRITTEN = ("out", "plots", "figures")
 """Arguments that name what is written; `exclude` of verify.py is another."""
 
@@ -67,12 +63,12 @@ def run_words(line: Line, words: tuple[str, ...], world: World) -> None:
     if made is not None and not call.program.endswith("merge.py"):
         world.take_back(str(made))
     world.give(read_by_command(call))
-    if words[0] == "torchrun" and call.program in LAUNCHED:
+    if words[0] == "torchrun" and call.program in world.launched:
         words = (
             (call.program, *call.arguments) if call.program in ENTRIES else ("python", call.program, *call.arguments)
         )
     elif words[0] == "torchrun":
-        LAUNCHED.add(call.program)
+        world.launched.add(call.program)
     answered(line, words, world)
 
 

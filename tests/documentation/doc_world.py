@@ -152,12 +152,17 @@ GIVEN: tuple[tuple[str, Callable[[Path], object]], ...] = (
 
 
 class World:
-    """folder: empty; whoever runs something in it stands there."""
+    """folder: empty; whoever runs something in it stands there.
+
+    launched: what torchrun has started here. Starting it costs more than all that it starts, so each program is started
+    by it once; after that, what it would start runs as one process.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.variables: dict[str, str] = {}
         self.given: set[Path] = set()
+        self.launched: set[str] = set()
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
