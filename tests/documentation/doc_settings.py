@@ -57,7 +57,11 @@ def sections(conf: dict[str, Any]) -> None:
     from_plain(LossConfig, "loss", conf["loss"])
     from_plain(OptimConfig, "optim", conf["optim"])
     from_plain(TrainerConfig, "trainer", conf["trainer"])
-    given = {key: conf[key] for key in ("model", "text") if AS_INIT not in (*conf[key], conf[key].get("tower"))}
+    given = {key: {k: v for k, v in conf[key].items() if k != AS_INIT} for key in ("model", "text")}
+    if conf["model"].get(AS_INIT):
+        del given["model"]
+    if conf["text"].get("tower") == AS_INIT:
+        del given["text"]
     if len(given) < 2 and not conf["init"]:
         raise ValueError(f"{AS_INIT}: no init is given")
     FLAMConfig.from_dict({**given.get("model", {}), "text": given.get("text", {})})
