@@ -34,6 +34,13 @@ def test_links():
         check_link(page, target)
 
 
+@pytest.mark.parametrize("page", pages())
+def test_nothing_is_left_to_fill_in(page):
+    for number, row in enumerate(pages()[page].splitlines(), 1):
+        left = re.search(r"\b(TIME|TODO|TBD|XXX)\b", row)
+        assert left is None, f"{page}:{number}: {left[0]}"
+
+
 def test_no_row_of_a_table_is_stale():
     texts = {str(command) for line in LINES for command in line.commands} | {line.text for line in LINES}
     texts |= {span.text for page, text in pages().items() for span in spans(page, text)}
