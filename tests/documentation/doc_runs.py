@@ -72,6 +72,20 @@ def run_words(line: Line, words: tuple[str, ...], world: World) -> None:
     answered(line, words, world)
 
 
+def read_by_line(line: Line) -> list[str]:
+    """What its commands would be given, without running them."""
+    out: list[str] = []
+    for command in () if not_run(line.text) else line.commands:
+        if not command.words or not_run(str(command)) or command.words[0] in FILES:
+            continue
+        for words in overridden(expanded(command)):
+            if words[:2] == ("make", "demo"):
+                out += [name for text in recipe(words) for name in read_by_line(Line(line.page, line.number, text))]
+            else:
+                out += read_by_command(check(words))
+    return out
+
+
 def recipe(words: tuple[str, ...]) -> list[str]:
     """The lines that make would run, as they would be typed."""
     made = subprocess.run(

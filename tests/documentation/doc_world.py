@@ -1,10 +1,10 @@
-"""A reader's working directory: what a line or a block reads and nothing before it has made is given, tiny."""
+"""A reader's working directory. What a line or a block reads is given, tiny, where the tables say that a reader has it;
+everything else some line must have made."""
 
 from __future__ import annotations
 
 import ast
 import csv
-import re
 import shutil
 import zlib
 from collections.abc import Callable, Iterable
@@ -18,9 +18,8 @@ from in_process import script
 from recording_files import tone
 from shard_samples import corpus as written
 from shard_samples import sample
-from strong_labels import audioset, desed_folder, maestro_folder, urbansed_folder
+from strong_labels import audioset, desed_folder
 from tiny_runs import write_bank, write_corpus
-from zero_shot_labels import us8k, vgg
 
 from flam_train.checkpoints.export import save_export
 from flam_train.models.flam import FLAM, FLAMConfig
@@ -51,16 +50,6 @@ def recordings(path: Path) -> None:
         (path / f"{n}.txt").write_text("0.500000\t1.500000\ta low tone\n")
 
 
-def labels(path: Path) -> None:
-    """For the recordings of this folder."""
-    rows = [
-        ("filename", "onset", "offset", "label"),
-        *((f"{n}.wav", 0.5, 1.5, "a low tone") for n in range(RECORDINGS)),
-    ]
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-
-
 def esc50(path: Path) -> None:
     """A dog, a rooster and rain in each of two folds, all of ESC-10."""
     rows = [("filename", "fold", "target", "category", "esc10", "src_file", "take")]
@@ -79,14 +68,6 @@ def clotho(path: Path) -> None:
         clotho_folder(path, [f"{split}-{n}.wav" for n in range(4)], [], split)
         for n in range(4):
             captioned(path / split / f"{split}-{n}.wav", 12.0, frequency=300.0 + 100 * n)
-
-
-def excluded(path: Path) -> None:
-    path.write_text("another corpus\ta key\tsounds alike\n")
-
-
-def caption_bank(path: Path) -> None:
-    write_bank(path, phrases=True)
 
 
 def corpus(path: Path) -> None:
@@ -127,39 +108,66 @@ def seed_of(path: Path) -> int:
     return zlib.crc32(name_of(path).encode())
 
 
-GIVEN: tuple[tuple[str, Callable[[Path], object]], ...] = (
-    (r"(.*/)?export|EXPORT", export),
-    (r".*\.(wav|flac|ogg|mp3)", lambda path: tone(path, 12.0)),
-    (r"sets(/.*)?", sets),
-    (r"SHARDS", corpus),
-    (r"(.*/)?labels\.csv", labels),
-    (r"(.*/)?overlap\.txt", excluded),
-    (r"(.*/)?recordings", recordings),
-    (r"(corpora/)?audioset", audioset),
-    (r"(corpora/)?desed|DESED", desed_folder),
-    (r"(corpora/)?urban-?sed|URBAN-SED.*", urbansed_folder),
-    (r"(corpora/)?maestro|MAESTRO", maestro_folder),
-    (r"(corpora/)?clotho|CLOTHO", clotho),
-    (r"(corpora/)?vggsound|VGGSOUND", vgg),
-    (r"(corpora/)?urbansound8k|UrbanSound8K", us8k),
-    (r"ESC-50.*|(corpora/)?esc-?(50|10)", esc50),
-    (r"(.*/)?caption_bank", caption_bank),
-    (r"(.*/)?(bank|backgrounds|[\w-]+-bank)(/\w+)?", write_bank),
-    (r"(.*/)?shards/(audiocaps|audioset_acd|clotho|freesound|wavcaps)(/[\w-]+)?", captions),
-    (r"(.*/)?shards/[\w-]+(/[\w-]+)?", corpus),
+CAPTIONS = (
+    "audiocaps/train", "audiocaps/val", "audioset_acd/train", "clotho/development", "clotho/validation",
+    "freesound/train", "wavcaps/AudioSet_SL", "wavcaps/BBC_Sound_Effects", "wavcaps/FreeSound", "wavcaps/SoundBible",
+)  # fmt: skip
+EVENTS = (
+    "audioset_strong/eval", "audioset_strong/train", "desed/real", "desed/synthetic", "desed/validation",
+    "maestro/real", "simulated/train", "urbansed/train", "urbansed/validate",
+)  # fmt: skip
+"""The shards of experiment=openflam."""
+
+Make = Callable[[Path], object]
+
+BROUGHT: dict[str, Make] = {
+    "EXPORT": export,
+    "SHARDS": corpus,
+    "runs/flam/export": export,
+    "street.wav": lambda path: tone(path, 12.0),
+    "recordings": recordings,
+    "audioset": audioset,
+    "CLOTHO": clotho,
+    "ESC-50-master": esc50,
+    "sets": sets,
+    "shards/audiocaps/test": captions,
+    "shards/clotho/evaluation": captions,
+    **{f"{folder}/{name}": captions for folder in ("shards", "data/shards") for name in CAPTIONS},
+    **{f"{folder}/{name}": corpus for folder in ("shards", "data/shards") for name in EVENTS},
+}
+"""What a reader has who begins at any page: its name, below the working directory -> what makes it."""
+
+MADE: tuple[tuple[str, str, Make, tuple[str, ...]], ...] = (
+    ("README.md", "work/demo/run/export", export, ("README.md", "docs/own_labels.md", "docs/python.md")),
+    *(
+        ("README.md", name, corpus, ("docs/own_labels.md", "docs/python.md", "docs/training.md"))
+        for name in ("work/demo/shards/synthetic/train", "work/demo/shards/synthetic/test")
+    ),
+    ("docs/corpora.md", "shards/backgrounds/train", write_bank, ("docs/training.md",)),
+    ("docs/corpora.md", "shards/esc10-bank/train", write_bank, ("docs/training.md",)),
+    ("docs/corpora.md", "shards/esc10-test", corpus, ("docs/training.md",)),
+    ("docs/own_labels.md", "runs/mine/export", export, ("docs/own_labels.md",)),
 )
-"""(the whole name, below the working directory; what makes it), the first that fits."""
+"""(page whose lines make it, as its own test checks; name; what makes it here; pages that go on from it). Where both
+pages are one, it is for the blocks of Python, which run without the page's lines."""
+
+
+def had_by(page: str, lines: bool = True) -> dict[str, Make]:
+    """What the reader of a page has. lines: of its command lines, which make themselves what the page makes."""
+    return BROUGHT | {
+        name: make for maker, name, make, readers in MADE if page in readers and not (lines and maker == page)
+    }
 
 
 class World:
-    """folder: empty; whoever runs something in it stands there.
+    """folder: empty; whoever runs something in it stands there. had: what may be given.
 
     launched: what torchrun has started here. Starting it costs more than all that it starts, so each program is started
     by it once; after that, what it would start runs as one process.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, had: dict[str, Make] = BROUGHT):
+        self.folder, self.had = folder, had
         self.variables: dict[str, str] = {}
         self.given: set[Path] = set()
         self.launched: set[str] = set()
@@ -171,23 +179,26 @@ class World:
                 shutil.copy(source, folder / name)
 
     def give(self, names: Iterable[str]) -> None:
-        """Makes those that the table knows and that are not there."""
-        for name in names:
-            path = self.folder / name
-            if path.exists() or Path(name).is_absolute() or "://" in name:
-                continue
-            for pattern, make in GIVEN:
-                if re.fullmatch(pattern, name.rstrip("/")):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    make(path)
-                    self.given.add(path)
-                    break
+        """Makes those that the reader has, or what he has in them, and that are not there."""
+        for had in named_in(names, self.had):
+            path = self.folder / had
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self.had[had](path)
+                self.given.add(path)
 
     def take_back(self, name: str) -> None:
         """What was given there: it is to be made now."""
         for path in [path for path in self.given if path.is_relative_to(self.folder / name)]:
             shutil.rmtree(path)
             self.given.remove(path)
+
+
+def named_in(names: Iterable[str], had: Iterable[str]) -> list[str]:
+    """What a reader has that one of the names is, lies in, or holds."""
+    wanted = [Path(name) for name in names if name and "://" not in name and not Path(name).is_absolute()]
+    wanted = [path for path in wanted if path.parts]
+    return [h for h in had if any(path.is_relative_to(h) or Path(h).is_relative_to(path) for path in wanted)]
 
 
 def read_by(code: str) -> list[str]:

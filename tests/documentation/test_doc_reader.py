@@ -6,6 +6,7 @@ import pytest
 from doc_lines import Block, Line, blocks, command_lines, commands, pages, spans
 from doc_programs import check_command
 from doc_python import run_blocks
+from doc_runs import run_line
 from doc_spans import anchors, check_link, check_span, says_something
 from doc_stale import Stale
 from doc_world import World, read_by
@@ -206,16 +207,30 @@ def test_links_are_followed_to_their_headings():
 
 def test_blocks_of_python(tmp_path):
     world = World(tmp_path)
-    good = 'from flam_train.inference import load_model\nmodel = load_model("runs/demo/export")\n'
+    good = 'from flam_train.inference import load_model\nmodel = load_model("EXPORT")\n'
     more = "print(model.config.embedding)\n"
     assert run_blocks([Block("p.md", 3, "python", good), Block("p.md", 8, "python", more)], world) == "16\n"
     for code, why in (
         ("\nfrom flam_train.inference import load_modell\n", "p.md:6: ImportError"),
         ("x = 1\nraise KeyError(x)\n", "p.md:6: KeyError"),
         ("print(model\n", "p.md:5: SyntaxError"),
+        ('from flam_train.inference import load_model; load_model("runs/demo/export")\n', "p.md:5: .*is not an export"),
     ):
         with pytest.raises(Stale, match=why):
             run_blocks([Block("p.md", 5, "python", code)], world)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("flam-train experiment=demo", "shards/synthetic"),
+        ("python eval/sed.py runs/nowhere/export shards/never/test", "shards/never/test"),
+        ("python eval/sed.py runs/nowhere/export SHARDS", "runs/nowhere/export"),
+    ],
+)
+def test_what_nothing_has_made_is_missing(text, why, tmp_path):
+    with pytest.raises(Stale, match=rf"exit code [12]:(.|\n)*{why}"):
+        run_line(Line("p.md", 1, text), World(tmp_path))
 
 
 def test_what_is_written_is_not_given():

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from doc_lines import Line, command_lines, commands, pages
+from doc_lines import Line, blocks, command_lines, commands, pages
 from doc_programs import filled
-from doc_runs import overridden, recipe, replaced, run_line
+from doc_runs import overridden, read_by_line, read_by_training, recipe, replaced, run_line
+from doc_settings import SETTING, configuration
 from doc_stale import Stale
 from doc_tables import NOT_RUN, OVERRIDES
-from doc_world import World
+from doc_world import BROUGHT, MADE, World, had_by, named_in, read_by
 
 LINES = {page: found for page, text in pages().items() if (found := command_lines(page, text))}
 
@@ -22,9 +23,19 @@ FIRST_READ = ("README.md", "docs/own_labels.md")
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [pytest.param(p, marks=pytest.mark.ci if p in FIRST_READ else ()) for p in LINES])
 def test_lines_run_in_their_order(page, tmp_path):
-    world = World(tmp_path)
+    world = World(tmp_path, had_by(page))
     for line in LINES[page]:
         run_line(line, world)
+    for maker, name, *_ in MADE:
+        if maker == page:
+            made = (tmp_path / name).exists() and tmp_path / name not in world.given
+            assert made, f"{page} does not make {name}"
+
+
+def test_what_the_demo_leaves_is_in_its_recipe():
+    words = " ".join(recipe(("make", "demo"))).split()
+    for name in [name for _, name, *_ in MADE if name.startswith("work/")]:
+        assert name in words
 
 
 def test_no_row_of_the_tables_is_stale():
@@ -77,8 +88,24 @@ def test_lines_that_fail_are_told_with_their_output(tmp_path):
 
 def test_what_a_line_makes_is_not_given_to_it(tmp_path):
     world = World(tmp_path)
-    world.give(["shards/a-bank/train", "shards/b", "gone/x"])
-    assert sorted(path.name for path in world.given) == ["b", "train"]
-    world.take_back("shards/a-bank")
-    assert [path.name for path in world.given] == ["b"]
-    assert not (tmp_path / "shards/a-bank/train").exists()
+    world.give(["shards/audiocaps/test", "shards/desed", "gone/x", "shards/mine/train", "runs/mine/export", "", "."])
+    names = sorted(str(path.relative_to(tmp_path)) for path in world.given)
+    assert names == ["shards/audiocaps/test", "shards/desed/real", "shards/desed/synthetic", "shards/desed/validation"]
+    world.take_back("shards/desed")
+    assert [path.name for path in world.given] == ["test"]
+    assert not (tmp_path / "shards/desed/real").exists()
+
+
+def test_what_a_reader_has_is_read_somewhere():
+    asked = {page: {name for line in lines for name in read_by_line(line)} for page, lines in LINES.items()}
+    for page, text in pages().items():
+        for block in (b for b in blocks(page, text) if b.language == "python"):
+            strings = read_by(block.text)
+            asked.setdefault(page, set()).update(strings)
+            if given := [text for text in strings if SETTING.fullmatch(text)]:
+                asked[page].update(read_by_training(configuration(given)))
+    for name in BROUGHT:
+        assert any(named_in(names, [name]) for names in asked.values()), f"BROUGHT: no page needs {name}"
+    for _, name, _, readers in MADE:
+        for page in readers:
+            assert named_in(asked.get(page, ()), [name]), f"MADE: {page} does not need {name}"
