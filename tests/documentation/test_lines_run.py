@@ -96,6 +96,7 @@ def test_what_a_line_makes_is_not_given_to_it(tmp_path):
     assert not (tmp_path / "shards/desed/real").exists()
 
 
+@pytest.mark.slow
 def test_what_a_reader_has_is_read_somewhere():
     asked = {page: {name for line in lines for name in read_by_line(line)} for page, lines in LINES.items()}
     for page, text in pages().items():
