@@ -16,6 +16,9 @@ from gpu_tests import pytest_pyfunc_call, pytest_runtest_setup  # noqa: F401 - h
 from preloaded import PRELOADED
 from readable_ids import pytest_make_parametrize_id  # noqa: F401 - a hook
 
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):  # `make test` runs in a make; what tests call is one of its own
+    os.environ.pop(name, None)
+
 
 def pytest_addoption(parser):
     parser.addoption("--reverse", action="store_true", help="the last test first")
