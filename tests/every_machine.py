@@ -19,14 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def processor(torch: str, mkl: str, onednn: str, numpy_without: tuple[str, ...]) -> dict[str, str]:
     """The environment in which the libraries take this one for an older one."""
-    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
-
-    without = [x for x in __cpu_dispatch__ if x.startswith(numpy_without) and __cpu_features__.get(x)]
+    found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    without = [x for x in found if x.startswith(numpy_without)]
     settings = {"MKL_ENABLE_INSTRUCTIONS": mkl, "ONEDNN_MAX_CPU_ISA": onednn, "ATEN_CPU_CAPABILITY": torch}
     return settings | {"NPY_DISABLE_CPU_FEATURES": " ".join(without)}
 
