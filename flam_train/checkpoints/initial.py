@@ -41,7 +41,12 @@ def config_of(model: dict[str, Any], text: dict[str, Any], init: str | None) -> 
     if init is not None and path.is_dir():
         theirs = read_config(path).to_dict()
     elif path.is_file():
-        theirs = openflam.config_of(read_state(path), text.get("name") or ROBERTA).to_dict()
+        try:
+            theirs = openflam.config_of(read_state(path), text.get("name") or ROBERTA).to_dict()
+        except ValueError as error:
+            raise ValueError(
+                f"init={init}: {error}: give OpenFLAM's file or an export, or choose model= and text="
+            ) from error
     else:
         found = "no init is given" if init is None else f"there is nothing at init={init}"
         section = next(name for name, wanted in as_init.items() if wanted)

@@ -50,7 +50,7 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
     assert isinstance(plain, dict)
     for kind in ("global", "frame"):
         corpora = plain["data"].get(kind) or {}
-        for name in [name for name, entry in corpora.items() if not entry or list(entry) == ["weight"]]:
+        for name in [name for name, entry in corpora.items() if not entry or entry.keys() == {"weight"}]:
             key = f"data.{kind}.{name}"
             if any(override.lstrip("+~").startswith((f"{key}.", f"{key}=")) for override in overrides):
                 raise ValueError(f"{key}: {name} is not among data/{kind}=[...]: add it there")

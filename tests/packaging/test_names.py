@@ -132,8 +132,8 @@ with multiprocessing.get_context("forkserver").Pool(1) as pool:
 """
 """What a fresh worker has, before it was given any work of ours."""
 
-UNTIL_THE_POOL = """
-import flam_train.data.preparation.{0} as module
+UNTIL = """
+import flam_train.{0} as module
 
 class Enough(Exception):
     pass
@@ -141,42 +141,33 @@ class Enough(Exception):
 def enough(*_):
     raise Enough
 
-module.ProcessPoolExecutor = enough
+module.{1} = enough
 try:
-    next(module.{1})
+    {2}
 except Enough:
     pass
 """
-"""As far as it goes before workers are given any work."""
-
-UNTIL_THE_RUN = """
-import flam_train.training.run as module
-
-class Enough(Exception):
-    pass
-
-def enough(*_):
-    raise Enough
-
-module.build = enough
-try:
-    module.fit({"data": {"workers": 1}}, None, 0, None, [])
-except Enough:
-    pass
-"""
-"""A training, as far as it goes before anything is built."""
+"""As far as a module goes until it calls one of its names: before anything is built, or workers are given any work."""
 
 STARTED_BY = {
     "training": (
-        UNTIL_THE_RUN,
+        UNTIL.format("training.run", "build", "module.fit({'data': {'workers': 1}}, None, 0, None, [])"),
         {"torch", "soundfile", "flam_train.data.stream.collate", "flam_train.data.mixing.source"},
     ),
     "preparation": (
-        UNTIL_THE_POOL.format("corpus_writer", "_write_all(None, None, None, [0, 1], 2, print)"),
+        UNTIL.format(
+            "data.preparation.corpus_writer",
+            "ProcessPoolExecutor",
+            "next(module._write_all(None, None, None, [0, 1], 2, print))",
+        ),
         {"torch", "soundfile", "flam_train.data.preparation.corpus_writer"},
     ),
     "verification": (
-        UNTIL_THE_POOL.format("verification", "_read_all(type('', (), {'entries': [0, 1]}), True, 2)"),
+        UNTIL.format(
+            "data.preparation.verification",
+            "ProcessPoolExecutor",
+            "next(module._read_all(type('', (), {'entries': [0, 1]}), True, 2))",
+        ),
         {"torch", "soundfile", "flam_train.data.preparation.verification"},
     ),
 }
