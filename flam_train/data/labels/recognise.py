@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import PurePath
 from typing import NamedTuple
 
 from flam_train.data.labels import audacity, clip_json, elan, jams, raven, tables, textgrid
-from flam_train.data.labels.rows import Labels, Wanted, fault, lines_of, parse_json, text_of
+from flam_train.data.labels.rows import Labels, Wanted, fault, lines_of, parse_json, text_of, without_no_calls
 
 _TEXT = (".txt", ".tsv", ".csv", ".lab")
 
@@ -114,4 +115,8 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None, format: str | No
     """The labels of a file of any format, or of the one that is forced."""
     wanted = wanted or Wanted()
     found = Recognised(format, "--format says so") if format else recognise(data, file, wanted)
-    return FORMATS[found.format].parse(data, file, wanted), found
+    labels = FORMATS[found.format].parse(data, file, wanted)
+    rows, heard, note = without_no_calls(labels.rows)
+    if heard:
+        labels = replace(labels, rows=rows, without=[*labels.without, *heard], notes=(*labels.notes, *note))
+    return labels, found

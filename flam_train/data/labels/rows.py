@@ -14,6 +14,7 @@ ALL_TIERS = "all"
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_CLOCK = re.compile(r"(?:([0-9]{1,4}):)?([0-9]{1,4}):([0-9]{1,2}(?:[.,][0-9]*)?)")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -22,16 +23,21 @@ _BOMS = (
 )
 
 
+NO_CALL = ("nocall", "no call", "nocall, nocall", "nocall_nocall")
+"""Labels, in any case, by which BirdNET and data sets of bird song say that a stretch was heard and has no event."""
+
+
 class Row(NamedTuple):
     """One event. `recording` is the audio's name as the file has it, None: that of the label file itself. Seconds,
     finite, onset <= offset; the label is not empty. `row` is a line of the file (1 is the first), or what `Labels.unit`
-    says."""
+    says. `channel` is the one it was seen in, from 1, None: not said."""
 
     recording: str | None
     onset: float
     offset: float
     label: str
     row: int
+    channel: int | None = None
 
 
 class Named(NamedTuple):
@@ -49,6 +55,19 @@ class Caption(NamedTuple):
     row: int
 
 
+class About(NamedTuple):
+    """What a row says of its recording, beyond events: `field` is one of `ABOUT`, or a column that was asked for."""
+
+    recording: str | None
+    field: str
+    text: str
+    row: int
+
+
+ABOUT = ("id", "author", "licence", "source")
+"""What label files may say of a recording and records keep."""
+
+
 @dataclass(frozen=True)
 class Labels:
     """The content of one label file.
@@ -57,28 +76,47 @@ class Labels:
     without   recordings of which it says that they have no event
     captions  sentences about whole recordings
     unit      what `row` counts: "row" is a line of the file
+    unknown   stretches of which it says that nobody knows what is heard in them: neither events nor their absence
+    about     what it says of recordings
+    of        paths of the recording that the file as a whole is about, the likeliest first; rows without a recording
+              are that one's. Empty: the file is called like its recording
+    aliases   other names of recordings: {as rows have it: names to look for if that one is unknown}
+    columns   {role: the column's name} of a table, in the order of the roles
+    domain    onset and offset of what the file describes, in seconds, if it says so
+    notes     what was read otherwise than its author may think, with counts, for the report
     """
 
     rows: list[Row] = field(default_factory=list)
     without: list[Named] = field(default_factory=list)
     captions: list[Caption] = field(default_factory=list)
     unit: str = "row"
+    unknown: list[Row] = field(default_factory=list)
+    about: list[About] = field(default_factory=list)
+    of: tuple[str, ...] = ()
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    domain: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What a user may say about label files.
 
-    columns     role (filename, onset, offset, duration, label) -> name in the header, or number from 1 on
-    tier        of several tiers (ELAN, TextGrid) or namespaces (JAMS) the one to read; "all": every one
+    columns     role (filename, onset, offset, duration, label, ...) -> name in the header, or number from 1 on
+    tier        of several tiers (ELAN, TextGrid, VIA) or namespaces (JAMS) the one to read; "all": every one
     unlabelled  the label of what has none; None: that is a fault
     encoding    of the text; None: by the byte order mark, UTF-8 without one
+    unit        "s" or "ms": of numbers whose format or column's name says no unit
+    keep        a column whose text is wanted of each recording: `Labels.about` has it under its name
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     tier: str | None = None
     unlabelled: str | None = None
     encoding: str | None = None
+    unit: str = "s"
+    keep: str | None = None
 
 
 def fault(file: str, what: str, row: int | None = None, unit: str = "row") -> ValueError:
@@ -117,11 +155,22 @@ def is_number(cell: str, comma: bool = False) -> bool:
     return bool(_NUMBER.fullmatch(cell) or (comma and _DECIMAL_COMMA.fullmatch(cell)))
 
 
-def seconds(cell: object, file: str, row: int, name: str, unit: str = "row", comma: bool = False) -> float:
-    """A cell of a table or a number of JSON as a finite time."""
+def is_time(cell: str, comma: bool = False) -> bool:
+    """A number, or hours, minutes and seconds: `1:02:03.5`, `02:03`."""
+    return is_number(cell, comma) or _CLOCK.fullmatch(cell.strip()) is not None
+
+
+def seconds(
+    cell: object, file: str, row: int, name: str, unit: str = "row", comma: bool = False, scale: float = 1.0
+) -> float:
+    """A cell of a table or a number of JSON as a finite time. `scale`: seconds of one unit of a plain number (.001 for
+    milliseconds); `1:02:03.5` and `02:03` are hours, minutes, seconds whatever it is."""
     value = math.nan
     if isinstance(cell, str) and is_number(cell, comma):
         value = float(cell.strip().replace(",", "."))
+    elif isinstance(cell, str) and (clock := _CLOCK.fullmatch(cell.strip())):
+        hours, minutes, rest = clock.groups()
+        value, scale = 3600 * int(hours or 0) + 60 * int(minutes) + float(rest.replace(",", ".")), 1.0
     elif isinstance(cell, (int, float)) and not isinstance(cell, bool):
         try:
             value = float(cell)
@@ -129,18 +178,29 @@ def seconds(cell: object, file: str, row: int, name: str, unit: str = "row", com
             value = math.inf
     if not math.isfinite(value):
         raise fault(file, f"{name} {_short(cell)} is not a number of seconds: mend the row, or remove it", row, unit)
-    return value
+    # Divided by a whole number, 1500 ms are 1.5 s to the last bit.
+    return value if scale == 1.0 else value / round(1 / scale)
 
 
 def event(
-    recording: str | None, onset: float, offset: float, label: object, file: str, row: int, wanted: Wanted, unit="row"
+    recording: str | None,
+    onset: float,
+    offset: float,
+    label: object,
+    file: str,
+    row: int,
+    wanted: Wanted,
+    unit: str = "row",
+    channel: int | None = None,
+    reversed_fix: str = "swap or mend them",
 ) -> Row:
-    """A checked row. White space within the label becomes single spaces."""
+    """A checked row. White space within the label becomes single spaces. `reversed_fix`: what to do about an offset
+    before its onset."""
     if offset < onset:
-        raise fault(file, f"the offset {offset} s lies before the onset {onset} s: swap or mend them", row, unit)
+        raise fault(file, f"the offset {offset} s lies before the onset {onset} s: {reversed_fix}", row, unit)
     if not math.isfinite(offset):  # of an onset and a duration, each a number
         raise fault(file, f"the offset {offset} s is not a time: mend the row, or remove it", row, unit)
-    return Row(recording, onset, offset, phrase(label, file, row, wanted.unlabelled, unit), row)
+    return Row(recording, onset, offset, phrase(label, file, row, wanted.unlabelled, unit), row, channel)
 
 
 def phrase(label: object, file: str, row: int, unlabelled: str | None = None, unit: str = "row") -> str:
@@ -158,21 +218,16 @@ def phrase(label: object, file: str, row: int, unlabelled: str | None = None, un
 
 
 def parse_json(data: bytes, file: str, wanted: Wanted) -> Any:
-    """JSON without NaN and infinity. ValueError that names the file, and the row where there is one."""
+    """JSON, with Python's NaN and infinity: in a field that is not read they do no harm, and no time may be one.
+    ValueError that names the file, and the row where there is one."""
     text = text_of(data, file, wanted.encoding)
-
-    def refuse(name: str) -> float:
-        raise fault(file, f"{name} is no number of JSON: mend it")
-
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise fault(file, f"not JSON ({error.msg}): mend it, or write it again", error.lineno) from error
     except RecursionError as error:
         raise fault(file, "nested too deeply for a label file: write it again") from error
     except ValueError as error:
-        if str(error).startswith(f"{file}: "):
-            raise
         raise fault(file, f"not JSON that can be read ({error}): mend it, or write it again") from error
 
 
@@ -185,6 +240,13 @@ def one_tier(names: list[str], wanted: Wanted, file: str, what: str = "tier") ->
     if len(set(names)) > 1 and wanted.tier is None:
         raise fault(file, f"has several {what}s, {listed(names)}: choose one with --tier, or --tier {ALL_TIERS}")
     return names
+
+
+def without_no_calls(rows: list[Row]) -> tuple[list[Row], list[Named], tuple[str, ...]]:
+    """(rows that are events, recordings of the others, a note): a stretch without a call is no event, but heard."""
+    none = [row for row in rows if row.label.casefold() in NO_CALL]
+    note = (f"{len(none)} rows say that there is no call: heard, no events",) if none else ()
+    return [row for row in rows if row.label.casefold() not in NO_CALL], [Named(r.recording, r.row) for r in none], note
 
 
 def listed(names: list[str]) -> str:
