@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from flam_train.data.labels.columns import assign
 from flam_train.data.labels.rows import (
+    ABOUT,
+    About,
     Caption,
     Labels,
     Named,
@@ -18,7 +21,6 @@ from flam_train.data.labels.rows import (
     phrase,
     seconds,
 )
-from flam_train.data.labels.tables import roles_of
 
 CAPTIONS = ("captions", "caption", "text")
 UNIT = "event"
@@ -36,12 +38,13 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     captions = [
         Caption(name, phrase(text, file, n, unit="caption"), n) for n, text in enumerate(_captions(raw, file), 1)
     ]
+    about = [About(name, field, str(raw[field]), 0) for field in ABOUT if isinstance(raw.get(field), (str, int))]
     if "events" not in raw:
-        return Labels(captions=captions, unit=UNIT)
+        return Labels(captions=captions, unit=UNIT, about=about)
     if not isinstance(raw["events"], list):
         raise fault(file, "`events` is no list: write a list of {onset, offset, label}")
     rows = [_row(one, name, file, n, wanted) for n, one in enumerate(raw["events"], 1)]
-    return Labels(rows, [] if rows else [Named(name, 0)], captions, UNIT)
+    return Labels(rows, [] if rows else [Named(name, 0)], captions, UNIT, about=about)
 
 
 def _captions(raw: dict[str, Any], file: str) -> list[Any]:
@@ -54,11 +57,13 @@ def _captions(raw: dict[str, Any], file: str) -> list[Any]:
 def _row(one: Any, name: str | None, file: str, n: int, wanted: Wanted) -> Row:
     if not isinstance(one, dict):
         raise fault(file, "is no object {onset, offset, label}: mend it", n, UNIT)
-    at = roles_of([str(key) for key in one], wanted, file, n, UNIT)
     cells = list(one.values())
-    onset = seconds(cells[at["onset"]], file, n, "onset", UNIT)
+    found = assign([str(key) for key in one], [[str(cell) for cell in cells]], wanted, file, n, UNIT)
+    at = {role: column.at for role, column in found.items()}
+    scale = {role: column.scale for role, column in found.items()}
+    onset = seconds(cells[at["onset"]], file, n, "onset", UNIT, scale=scale["onset"])
     if "offset" in at:
-        offset = seconds(cells[at["offset"]], file, n, "offset", UNIT)
+        offset = seconds(cells[at["offset"]], file, n, "offset", UNIT, scale=scale["offset"])
     else:
-        offset = onset + seconds(cells[at["duration"]], file, n, "duration", UNIT)
+        offset = onset + seconds(cells[at["duration"]], file, n, "duration", UNIT, scale=scale["duration"])
     return event(name, onset, offset, cells[at["label"]] if "label" in at else "", file, n, wanted, UNIT)

@@ -18,6 +18,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     units = [h.get("TIME_UNITS", "milliseconds") for h in root.iter("HEADER")]
     if any(u != "milliseconds" for u in units):
         raise fault(file, f"its TIME_UNITS are {units[0][:40]!r}, not milliseconds: save it with a current ELAN")
+    origin = _time_origin(root, file)
     slots = {s.get("TIME_SLOT_ID"): s.get("TIME_VALUE") for s in root.iter("TIME_SLOT")}
     tiers = [(tier.get("TIER_ID") or "", list(tier.iter("ANNOTATION"))) for tier in root.iter("TIER")]
     all_names = [name for name, inside in tiers if inside or wanted.tier == name]
@@ -38,8 +39,30 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
             onset, offset = _extent(n, inner, by_id, slots, file)
             value = inner.find("ANNOTATION_VALUE")
             text = (value.text or "") if value is not None else ""
-            rows.append(event(None, onset, offset, text, file, n, wanted, UNIT))
-    return Labels(rows, unit=UNIT)
+            rows.append(event(None, onset + origin, offset + origin, text, file, n, wanted, UNIT))
+    return Labels(rows, unit=UNIT, of=_media(root))
+
+
+def _media(root: ET.Element) -> tuple[str, ...]:
+    """The recordings that the file links to."""
+    found = [d.get(name) for d in root.iter("MEDIA_DESCRIPTOR") for name in ("RELATIVE_MEDIA_URL", "MEDIA_URL")]
+    found += [h.get("MEDIA_FILE") for h in root.iter("HEADER")]
+    return tuple(dict.fromkeys(url for url in found if url and url.strip()))
+
+
+def _time_origin(root: ET.Element, file: str) -> float:
+    """Seconds into the recording at which the annotations' time begins, 0 if the file does not say."""
+    media = list(root.iter("MEDIA_DESCRIPTOR"))
+    sounds = [d for d in media if (d.get("MIME_TYPE") or "").startswith("audio/")]
+    times = {
+        seconds(d.get("TIME_ORIGIN", "0"), file, n, "TIME_ORIGIN", "medium") / 1000
+        for n, d in enumerate(media, 1)
+        if d in (sounds or media)  # a video's origin lines it up with the sound that is labelled
+    }
+    if len(times) > 1:
+        found = ", ".join(f"{t:g} s" for t in sorted(times)[:4])
+        raise fault(file, f"its recordings have several TIME_ORIGINs ({found}): keep the one that is labelled")
+    return next(iter(times), 0.0)
 
 
 def _root(text: str, file: str) -> ET.Element:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import NamedTuple
 
-from flam_train.data.labels import audacity, clip_json, elan, jams, raven, tables, textgrid
-from flam_train.data.labels.rows import Labels, Wanted, fault, lines_of, parse_json, text_of, without_no_calls
+from flam_train.data.labels import audacity, clip_json, elan, jams, raven, soft, tables, textgrid
+from flam_train.data.labels.rows import Labels, Wanted, fault, is_time, lines_of, parse_json, text_of, without_no_calls
 
 _TEXT = (".txt", ".tsv", ".csv", ".lab")
 
@@ -23,7 +23,7 @@ class Format(NamedTuple):
 FORMATS = {
     "table": Format(tables.parse, _TEXT),
     "headerless": Format(tables.parse_headerless, _TEXT),
-    "soft": Format(tables.parse_soft, _TEXT),
+    "soft": Format(soft.parse, _TEXT),
     "audacity": Format(audacity.parse, (".txt", ".tsv", ".lab")),
     "raven": Format(raven.parse, (".txt", ".tsv")),
     "jams": Format(jams.parse, (".jams", ".json")),
@@ -79,7 +79,7 @@ def _of_json(data: bytes, file: str, wanted: Wanted) -> Recognised:
 
 def _of_table(text: str, file: str, wanted: Wanted) -> Recognised:
     first = next(line for line in lines_of(text) if line.strip())
-    if {raven.BEGIN, raven.END} <= {c.strip() for c in first.split("\t")}:
+    if raven.separator_of(text, file) is not None:
         return Recognised("raven", f"its header has {raven.BEGIN!r} and {raven.END!r}")
     separator = tables.separator_of(text, file, wanted, header=True)
     if separator is not None and tables.given_numbers(wanted) is None:
@@ -87,7 +87,7 @@ def _of_table(text: str, file: str, wanted: Wanted) -> Recognised:
     separator = tables.separator_of(text, file, wanted, header=False)
     if separator is None:
         cells = first.split("\t")
-        if len(cells) == 2 and tables.is_number(cells[0], comma=True):
+        if len(cells) == 2 and is_time(cells[0], comma=True):
             return Recognised("audacity", "its rows are start, text, as Audacity 1.2 wrote them")
         if first.startswith("\\"):
             return Recognised("audacity", "it begins with the frequencies of an Audacity label")
@@ -102,9 +102,9 @@ def _of_table(text: str, file: str, wanted: Wanted) -> Recognised:
         return Recognised("headerless", "--columns gives numbers")
     n, at = next((n, f) for n, cells in rows if (f := tables.by_position(cells, separator != ",")))
     names = " ".join(sorted(at, key=lambda role: at[role]))
-    if "value" in at:
-        return Recognised("soft", f"row {n} is {names}: soft labels")
-    if "filename" not in at and separator == "\t":
+    if "value" in at and soft.looks_soft(rows, separator != ","):
+        return Recognised("soft", "onset, offset, label, value in adjoining segments of one length: soft labels")
+    if not {"filename", "value"} & set(at) and separator == "\t":
         return Recognised(
             "audacity", f"row {n} is {names}, no header (URBAN-SED's, scaper's and sed_eval's look the same)"
         )

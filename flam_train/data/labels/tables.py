@@ -1,12 +1,13 @@
 """Tables of events, separated by tabs, commas or semicolons (then also with decimal commas).
 
 With a header: `filename onset offset event_label` as DESED has it, or any names that mean the same, or that --columns
-maps. `name TAB TAB TAB` says that a recording has no event. Without a filename column the file belongs to the recording
-of its own name. Without a header, by the positions of the numbers (sed_eval, DCASE):
+maps (`columns.py`). `name TAB TAB TAB` says that a recording has no event. Without a filename column the file belongs
+to the recording of its own name. Times are seconds, milliseconds where the column's name or --unit says so, or
+hh:mm:ss. Without a header, by the positions of the numbers (sed_eval, DCASE):
 
     onset offset | onset offset label | file onset offset label | file scene onset offset label
 
-and `onset offset label value` is MAESTRO's soft labels: read as the stretches in which the value is above 0.5.
+A number behind the label is not used, it may be a confidence or a class: soft labels are read by `soft.py`.
 """
 
 from __future__ import annotations
@@ -14,32 +15,23 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
+from flam_train.data.labels.columns import EVENTS, Column, assign, line, names_times, plain
 from flam_train.data.labels.rows import (
+    ABOUT,
+    About,
     Labels,
     Named,
-    Row,
     Wanted,
     event,
     fault,
-    is_number,
+    is_time,
     lines_of,
     seconds,
     text_of,
 )
-
-ROLES = {
-    "filename": "filename file_name fname file audio audio_file audio_filename recording path wav begin_file clip",
-    "onset": "onset start start_time begin begin_time t_start tmin event_onset from",
-    "offset": "offset end end_time stop stop_time t_end tmax event_offset to",
-    "duration": "duration length event_duration",
-    "label": "event_label label phrase class event category annotation species sound tag class_label text name",
-}
-"""What columns may be called, best first; case, spaces and a unit of seconds do not matter."""
-
-SOFT_THRESHOLD = 0.5
-"""A soft label counts strictly above it, as in the evaluation of DCASE 2023 task 4B."""
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 
@@ -51,7 +43,8 @@ Cells = tuple[int, list[str]]
 
 
 def rows_of(text: str, separator: str, file: str, strict: bool = True) -> list[Cells]:
-    """All lines but blank ones, and comments that stand before the first. `strict`: bad quotes are a ValueError."""
+    """All lines but blank ones, a spreadsheet's `sep=;`, and comments that stand before the first. A first line that
+    begins with '#' and has times, or names of times, is no comment. `strict`: bad quotes are a ValueError."""
     if separator == "\t":  # what is separated by tabs is seldom quoted, and quotes may stand anywhere
         rows = [(n, [_unquoted(c) for c in line.split("\t")]) for n, line in enumerate(lines_of(text), 1)]
     else:
@@ -65,7 +58,15 @@ def rows_of(text: str, separator: str, file: str, strict: bool = True) -> list[C
         except csv.Error as error:
             raise fault(file, f"{error}: mend the quotes, or remove the row", before + 1) from error
     rows = [(n, cells) for n, cells in rows if any(c.strip() for c in cells)]
+    if rows and re.fullmatch(r"sep=.?", separator.join(rows[0][1]).strip().casefold()):
+        rows.pop(0)
     while rows and rows[0][1][0].startswith("#"):
+        n, (first, *others) = rows[0]
+        if names_times([first[1:], *others], Wanted()):
+            rows[0] = n, [first[1:].strip(), *others]
+            break
+        if by_position([first, *others], separator != ",") or (others and not any(c.strip() for c in others)):
+            break
         rows.pop(0)
     return rows
 
@@ -75,60 +76,18 @@ def _unquoted(cell: str) -> str:
     return cell[1:-1].replace('""', '"') if quoted else cell
 
 
-def plain(name: str) -> str:
-    """A header's name without case, spaces and a unit of seconds."""
-    name = re.sub(r"\s*[\[(](s|sec|seconds)[\])]$", "", name.strip().casefold())
-    return re.sub(r"_(s|sec|seconds)$", "", re.sub(r"[\s-]+", "_", name))
-
-
-def find_roles(header: Sequence[str], wanted: Wanted) -> dict[str, int]:
-    """Role -> column, of what is recognised."""
-    names = [plain(h) for h in header]
-    found = {}
-    for role, known in ROLES.items():
-        if role in wanted.columns:
-            continue
-        at = next((names.index(k) for k in known.split() if k in names), None)
-        if at is not None and not (role == "duration" and "offset" in found):
-            found[role] = at
-    for role, name in wanted.columns.items():
-        if name in header:
-            found[role] = list(header).index(name)
-    if "offset" in found and "duration" not in wanted.columns:
-        found.pop("duration", None)
-    if "duration" in wanted.columns and "offset" not in wanted.columns:
-        found.pop("offset", None)
-    return found
-
-
-def roles_of(header: Sequence[str], wanted: Wanted, file: str, row: int, unit: str = "row") -> dict[str, int]:
-    """Role -> column. ValueError if times cannot be told; a label or filename may lack."""
-    found = find_roles(header, wanted)
-    listed = ", ".join(repr(h[:40]) for h in header[:12])
-    for role, name in wanted.columns.items():
-        if role not in found:
-            raise fault(file, f"no column {name[:40]!r} for {role}; there are {listed}: mend --columns", row, unit)
-    if "onset" not in found or not ({"offset", "duration"} & set(found)):
-        what = "onset" if "onset" not in found else "offset or duration"
-        raise fault(
-            file,
-            f"no column is an {what}; there are {listed}: name it with --columns {what.split()[0]}=NAME",
-            row,
-            unit,
-        )
-    return found
-
-
 def by_position(cells: Sequence[str], comma: bool) -> dict[str, int] | None:
-    """Role -> column of a row without a header, told by where its numbers stand; `value` is a soft label's."""
-    numeric = [is_number(c, comma) for c in cells]
-    match numeric:
+    """Role -> column of a row without a header, told by where its numbers stand; `value` is a number behind the
+    label."""
+    match [is_time(c, comma) for c in cells]:
         case [True, True] | [True, True, _]:
             return {"onset": 0, "offset": 1} | ({"label": 2} if len(cells) == 3 else {})
         case [True, True, False, True]:
             return {"onset": 0, "offset": 1, "label": 2, "value": 3}
         case [_, True, True, False] | [False, True, True, True]:
             return {"filename": 0, "onset": 1, "offset": 2, "label": 3}
+        case [False, True, True, False, True]:
+            return {"filename": 0, "onset": 1, "offset": 2, "label": 3, "value": 4}
         case [False, _, True, True, _]:
             return {"filename": 0, "onset": 2, "offset": 3, "label": 4}
     return None
@@ -150,11 +109,9 @@ def separator_of(text: str, file: str, wanted: Wanted, header: bool) -> str | No
             rows = rows_of(text[:HEAD], separator, file, strict=False)
         except ValueError:
             continue
-        if header and rows:
-            found = find_roles(rows[0][1], wanted)
-            if "onset" in found and {"offset", "duration"} & set(found):
-                return separator
-        elif not header:
+        if header and rows and names_times(rows[0][1], wanted):
+            return separator
+        if not header:
             at = given_numbers(wanted)
             # A recording without events has nothing but its name; the first row that has more decides.
             full = next((cells for _, cells in rows if sum(bool(c.strip()) for c in cells) > 1), [])
@@ -172,76 +129,108 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     if not rows:
         raise fault(file, "is empty: a table with a header was expected")
     (n, header), *rest = rows
-    at = roles_of(header, wanted, file, n)
+    at = assign(header, [cells for _, cells in rest], wanted, file, n)
     if "label" not in at and wanted.unlabelled is None:
         listed = ", ".join(repr(h[:40]) for h in header[:12])
         fix = "name it with --columns label=NAME, or all sounds with --unlabelled"
         raise fault(file, f"no column says what is heard; there are {listed}: {fix}", n)
-    return _read(rest, at, separator != ",", file, wanted, len(header))
+    kept = next((k for k, h in enumerate(header) if wanted.keep and plain(h) == plain(wanted.keep)), None)
+    about = {role: column for role, column in at.items() if role in ABOUT}
+    if kept is not None and wanted.keep:
+        about[wanted.keep] = Column(kept, wanted.keep)
+    for row, cells in rest:
+        if any(c.strip() for c in cells[len(header) :]):
+            raise fault(file, f"{len(cells)} columns, the header has {len(header)}: mend the row", row)
+    return _read(rest, at, about, separator != ",", file, wanted)
 
 
 def parse_headerless(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
-    """A table without a header."""
+    """A table without a header. A number behind the label is passed over, and the notes say so."""
     wanted = wanted or Wanted()
     text = text_of(data, file, wanted.encoding)
     separator = separator_of(text, file, wanted, header=False) or next((s for s in SEPARATORS if s in text), "\t")
     rows = rows_of(text, separator, file)
     comma = separator != ","
-    at = given_numbers(wanted) or next((found for _, cells in rows if (found := by_position(cells, comma))), None)
+    given = given_numbers(wanted)
+    at = given or next((found for _, cells in rows if (found := by_position(cells, comma))), None)
     if rows and at is None:
         raise fault(
             file, "no onset and offset are seen: name the columns by number, --columns onset=1,offset=2", rows[0][0]
         )
-    if at is not None and "value" in at:
-        return parse_soft(data, file, wanted)
     if at is not None and ("onset" not in at or not ({"offset", "duration"} & set(at))):
         raise fault(file, "--columns must name onset, and offset or duration")
-    return _read(rows, at or {}, comma, file, wanted, None)
+    at = dict(at or {})
+    unused = at.pop("value", None)
+    most = max((*at.values(), unused if unused is not None else -1), default=-1)
+    for n, cells in rows:
+        if not given and len(cells) > 1 + most:
+            raise fault(file, f"{len(cells)} columns, other rows have fewer: mend the row", n)
+    columns = {role: Column(k, str(k + 1), 0.001 if wanted.unit == "ms" else 1.0) for role, k in at.items()}
+    both = "" if given else either({role: column.name for role, column in columns.items()})
+    notes: tuple[str, ...] = ()
+    if unused is not None:
+        notes = (f"the numbers of column {unused + 1} are not used: every row counts; soft labels: --format soft",)
+    return _read(rows, columns, {}, comma, file, wanted, both, notes)
 
 
-def parse_soft(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
-    """MAESTRO's soft labels as events: adjoining segments of a label, each above the threshold, are one event."""
-    wanted = wanted or Wanted()
-    text = text_of(data, file, wanted.encoding)
-    events: list[Row] = []
-    last: dict[str, int] = {}
-    for n, cells in rows_of(text, "\t" if "\t" in text else ",", file):
-        if len(cells) != 4:
-            raise fault(file, f"{len(cells)} columns, not onset, offset, label, value: mend the row", n)
-        value = seconds(cells[3], file, n, "value")
-        onset, offset = (seconds(cells[k], file, n, name) for k, name in enumerate(("onset", "offset")))
-        row = event(None, onset, offset, cells[2], file, n, wanted)
-        if value <= SOFT_THRESHOLD:
-            continue
-        k = last.get(row.label)
-        if k is not None and abs(events[k].offset - row.onset) < 1e-6:
-            events[k] = events[k]._replace(offset=row.offset)
-        else:
-            last[row.label] = len(events)
-            events.append(row)
-    return Labels(events)
+def either(columns: Mapping[str, str]) -> str:
+    """The lines for `columns`, {role: number}, with the second number as offset, and as duration."""
+    durations = {"duration" if role == "offset" else role: number for role, number in columns.items()}
+    ways = line(Wanted(), **columns), line(Wanted(), **durations)
+    return f"{ways[0]} if the second number is an offset, {ways[1]} if it is a duration"
 
 
 def _read(
-    rows: Sequence[Cells], at: dict[str, int], comma: bool, file: str, wanted: Wanted, width: int | None
+    rows: Sequence[Cells],
+    at: Mapping[str, Column],
+    about: Mapping[str, Column],
+    comma: bool,
+    file: str,
+    wanted: Wanted,
+    both: str = "",
+    notes: tuple[str, ...] = (),
 ) -> Labels:
+    """`both`: the ways to read the second number, of a table without a header."""
     events, without = [], []
+    said: dict[tuple[str | None, str, str], int] = {}
     for n, cells in rows:
-        if width is not None and any(c.strip() for c in cells[width:]):
-            raise fault(file, f"{len(cells)} columns, the header has {width}: mend the row", n)
-        if width is None and len(cells) > 1 + max(at.values()) and "value" not in at and not wanted.columns:
-            raise fault(file, f"{len(cells)} columns, other rows have fewer: mend the row", n)
-        cell = {role: cells[k] if k < len(cells) else "" for role, k in at.items()}
+        cell = {role: at[role].cell(cells) for role in EVENTS if role in at}
         name = cell.get("filename")
         if name is not None and not name.strip():
             raise fault(file, "names no recording: write its file name", n)
+        for what, column in about.items():
+            if column.cell(cells).strip():
+                said.setdefault((name, what, " ".join(column.cell(cells).split())), n)
         if name is not None and not any(cell.get(r, "").strip() for r in ("onset", "offset", "duration", "label")):
             without.append(Named(name, n))
             continue
-        onset = seconds(cell["onset"], file, n, "onset", comma=comma)
+        onset = seconds(cell["onset"], file, n, "onset", comma=comma, scale=at["onset"].scale)
         if "offset" in cell:
-            offset = seconds(cell["offset"], file, n, "offset", comma=comma)
+            offset = seconds(cell["offset"], file, n, "offset", comma=comma, scale=at["offset"].scale)
         else:
-            offset = onset + seconds(cell["duration"], file, n, "duration", comma=comma)
-        events.append(event(name, onset, offset, cell.get("label", ""), file, n, wanted))
-    return Labels(events, without)
+            offset = onset + seconds(cell["duration"], file, n, "duration", comma=comma, scale=at["duration"].scale)
+        channel = channel_of(cell.get("channel", ""), file, n)
+        fix = f"swap or mend them, or say {both}" if both else "swap or mend them"
+        events.append(event(name, onset, offset, cell.get("label", ""), file, n, wanted, "row", channel, fix))
+    if both and only_durations([(e.onset, e.offset) for e in events]):
+        raise fault(file, f"each row begins where the one before ends if the second number is a duration: say {both}")
+    names = {role: column.name for role, column in {**at, **about}.items()}
+    return Labels(events, without, about=[About(*key, n) for key, n in said.items()], columns=names, notes=notes)
+
+
+def only_durations(times: Sequence[tuple[float, float]]) -> bool:
+    """Whether pairs of numbers that can be read as onset and offset make a seamless whole as onset and duration."""
+    if len(times) < 3:
+        return False
+    as_durations = all(abs(a[0] + a[1] - b[0]) < 1e-6 for a, b in pairwise(times))
+    return as_durations and not all(abs(a[1] - b[0]) < 1e-6 for a, b in pairwise(times))
+
+
+def channel_of(cell: str, file: str, row: int) -> int | None:
+    """A channel, counted from 1; None for an empty cell."""
+    text = cell.strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 10_000):
+        raise fault(file, f"channel {text[:40]!r} is none: channels are counted from 1: mend the row", row)
+    return int(text)

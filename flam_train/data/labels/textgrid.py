@@ -20,9 +20,9 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     tokens = _Tokens(text_of(data, file, wanted.encoding), file)
     if not tokens.string().startswith("ooTextFile") or tokens.string() != "TextGrid":
         raise fault(file, 'no TextGrid: it must begin with File type = "ooTextFile", Object class = "TextGrid"')
-    tokens.number("xmin"), tokens.number("xmax")
+    domain = tokens.number("xmin"), tokens.number("xmax")
     if tokens.flag() != "<exists>":
-        return Labels()
+        return Labels(domain=domain)
     tiers: list[tuple[str, list[Row]]] = []
     for _ in range(tokens.count("tiers")):
         kind, name = tokens.string(), tokens.string()
@@ -39,7 +39,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         tiers.append((name, rows))
     labelled = [name for name, rows in tiers if rows]
     chosen = set(one_tier([name for name, _ in tiers] if wanted.tier else labelled, wanted, file))
-    return Labels([row for name, rows in tiers if name in chosen for row in rows])
+    return Labels([row for name, rows in tiers if name in chosen for row in rows], domain=domain)
 
 
 class _Tokens:

@@ -126,7 +126,11 @@ def test_long_texts_are_cut_to_the_room_there_is():
     assert fitting("WW", 0.01, 9) == "…"
 
 
-@pytest.mark.filterwarnings("error")
+# But for those of files that another test left to the garbage collector, which may come at any time.
+without_warnings = pytest.mark.filterwarnings("error", "ignore::ResourceWarning")
+
+
+@without_warnings
 def test_class_bars():
     first = {"dog": 0.5, "car": 0.9, "$5 or $6": math.nan, "a name " + 20 * "so " + "long": 0.7}
     figure = class_bars({"AUROC": first, "PSDS": {"dog": 0.25}}, "Set")
@@ -143,7 +147,7 @@ def test_class_bars():
     assert "AUROC, no value" in words(class_bars({"AUROC": {"dog": math.nan}}, "One"))
 
 
-@pytest.mark.filterwarnings("error")
+@without_warnings
 def test_class_bars_of_many_classes():
     many = {f"class {n:03}": n / 400 for n in range(400)} | {f"none {n}": math.nan for n in range(7)}
     figure = class_bars({"AUROC": many}, "Set")
@@ -160,7 +164,7 @@ def test_class_bars_of_many_classes():
     assert "Set: 1 with a value of 407 classes, and 19 without" in words(few)
 
 
-@pytest.mark.filterwarnings("error")
+@without_warnings
 def test_f1_curves():
     score = torch.tensor([[0.02], [0.0003], [0.00005]])
     label = torch.tensor([[True], [True], [False]])
@@ -181,7 +185,7 @@ def test_f1_curves():
         f1_curves({})
 
 
-@pytest.mark.filterwarnings("error")
+@without_warnings
 def test_reliability_figure():
     score = torch.tensor([[0.1], [0.1], [0.9]])
     label = torch.tensor([[False], [True], [True]])
@@ -195,7 +199,7 @@ def test_reliability_figure():
         reliability_figure({})
 
 
-@pytest.mark.filterwarnings("error")
+@without_warnings
 def test_psd_roc_figure():
     scores = [torch.tensor([[0.9, 0.1, 0.1, 0.1]])]
     found = psds(scores, [[(0.0, 1.0, "dog")]], ["dog"], frame_seconds=1.0)
@@ -210,7 +214,7 @@ def test_psd_roc_figure():
         psd_roc_figure({})
 
 
-@pytest.mark.filterwarnings("error")
+@without_warnings
 def test_retrieval_examples():
     long = "many words " * 40
     clips = [Ranking("a dog for $5 or $6", [("clip one", 0.5, False), ("clip two", 0.25, True)], 2)]

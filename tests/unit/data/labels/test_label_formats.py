@@ -69,13 +69,39 @@ def test_long_numbers_take_no_time():
 
 
 def test_soft_labels_are_joined_above_the_threshold():
-    rows = [(0, 1, "cutlery and dishes", 0.5), (1, 2, "cutlery and dishes", 0.51), (1, 2, "car", 1.01)]
-    rows += [(2, 3, "cutlery and dishes", 0.9), (4, 5, "cutlery and dishes", 0.6)]
+    dishes, car = [0.5, 0.51, 0.9, 0.1, 0.6], [0.1, 1.0, 0.2, 0.0, 0.5]
+    rows = [(n, n + 1, label, v[n]) for n in range(5) for label, v in (("cutlery and dishes", dishes), ("car", car))]
     text = "".join(f"{a}.0\t{b}.0\t{label}\t{value}\n" for a, b, label, value in rows)
     assert format_of(text) == "soft"
-    expected = [(None, 1.0, 3.0, "cutlery and dishes", 2), (None, 1.0, 2.0, "car", 3)]
-    assert events(text) == [*expected, (None, 4.0, 5.0, "cutlery and dishes", 5)]
-    assert events(text, format="headerless") == events(text)
+    expected = [(None, 1.0, 3.0, "cutlery and dishes", 3), (None, 1.0, 2.0, "car", 4)]
+    assert events(text) == [*expected, (None, 4.0, 5.0, "cutlery and dishes", 9)]
+    labels, _ = parse_any(text.encode(), "a.txt")
+    assert labels.notes == ("soft labels: 6 of 10 segments are not above 0.5, and no events",)
+    assert len(events(text, format="headerless")) == 10
+    with pytest.raises(ValueError, match=r"a\.txt: row 4: the value 1\.01 is no soft label, they go from 0 to 1"):
+        events(text.replace("\t1.0\n", "\t1.01\n"), format="soft")
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("BirdNET's confidences", "0.0\t3.0\tStrix aluco, Tawny Owl\t0.43\n3.0\t6.0\tStrix aluco, Tawny Owl\t0.9\n"
+                                  "6.0\t8.0\ta wren\t0.3\n"),
+        ("classes", "0.0\t3.0\tdog\t0\n3.0\t6.0\tcat\t1\n6.0\t8.0\tbird\t2\n"),
+        ("per cent", "0.0,1.0,dog,43\n1.0,2.0,dog,97.5\n"),
+        ("with gaps", "0\t1\tdog\t0.1\n2\t3\tdog\t0.9\n"),
+        ("of several lengths", "0\t1\tdog\t0.1\n1\t3\tdog\t0.9\n"),
+        ("one of a kind", "0\t1\tdog\t0.1\n1\t2\tcat\t0.9\n"),
+    ],
+)  # fmt: skip
+def test_a_number_behind_the_label_is_no_soft_label(name, rows):
+    labels, found = parse_any(rows.encode(), "a.txt")
+    assert found.format == "headerless"
+    assert len(labels.rows) == len(rows.splitlines()), name
+    assert "column 4 are not used: every row counts" in labels.notes[0]
+    forced, _ = parse_any(rows.encode(), "a.txt", None, "audacity") if "\t" in rows else (labels, None)
+    assert [r.label for r in forced.rows] == [r.label for r in labels.rows]
+    assert forced.notes
 
 
 def test_audacity():
@@ -195,7 +221,6 @@ def test_clip_json():
         ("onset,offset,label\n\n1,2,\n", "row 3: has no label"),
         ("filename,onset,offset,label\n,1,2,dog\n", "row 2: names no recording"),
         ('onset,offset,label\n1,2,"dog\n', "row 2: unexpected end of data"),
-        ("start_ms\tend_ms\tlabel\n1\t2\tdog\n", r"no label format is recognised in .*--columns"),
         (b"onset,offset,label\n1,2,caf\xe9\n", "row 2: not text in utf-8 .*--encoding"),
         ("onset,offset,label\n1,2,d\x00g\n", "row 2: holds a zero byte"),
         ("filename\tevent_labels\na.wav\tdog,cat\n", "no label format is recognised"),
