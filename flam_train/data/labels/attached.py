@@ -1,0 +1,97 @@
+"""What the label files of a folder say together: each recording with its labels."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from flam_train.data.labels.recognise import Recognised
+from flam_train.data.labels.rows import Labels, Row
+
+
+@dataclass
+class Labelled:
+    """A recording with what the label files say about it.
+
+    name      its path below the folder
+    rows      (label file, row, what the row counts), in the order of the files
+    captions  sentences about it
+    spoken    whether any label file speaks of it, if only to say that it has no event
+    unknown   (label file, row, what the row counts) of stretches in which nobody knows what is heard
+    about     what is said of it: id, author, licence, source, and the column that was asked for
+    channel   the only one that its rows are of; None: all of it
+    """
+
+    path: Path
+    name: str
+    rows: list[tuple[str, Row, str]] = field(default_factory=list)
+    captions: list[str] = field(default_factory=list)
+    spoken: bool = False
+    unknown: list[tuple[str, Row, str]] = field(default_factory=list)
+    about: dict[str, str] = field(default_factory=dict)
+    channel: int | None = None
+
+
+@dataclass
+class Attached:
+    """All recordings of a folder, and how each label file was read.
+
+    formats    format -> [(file, why)]
+    columns    (format, {role: column}) -> files in which the columns have these roles
+    notes      file -> what was read otherwise than its author may think
+    unmatched  label files that are called like no recording, and were not read: file -> recordings they name
+    shared     pairs of label files -> how many recordings both speak of
+    domains    path of a file -> onset and offset of what it describes, where it says so
+    differing  field -> recordings of which rows say different things: those are left out
+    """
+
+    recordings: list[Labelled]
+    formats: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    columns: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = field(default_factory=lambda: defaultdict(list))
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unmatched: dict[str, int] = field(default_factory=dict)
+    shared: Counter[tuple[str, str]] = field(default_factory=Counter)
+    domains: dict[str, tuple[float, float]] = field(default_factory=dict)
+    differing: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def note(self, file: str, path: str, read: Labels, found: Recognised) -> None:
+        """What the report says of a label file."""
+        self.formats[found.format].append((file, found.why))
+        if read.columns:
+            self.columns[found.format, tuple(read.columns.items())].append(file)
+        if read.notes:
+            self.notes[file] = read.notes
+        if read.domain:
+            self.domains[path] = read.domain
+
+    def align(self, lengths: Mapping[str, float | None]) -> list[str]:
+        """Moves, in place, the rows of files whose time does not begin with their recording: a part that was cut from a
+        longer sound keeps the times of the whole in its TextGrid. The length tells: {recording: seconds, None: not
+        known}. Returns the files."""
+        moved = set()
+        for r in self.recordings:
+            seconds = lengths.get(r.name)
+            for rows in (r.rows, r.unknown):
+                for k, (file, row, unit) in enumerate(rows):
+                    onset, offset = self.domains.get(file, (0.0, 0.0))
+                    if onset > 0 and seconds is not None and abs(seconds - (offset - onset)) < abs(seconds - offset):
+                        moved.add(file)
+                        rows[k] = file, row._replace(onset=row.onset - onset, offset=row.offset - onset), unit
+        return sorted(moved)
+
+
+def by_channel(recordings: Iterable[Labelled]) -> list[Labelled]:
+    """Each recording once for every channel that its rows name, with that channel's rows; a recording whose rows name
+    none as it is. Its captions and unknown stretches are all channels'."""
+    out = []
+    for r in recordings:
+        channels = sorted({row.channel for _, row, _ in r.rows if row.channel is not None})
+        if len(channels) == 1:
+            out.append(replace(r, channel=channels[0]))
+        elif channels:
+            out += [replace(r, channel=c, rows=[x for x in r.rows if x[1].channel in (c, None)]) for c in channels]
+        else:
+            out.append(r)
+    return out

@@ -1,0 +1,110 @@
+"""The rows of label files given to the recordings they name."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from itertools import combinations
+
+from flam_train.data.labels.attached import Attached
+from flam_train.data.labels.matching import Names, parts_of, without_suffix
+from flam_train.data.labels.rows import ABOUT, Caption, Labels, Named, Row, fault
+
+
+def speaks_of_itself(read: Labels) -> bool:
+    """Whether anything in it is about the recording that the file is called like; so it is of an empty file."""
+    every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions, *read.unknown]
+    return not every or any(r.recording is None for r in every)
+
+
+class Giving:
+    """Each row to its recording."""
+
+    def __init__(self, out: Attached, names: Names) -> None:
+        self.out, self.names = out, names
+        self._speaking: dict[int, list[str]] = defaultdict(list)
+        self._said: dict[tuple[int, str], set[str]] = defaultdict(set)
+
+    def give(self, read: Labels, file: str, own: int | None, inside: str | None) -> None:
+        """`own`: the recording that rows without a name are of; `inside`: the folder of the file among those of the
+        recordings."""
+        recordings = self.out.recordings
+        found: dict[str, int | None] = {}
+        called: dict[int, str] = {}
+        unknown: Counter[str] = Counter()
+        first: tuple[str, int] | None = None
+        spoken = {own} if speaks_of_itself(read) and own is not None else set()
+        every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions, *read.unknown]
+        for number, r in enumerate(every):
+            n = own
+            if r.recording is not None:
+                if r.recording not in found:
+                    n = found[r.recording] = self._find(r.recording, read, file, r.row, own, inside)
+                    if n is not None:
+                        self._one_recording(called, n, r.recording, file, r.row, read.unit)
+                n = found[r.recording]
+            if n is None:
+                assert r.recording is not None
+                unknown[r.recording] += 1
+                first = first or (r.recording, r.row)
+                continue
+            if isinstance(r, Row):
+                at = recordings[n].rows if number < len(read.rows) else recordings[n].unknown
+                at.append((file, r, read.unit))
+            if isinstance(r, Caption):
+                recordings[n].captions.append(r.text)
+            else:
+                spoken.add(n)
+        if first is not None:
+            more = f" (and {unknown.total() - 1} more rows, {len(unknown)} names)" if unknown.total() > 1 else ""
+            raise fault(
+                file,
+                f"{first[0]!r} is not in the folder{more}, {self.names.nearest(first[0])}: fetch it, or remove its "
+                "rows",
+                first[1],
+                read.unit,
+            )
+        for said in read.about:
+            n = own if said.recording is None else found.get(said.recording)
+            if n is not None:
+                self._said[n, said.field].add(said.text)
+        for n in spoken:
+            recordings[n].spoken = True
+            self._speaking[n].append(file)
+
+    def _find(self, name: str, read: Labels, file: str, row: int, own: int | None, inside: str | None) -> int | None:
+        for known in (name, *read.aliases.get(name, ())):
+            n = self.names.find(known, file, row or None, read.unit, inside)
+            if n is not None:
+                return n
+        # A path of the machine where it was labelled: the name says whose it is if the file is called like it too.
+        last = (parts_of(name) or ("",))[-1]
+        same = own is not None and without_suffix(last) == without_suffix(parts_of(self.out.recordings[own].name)[-1])
+        return own if same else None
+
+    def _one_recording(self, called: dict[int, str], n: int, name: str, file: str, row: int, unit: str) -> None:
+        """ValueError if a file calls one recording by two paths of which neither ends with the other: two recordings
+        are meant, and only one of them is there."""
+        before, now = (parts_of(without_suffix(text)) for text in (called.setdefault(n, name), name))
+        shorter = min(len(before), len(now))
+        if before[-shorter:] != now[-shorter:]:
+            raise fault(
+                file,
+                f"{name!r} and {called[n]!r} would both be {self.out.recordings[n].name}: give the folder above both, "
+                "or remove the rows of the other",
+                row,
+                unit,
+            )
+
+    def conclude(self) -> None:
+        """What files say together: which of them speak of the same recordings, and what is said of each."""
+        for files in self._speaking.values():
+            self.out.shared.update(combinations(dict.fromkeys(files), 2))
+        for (n, what), texts in self._said.items():
+            r = self.out.recordings[n]
+            if len(texts) == 1:
+                r.about[what] = next(iter(texts))
+            elif what in ABOUT:
+                self.out.differing[what].append(r.name)
+            else:
+                listed = ", ".join(sorted(texts)[:4])
+                raise ValueError(f"{r.name}: its rows say several things in column {what!r} ({listed}): mend them")

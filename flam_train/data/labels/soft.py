@@ -1,0 +1,63 @@
+"""MAESTRO's soft labels, `onset offset label value` (DCASE 2023 task 4B): read as the stretches in which the value is
+above 0.5. A confidence stands in the same place: it is told from a soft label by the segments."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+
+from flam_train.data.labels.rows import Labels, Row, Wanted, event, fault, seconds, text_of
+from flam_train.data.labels.tables import Cells, by_position, rows_of
+
+THRESHOLD = 0.5
+"""A soft label counts strictly above it, as in the evaluation of DCASE 2023 task 4B."""
+
+
+def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
+    """Events: adjoining segments of a label, each above the threshold, are one event."""
+    wanted = wanted or Wanted()
+    text = text_of(data, file, wanted.encoding)
+    events: list[Row] = []
+    last: dict[str, int] = {}
+    rows = rows_of(text, "\t" if "\t" in text else ",", file)
+    below = 0
+    for n, cells in rows:
+        if len(cells) != 4:
+            raise fault(file, f"{len(cells)} columns, not onset, offset, label, value: mend the row", n)
+        value = seconds(cells[3], file, n, "value")
+        if not 0 <= value <= 1:
+            fix = "mend the row, or read the file with --format headerless"
+            raise fault(file, f"the value {value:g} is no soft label, they go from 0 to 1: {fix}", n)
+        onset, offset = (seconds(cells[k], file, n, name) for k, name in enumerate(("onset", "offset")))
+        row = event(None, onset, offset, cells[2], file, n, wanted)
+        if value <= THRESHOLD:
+            below += 1
+            continue
+        k = last.get(row.label)
+        if k is not None and abs(events[k].offset - row.onset) < 1e-6:
+            events[k] = events[k]._replace(offset=row.offset)
+        else:
+            last[row.label] = len(events)
+            events.append(row)
+    note = f"soft labels: {below} of {len(rows)} segments are not above {THRESHOLD:g}, and no events"
+    return Labels(events, notes=(note,))
+
+
+def looks_soft(rows: Sequence[Cells], comma: bool) -> bool:
+    """Whether rows `onset offset label value` are soft labels: values from 0 to 1, and the segments of every label
+    adjoin and have one length, as those of a confidence seldom do."""
+    segments: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for _, cells in rows:
+        if by_position(cells, comma) != {"onset": 0, "offset": 1, "label": 2, "value": 3}:
+            return False
+        onset, offset, value = (seconds(cells[k], "", 0, "", comma=comma) for k in (0, 1, 3))
+        if not 0 <= value <= 1:
+            return False
+        segments[cells[2].strip()].append((onset, offset))
+    lengths = [offset - onset for found in segments.values() for onset, offset in found]
+    adjoin = all(
+        len(found) > 1 and all(abs(a[1] - b[0]) < 1e-6 for a, b in pairwise(sorted(found)))
+        for found in segments.values()
+    )
+    return bool(lengths) and min(lengths) > 0 and max(lengths) - min(lengths) < 1e-6 and adjoin
