@@ -1,0 +1,182 @@
+"""Which split each recording of one's own goes to: drawn by a hash, or given in a list.
+
+Neighbours sound alike: what one night, site, recorder or animal gave must not stand on both sides of a test. So whole
+groups are drawn; without groups each recording is one.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+SPLITS = ("train", "validation", "test")
+
+ENOUGH = 50
+"""Recordings to train on, from which on some of them validate unless that is unwanted."""
+
+SHARE = 0.1
+"""Of them."""
+
+FOLDER = "folder"
+"""Groups by this word are the folders of the recordings."""
+
+CALLED = {"train": "train training", "validation": "validation val valid dev", "test": "test eval evaluation"}
+"""What a list may call the splits, in any case."""
+
+NAME_COLUMNS = ("filename", "file_name", "file", "recording", "name", "path", "audio", "wav", "fname", "clip")
+SPLIT_COLUMNS = ("split", "subset", "fold")
+"""Of a list, best first."""
+
+LISTED = 20
+"""Phrases or recordings that a message names."""
+
+
+def draw(groups: Mapping[str, str], test_share: float, validation_share: float | None, seed: int) -> dict[str, str]:
+    """Recording -> split, from recording -> group. A group stays where it is as others come, and whether something
+    validates does not change what tests.
+
+    test_share        of all groups, from 0 to 1. With two groups or more neither split is empty unless it is 0 or 1
+    validation_share  of the groups that do not test, from 0 to below 1, in the same way; None: SHARE of them where
+                      these groups have ENOUGH recordings, else 0
+    Raises ValueError for fewer groups than such splits need.
+    """
+    units = set(groups.values())
+    grouped = len(units) < len(groups)
+    if grouped and 0 < test_share < 1 and len(units) < 2:
+        raise ValueError(
+            f"all {len(groups)} recordings are one group, {min(units)!r}: it cannot be trained and tested on: group "
+            "them more finely with --group, or say --test-share 0"
+        )
+    test = _drawn(units, test_share, str(seed))
+    rest = units - test
+    if validation_share is None:
+        enough = sum(group in rest for group in groups.values()) >= ENOUGH and len(rest) > 1
+        validation_share = SHARE if enough else 0.0
+    if validation_share > 0 and rest and len(rest) < 2:
+        raise ValueError(
+            f"1 of {len(units)} {'groups' if grouped else 'recordings'} is not for testing, it cannot both train and "
+            "validate: say --validation-share 0, lower --test-share, or group more finely with --group"
+        )
+    validation = _drawn(rest, validation_share, f"{seed}/validation")
+    split_of = {u: "test" if u in test else "validation" if u in validation else "train" for u in units}
+    return {name: split_of[group] for name, group in groups.items()}
+
+
+def _drawn(units: Iterable[str], share: float, salt: str) -> set[str]:
+    """About so large a share of the units, each by its own hash."""
+    place = {u: int.from_bytes(hashlib.blake2b(f"{salt}/{u}".encode(), digest_size=8).digest()) / 2**64 for u in units}
+    out = {u for u in place if place[u] < share}
+    if 0 < share < 1 and len(place) > 1:
+        out = out or {min(place, key=lambda u: place[u])}
+        if len(out) == len(place):
+            out.remove(max(place, key=lambda u: place[u]))
+    return out
+
+
+def grouped(names: Sequence[str], by: str, columns: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """Recording -> group.
+
+    names    paths below the folder of recordings
+    by       `folder`: each folder is a group; a name in `columns`: each value is one; else a regular expression that
+             is sought in the path: what its first parenthesis holds, or all it matches
+    columns  those of the label tables: column -> recording -> value
+    Raises ValueError that names the first recording without a group.
+    """
+    there = f"columns of the label tables are {', '.join(columns)}" if columns else "the label tables have no columns"
+    if by == FOLDER:
+        return {name: PurePosixPath(name).parent.as_posix() for name in names}
+    if by in columns:
+        found = {name: columns[by].get(name, "").strip() for name in names}
+        fix = f"has no {by}: fill in this column of its rows in the label table"
+    elif not re.search(r"[\\.^$*+?{}\[\]|()]", by):
+        raise ValueError(
+            f"--group {by}: no such column ({there}): name one of them, say {FOLDER}, or give a regular expression "
+            r"with a parenthesis around what tells groups apart, like '^([^_]+)_'"
+        )
+    else:
+        try:
+            pattern = re.compile(by)
+        except re.error as error:
+            raise ValueError(f"--group {by}: no regular expression ({error}): mend it") from error
+        matches = {name: pattern.search(name) for name in names}
+        found = {name: (m[1 if pattern.groups else 0] or "") if m else "" for name, m in matches.items()}
+        fix = f"has no group, --group {by!r} finds nothing in it, and is no column ({there}): mend the expression"
+    without = [name for name in names if not found[name]]
+    if without:
+        raise ValueError(f"{without[0]}{_more(len(without) - 1)}: {fix}")
+    return found
+
+
+def read_list(path: Path, names: Sequence[str], find: Callable[[str, int], str | None]) -> dict[str, str]:
+    """Recording -> split, from a table (commas, semicolons or tabs) with a column of file names and one of splits.
+
+    names  the recordings that need a split
+    find   (what the table calls a recording, its row) -> the recording, None for none
+    Rows of other recordings are passed over. Raises ValueError that names file, row and fix.
+    """
+    rows, name_at, split_at = _table(path)
+    called = {word: split for split, words in CALLED.items() for word in words.split()}
+    said: dict[str, tuple[str, int]] = {}
+    for n, cells in rows:
+        where = f"{path}: row {n}"
+        name, word = (cells[k] if k < len(cells) else "" for k in (name_at, split_at))
+        split = called.get(word.strip().casefold())
+        if not name.strip():
+            raise ValueError(f"{where}: names no recording: write its file name, or remove the row")
+        if split is None:
+            raise ValueError(f"{where}: {word!r} is no split: write {', '.join(SPLITS)}")
+        found = find(name, n)
+        if found is None:
+            raise ValueError(f"{where}: {name!r} is not in the folder: mend the name, or remove the row")
+        before = said.setdefault(found, (split, n))
+        if before[0] != split:
+            raise ValueError(f"{where}: {name!r} is in {split} here, in {before[0]} in row {before[1]}: remove one")
+    without = [name for name in names if name not in said]
+    if without:
+        raise ValueError(f"{path}: {without[0]}{_more(len(without) - 1)} is in no split: add a row for each recording")
+    return {name: said[name][0] for name in names}
+
+
+def _more(others: int) -> str:
+    return f" (and {others} more)" if others else ""
+
+
+def _table(path: Path) -> tuple[list[tuple[int, list[str]]], int, int]:
+    """The rows below the header with their numbers, the column of names, the column of splits."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 ({error.reason}): save it as UTF-8") from error
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}): check the path") from error
+    for separator in ("\t", ",", ";"):
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        try:
+            rows = [(reader.line_num, cells) for cells in reader if any(c.strip() for c in cells)]
+        except csv.Error as error:
+            raise ValueError(f"{path}: row {reader.line_num}: not a table ({error}): mend the row") from error
+        header = [h.strip().casefold().replace(" ", "_") for h in rows[0][1]] if rows else []
+        at = [next((header.index(c) for c in kind if c in header), None) for kind in (NAME_COLUMNS, SPLIT_COLUMNS)]
+        if at[0] is not None and at[1] is not None:
+            return rows[1:], at[0], at[1]
+    raise ValueError(f"{path}: row 1: no columns filename and split: write this header")
+
+
+def lacking(events: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Warnings about phrases that a split lacks, from split -> phrase -> events: first of those that are measured and
+    never trained on, then of those that are trained on and not measured."""
+    if "train" not in events:
+        return []
+    train, others = set(events["train"]), [split for split in ("test", "validation") if split in events]
+    out = [_warning(f"{s} has phrases that are never trained on", set(events[s]) - train) for s in others]
+    out += [_warning(f"{s} has no event of phrases that are trained on", train - set(events[s])) for s in others]
+    return [line for line in out if line]
+
+
+def _warning(what: str, phrases: set[str]) -> str:
+    named = ", ".join(sorted(phrases)[:LISTED]) + (" ..." if len(phrases) > LISTED else "")
+    return f"warning: {what}: {len(phrases)} ({named})" if phrases else ""
