@@ -11,7 +11,8 @@ DCASE, sed_eval, MAESTRO), Audacity label tracks, JAMS, Raven selection tables, 
 a clip: what each file is, is told by its content and shown; --format forces it. Labels are phrases as they are
 written, each its own concept, unless --vocabulary gives classes with phrasings.
 
-OUT/train and OUT/test get different recordings, chosen by a hash of seed and name (--test-share 0 or 1: all in one).
+OUT/train, OUT/validation and OUT/test get different recordings, drawn by a hash of seed and name, or whole groups of
+them (--group: a site, a night, an animal), or those of a list (--splits: columns filename and split).
 Say --complete if every occurrence of every label was annotated in all recordings: then absence means absence, and
 recordings without labels are negatives. Else they are left out; recordings whose label file is empty, or that a table
 lists without an event, are kept. Captions are kept with events only in recordings of a single window (under 11 s); all
@@ -21,13 +22,13 @@ are kept with --kind captions, which stores recordings whole, up to 60 s.
 from __future__ import annotations
 
 import argparse
-import hashlib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.labels.attach import Attached, Labelled, attach
+from flam_train.data.labels.attach import Attached, Labelled, Names, attach
 from flam_train.data.labels.recognise import FORMATS
 from flam_train.data.labels.report import outside, report
 from flam_train.data.labels.rows import ALL_TIERS, Wanted, fault
@@ -35,22 +36,10 @@ from flam_train.data.labels.tables import ROLES
 from flam_train.data.preparation.listing import Listing
 from flam_train.data.preparation.planned import windows
 from flam_train.data.preparation.recordings import Recording, Unusable, as_key, seconds_of
+from flam_train.data.preparation.splits import ENOUGH, SPLITS, draw, grouped, lacking, read_list
 from flam_train.data.shards.schema import Event
 from flam_train.settings import nearest
 from flam_train.vocabulary import Vocabulary
-
-
-def split_of(keys: list[str], test_share: float, seed: int) -> dict[str, str]:
-    """Key -> train or test by a hash, so that a recording stays where it is as others come; with two recordings or more
-    neither split is empty unless the share is 0 or 1."""
-    place = {k: int.from_bytes(hashlib.blake2b(f"{seed}/{k}".encode(), digest_size=8).digest()) / 2**64 for k in keys}
-    out = {k: "test" if place[k] < test_share else "train" for k in keys}
-    if 0 < test_share < 1 and len(keys) > 1:
-        if "test" not in out.values():
-            out[min(place, key=lambda k: place[k])] = "test"
-        if "train" not in out.values():
-            out[max(place, key=lambda k: place[k])] = "train"
-    return out
 
 
 def length(r: Labelled) -> float | None:
@@ -148,10 +137,39 @@ def notes_of(found: Attached, name: str, kind: str, args: argparse.Namespace, ta
     return lines
 
 
+def splits_of(found: Attached, taken: Taken, args: argparse.Namespace) -> tuple[dict[str, str], list[str]]:
+    """The split of each recording's source, and how it was found."""
+    names = [r.source for r in taken.recordings]
+    if args.splits:
+        if args.validation_share is not None:
+            raise ValueError("--splits says what validates: leave out --validation-share")
+        known = Names(found.recordings)
+
+        def find(name: str, row: int) -> str | None:
+            n = known.find(name, str(args.splits), row)
+            return None if n is None else found.recordings[n].name
+
+        return read_list(args.splits, names, find), [f"splits: as listed in {args.splits.name}"]
+    by = grouped(names, args.group, {}) if args.group else {r.source: r.key for r in taken.recordings}
+    groups = f"{len(set(by.values()))} groups by {args.group}, each in one split" if args.group else "by recording"
+    splits = draw(by, args.test_share, args.validation_share, args.seed)
+    notes = [f"splits: drawn {groups}"]
+    if args.validation_share is None:
+        validates = "validation" in splits.values()
+        notes.append(
+            "validation: drawn from what does not test, a share of 0.1; --validation-share 0 trains on it"
+            if validates
+            else f"validation: none, there are fewer than {ENOUGH} recordings to train on; see --validation-share"
+        )
+    return splits, notes
+
+
 def listings(args: argparse.Namespace) -> dict[str, Listing]:
     """Reads all, prints the report; ValueError that names file, row and fix."""
     if not 0 <= args.test_share <= 1:
         raise ValueError(f"--test-share {args.test_share} is no share: from 0 to 1")
+    if not 0 <= (args.validation_share or 0) < 1:
+        raise ValueError(f"--validation-share {args.validation_share} is no share: from 0 to below 1")
     if args.points is not None and not args.points > 0:
         raise ValueError(f"--points {args.points}: points must last more than 0 s")
     known = Vocabulary.load(args.vocabulary) if args.vocabulary else None
@@ -169,11 +187,12 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     taken = Taken()
     for r in chosen:
         taken.take(r, lengths[r.name], kind, args, known)
-    splits = split_of([r.key for r in taken.recordings], args.test_share, args.seed)
-    by_split = {s: [r for r in taken.recordings if splits[r.key] == s] for s in ("train", "test")}
+    splits, how = splits_of(found, taken, args)
+    by_split = {s: [r for r in taken.recordings if splits[r.source] == s] for s in SPLITS}
     by_split = {s: some for s, some in by_split.items() if some}
     name = args.name or as_key(args.folder.resolve().name).lower()
-    notes = notes_of(found, name, kind, args, taken)
+    events = {s: Counter(e.label for r in some for e in r.events) for s, some in by_split.items()}
+    notes = [*notes_of(found, name, kind, args, taken), *how, *lacking(events)]
     told = report({s: [(r, lengths[r.source]) for r in some] for s, some in by_split.items()}, kind, notes, taken.bad)
     print(told)
     if taken.faults and not args.cut:
@@ -228,7 +247,17 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--complete", action="store_true", help="every occurrence of every label was annotated")
     parser.add_argument("--cut", action="store_true", help="cut what lies outside the audio instead of failing")
     parser.add_argument("--points", type=float, metavar="SECONDS", help="how long a label without length lasts")
-    parser.add_argument("--test-share", type=float, default=0.1, help="of the recordings [%(default)s]")
+    parser.add_argument("--test-share", type=float, default=0.1, help="of the recordings or groups [%(default)s]")
+    parser.add_argument(
+        "--validation-share", type=float, metavar="SHARE",
+        help=f"of those that do not test [0.1 where these are {ENOUGH} recordings or more, else 0]",
+    )  # fmt: skip
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--group", metavar="COLUMN|folder|REGEX",
+        help="what stays in one split: a column of the table, each folder, or what a parenthesis matches in the path",
+    )  # fmt: skip
+    how.add_argument("--splits", type=Path, metavar="FILE", help="a table filename,split instead of drawing them")
     parser.add_argument("--name", help="of the corpus [the folder's]")
     parser.add_argument("--licence", default="", help="of the recordings, stored with each sample")
     parser.add_argument("--report-only", action="store_true", help="report and write nothing")

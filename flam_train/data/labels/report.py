@@ -3,6 +3,7 @@ that lie outside their recording."""
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ SLACK = 0.5
 
 LISTED = 20
 """Rows of a kind that a report shows."""
+
+WIDTH = 100
+"""Characters of a line of the table."""
 
 
 @dataclass
@@ -132,13 +136,22 @@ def _some(title: str, rows: Sequence[str]) -> list[str]:
 
 
 def _table(phrases: Mapping[str, Phrase], all_frames: int, splits: Sequence[str]) -> list[str]:
-    width = max(len("phrase"), *(len(p) for p in phrases))
-    title = f"{'phrase':<{width}} {'events':>8} {'recordings':>10} {'seconds':>10} {'frames':>9} {'share':>7}"
-    lines = [title + "".join(f" {s:>8}" for s in splits)]
+    """No wider than WIDTH: longer phrases go on in the next line."""
+    heads = ["events", "recordings", "seconds", "frames", "share", *splits]
+    rows = []
     for label, p in sorted(phrases.items(), key=lambda item: (-item[1].events, item[0])):
         share = p.frames / all_frames if all_frames else 0.0
-        lines.append(
-            f"{label:<{width}} {p.events:>8} {p.recordings:>10} {p.seconds:>10.1f} {p.frames:>9} {share:>7.2%}"
-            + "".join(f" {p.splits[s]:>8}" for s in splits)
-        )
+        cells = [p.events, p.recordings, f"{p.seconds:.1f}", p.frames, f"{share:.2%}", *(p.splits[s] for s in splits)]
+        rows.append((label, [str(cell) for cell in cells]))
+    widths = [max(len(head), *(len(cells[k]) for _, cells in rows)) for k, head in enumerate(heads)]
+    longest = max(len("phrase"), *(len(label) for label, _ in rows))
+    first = min(longest, max(20, WIDTH - sum(widths) - 2 * len(widths)))
+
+    def line(name: str, cells: Sequence[str]) -> str:
+        return name.ljust(first) + "".join(f"  {c:>{width}}" for c, width in zip(cells, widths, strict=True))
+
+    lines = [line("phrase", heads)]
+    for label, cells in rows:
+        name, *more = textwrap.wrap(label, first, subsequent_indent="  ", break_on_hyphens=False)
+        lines += [line(name, cells), *more]
     return [*lines, f"frames in which a phrase is positive, of {all_frames} of {FrameGrid().frame_seconds} s each"]

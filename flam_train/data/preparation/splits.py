@@ -178,5 +178,5 @@ def lacking(events: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 
 def _warning(what: str, phrases: set[str]) -> str:
-    named = ", ".join(sorted(phrases)[:LISTED]) + (" ..." if len(phrases) > LISTED else "")
+    named = ", ".join(map(repr, sorted(phrases)[:LISTED])) + (" ..." if len(phrases) > LISTED else "")
     return f"warning: {what}: {len(phrases)} ({named})" if phrases else ""

@@ -92,14 +92,48 @@ def test_complete_keeps_negatives_and_splits_by_recording(folder, tmp_path):
         assert Corpus(tmp_path / "out" / split).annotates == ['a "big" dog ! 3', "dog barking"]
 
 
-def test_a_split_stays_as_recordings_come():
-    keys = [f"r{n}" for n in range(500)]
-    some, more = custom.split_of(keys[:300], 0.1, 3), custom.split_of(keys, 0.1, 3)
-    assert all(more[k] == some[k] for k in some)
-    assert 0.06 < list(more.values()).count("test") / 500 < 0.14
-    assert more != custom.split_of(keys, 0.1, 4)
-    assert sorted(custom.split_of(["a", "b"], 0.01, 0).values()) == ["test", "train"]
-    assert set(custom.split_of(["a", "b"], 1, 0).values()) == {"test"}
+def test_groups_and_validation(tmp_path, capsys):
+    """Two recordings of each of eight nights, one phrase in all but one of them."""
+    folder = tmp_path / "s"
+    for n in range(16):
+        wav(folder / f"night{n // 2}" / f"r{n}.wav", 0.3)
+        (folder / f"night{n // 2}" / f"r{n}.txt").write_text(f"0\t0.2\t{'owl' if n else 'wren'}\n")
+    splits = ("--test-share", 0.2, "--validation-share", 0.3)
+    assert run(folder, tmp_path / "out", "--group", "folder", *splits) == 0
+    told = capsys.readouterr().out
+    assert "splits: drawn 8 groups by folder, each in one split" in told
+    assert re.search(r"warning: .*1 \('wren'\)", told)
+    nights = [{k.split("_")[0] for k in records(tmp_path / "out" / s)} for s in ("train", "validation", "test")]
+    assert all(nights)
+    assert sum(map(len, nights)) == len(set.union(*nights)) == 8
+    assert run(folder, tmp_path / "same", "--group", r"(night\d)", *splits, "--quiet") == 0
+    assert records(tmp_path / "same" / "test").keys() == records(tmp_path / "out" / "test").keys()
+    assert run(folder, tmp_path / "o2", "--group", "^.", *splits) == 2
+    assert "all 16 recordings are one group, 'n'" in capsys.readouterr().err
+    assert run(folder, tmp_path / "o2", "--validation-share", 1) == 2
+
+
+def test_few_recordings_say_that_nothing_validates(folder, tmp_path, capsys):
+    assert run(folder, tmp_path / "out", "--report-only") == 0
+    assert "validation: none, there are fewer than 50 recordings to train on; see --validation-share" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_given_list_of_splits(folder, tmp_path, capsys):
+    table = tmp_path / "splits.csv"
+    table.write_text("file,split\na_350.000_360.000,train\n b.flac,val\nc.WAV,test\nd,test\n")
+    assert run(folder, tmp_path / "out", "--splits", table) == 0
+    assert "splits: as listed in splits.csv" in capsys.readouterr().out
+    kept = {s: set(records(tmp_path / "out" / s)) for s in ("train", "validation", "test")}
+    assert kept["train"] == {"a_350_000_360_000"}
+    assert {k[:5] for k in kept["validation"]} == {"in__b"}
+    assert kept["test"] == {"c"}  # d has no labels
+    assert run(folder, tmp_path / "o2", "--splits", table, "--validation-share", 0.1) == 2
+    assert "leave out --validation-share" in capsys.readouterr().err
+    table.write_text("file,split\na_350.000_360.000,train\nb,val\n")
+    assert run(folder, tmp_path / "o2", "--splits", table) == 2
+    assert "splits.csv: row 3: 'b' is not in the folder" in capsys.readouterr().err
 
 
 def test_one_table_for_all(tmp_path, capsys):
@@ -289,3 +323,18 @@ def test_frames_that_would_be_positive():
 def test_overlaps():
     a, b, c = Event(0, 5, "dog"), Event(1, 2, "dog"), Event(4, 6, "dog")
     assert overlaps([c, a, b, Event(0, 9, "cat"), Event(6, 7, "dog")]) == [(a, b), (a, c)]
+
+
+def test_a_table_is_no_wider_than_a_terminal(tmp_path, capsys):
+    folder = tmp_path / "s"
+    long = " ".join(f"word{n}" for n in range(80)), "x" * 300
+    for n in range(3):
+        wav(folder / f"{n}.wav", 1.0)
+        (folder / f"{n}.txt").write_text("".join(f"0\t0.5\t{label}\n" for label in (*long, "dog")))
+    assert run(folder, tmp_path / "out", "--report-only", "--validation-share", 0.3) == 0
+    told = capsys.readouterr().out
+    table = told[told.index("phrase  ") : told.index("frames in which")]
+    assert max(map(len, table.splitlines())) <= 100
+    for label in long:
+        assert label.replace(" ", "") in re.sub(r"\s+|\d+\.\d+%?", "", re.sub(r"(?m)  +\d.*$", "", table))
+    assert re.search(r"(?m)^dog +3 +3 +1\.5 +\d+ +\d+\.\d\d% +1 +1 +1$", table)

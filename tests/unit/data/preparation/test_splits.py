@@ -159,11 +159,11 @@ def test_a_list_that_cannot_be_read(tmp_path):
 def test_what_a_split_lacks():
     events = {"train": {"dog": 3, "cat": 1}, "validation": {"dog": 1, "cat": 1}, "test": {"dog": 1, "owl": 2, "emu": 1}}
     assert lacking(events) == [
-        "warning: test has phrases that are never trained on: 2 (emu, owl)",
-        "warning: test has no event of phrases that are trained on: 1 (cat)",
+        "warning: test has phrases that are never trained on: 2 ('emu', 'owl')",
+        "warning: test has no event of phrases that are trained on: 1 ('cat')",
     ]
     assert lacking({"train": {}, "test": {"dog": 1}}) == [
-        "warning: test has phrases that are never trained on: 1 (dog)"
+        "warning: test has phrases that are never trained on: 1 ('dog')"
     ]
     assert lacking({"test": {"dog": 1}}) == []
-    assert lacking({"train": {str(n): 1 for n in range(30)}, "test": {}})[0].endswith(", 26 ...)")
+    assert lacking({"train": {str(n): 1 for n in range(30)}, "test": {}})[0].endswith(", '26' ...)")
