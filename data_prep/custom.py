@@ -24,21 +24,21 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from flam_train.cli import prepare
-from flam_train.data.labels.attach import Attached, Labelled, Names, attach
+from flam_train.data.labels import spelling
+from flam_train.data.labels.attach import attach, spoken_elsewhere
+from flam_train.data.labels.attached import Attached, Labelled
+from flam_train.data.labels.columns import ROLES
+from flam_train.data.labels.matching import Names
 from flam_train.data.labels.recognise import FORMATS
-from flam_train.data.labels.report import outside, report
-from flam_train.data.labels.rows import ALL_TIERS, Wanted, fault
-from flam_train.data.labels.tables import ROLES
+from flam_train.data.labels.report import report
+from flam_train.data.labels.rows import ALL_TIERS, Wanted
+from flam_train.data.labels.taking import Choices, Taken, read_as, refuse_unread, spelled
 from flam_train.data.preparation.listing import Listing
-from flam_train.data.preparation.planned import windows
-from flam_train.data.preparation.recordings import Recording, Unusable, as_key, seconds_of
+from flam_train.data.preparation.recordings import Unusable, as_key, seconds_of
 from flam_train.data.preparation.splits import ENOUGH, SPLITS, draw, grouped, lacking, read_list
-from flam_train.data.shards.schema import Event
-from flam_train.settings import nearest
 from flam_train.vocabulary import Vocabulary
 
 
@@ -50,107 +50,52 @@ def length(r: Labelled) -> float | None:
         return None
 
 
-def events_of(r: Labelled, seconds: float | None, points: float | None, known: Vocabulary | None) -> list[Event]:
-    """A recording's events. ValueError that names file and row: a label that is no class, a point without length."""
-    out = []
-    for file, row, unit in r.rows:
-        onset, offset = row.onset, row.offset
-        if known is not None and row.label not in known.classes:
-            raise fault(
-                file,
-                f"{row.label!r} is no class of the vocabulary, {nearest(row.label, known.classes)}: mend it, or add it "
-                "to the vocabulary",
-                row.row,
-                unit,
-            )
-        if onset == offset:
-            if points is None:
-                raise fault(
-                    file,
-                    f"{row.label!r} is a point at {onset:g} s: say how long points last with --points",
-                    row.row,
-                    unit,
-                )
-            offset = onset + points / 2
-            if seconds is None or onset <= seconds:  # else it stays behind the end, and is left out
-                onset = max(0.0, onset - points / 2)
-        out.append(Event(onset, offset, row.label))
-    return out
-
-
-@dataclass
-class Taken:
-    """What becomes of the chosen recordings.
-
-    bad       rows outside their recording, each with what is wrong and the fix
-    faults    those of them that lie outside by more than half a second, with the path of their file
-    dropped   recordings whose captions are left out, because they become several samples
-    """
-
-    recordings: list[Recording] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    dropped: int = 0
-
-    def take(self, r: Labelled, seconds: float | None, kind: str, args: argparse.Namespace, known: Vocabulary | None):
-        """Adds a recording. ValueError as in `events_of`."""
-        for file, row, unit in r.rows:
-            wrong = None if seconds is None else outside(row.onset, row.offset, seconds)
-            if wrong is not None:
-                what, far = wrong
-                at = f"{unit} {row.row}: {row.label!r}: {what}"
-                self.bad.append(f"{Path(file).name}: {at}")
-                self.faults += [f"{file}: {at}"] if far else []
-        single = kind == "captions" or seconds is None or len(windows(kind, seconds)) == 1
-        self.dropped += bool(r.captions) and not single
-        self.recordings.append(
-            Recording(
-                key=as_key(r.name.removesuffix(r.path.suffix)),
-                path=r.path,
-                where=str(r.path),
-                captions=tuple(r.captions) if single else (),
-                events=tuple(events_of(r, seconds, args.points, known)),
-                source=r.name,
-                licence=args.licence,
-            )
-        )
-
-
-def notes_of(found: Attached, name: str, kind: str, args: argparse.Namespace, taken: Taken) -> list[str]:
-    """The first lines of the report: what was read as what, and what is left out."""
-    lines = [f"{name}: {len(found.recordings)} recordings"]
-    for format, files in sorted(found.formats.items()):
-        file, why = files[0]
-        lines.append(f"labels: {len(files)} files as {format}; {file}: {why}")
+def notes_of(found: Attached, chosen: int, dropped: int, kind: str, complete: bool) -> list[str]:
+    """Lines of the report about recordings without labels."""
+    lines = []
     silent = sum(r.spoken and not r.rows for r in found.recordings)
     unlabelled = sum(not r.spoken for r in found.recordings)
     if kind == "captions":
-        lines.append(f"{len(found.recordings) - len(taken.recordings)} recordings have no captions: left out")
+        lines.append(f"{len(found.recordings) - chosen} recordings have no captions: left out")
     else:
-        kept = "kept as negatives, --complete" if args.complete else "left out; negatives with --complete"
+        kept = "kept as negatives, --complete" if complete else "left out; negatives with --complete"
         lines += [f"{silent} recordings have labels that say they have no event: kept"] if silent else []
         lines += [f"{unlabelled} recordings have no labels: {kept}"] if unlabelled else []
-    if taken.dropped:
-        lines.append(
-            f"{taken.dropped} recordings are longer than a window: their captions are left out; see --kind captions"
-        )
+    if dropped:
+        lines.append(f"{dropped} recordings are longer than a window: their captions are left out; see --kind captions")
     return lines
 
 
-def splits_of(found: Attached, taken: Taken, args: argparse.Namespace) -> tuple[dict[str, str], list[str]]:
-    """The split of each recording's source, and how it was found."""
-    names = [r.source for r in taken.recordings]
+def refuse_false_negatives(found: Attached, wanted: Wanted, args: argparse.Namespace) -> None:
+    """ValueError if --complete would call absent what label files that are not read say is there."""
+    refuse_unread(found, args.folder)
+    if args.labels is not None and args.labels.is_file():
+        for file, names in spoken_elsewhere(found, args.folder, args.labels, wanted).items():
+            raise ValueError(
+                f"{args.labels.parent / file}: speaks of {len(names)} recordings that {args.labels.name} does not, "
+                f"like {names[0]}: with --complete they would become negatives: give the folder of both with --labels "
+                "(and --splits FILE if they are splits), keep the recordings of each apart, or leave out --complete"
+            )
+
+
+def splits_of(found: Attached, chosen: list[Labelled], args: argparse.Namespace) -> tuple[dict[str, str], list[str]]:
+    """The split of each recording's name, and how it was found."""
+    names = [r.name for r in chosen]
     if args.splits:
         if args.validation_share is not None:
             raise ValueError("--splits says what validates: leave out --validation-share")
-        known = Names(found.recordings)
+        known = Names([r.name for r in found.recordings])
 
         def find(name: str, row: int) -> str | None:
             n = known.find(name, str(args.splits), row)
             return None if n is None else found.recordings[n].name
 
         return read_list(args.splits, names, find), [f"splits: as listed in {args.splits.name}"]
-    by = grouped(names, args.group, {}) if args.group else {r.source: r.key for r in taken.recordings}
+    # Channels of one recording are one unit, as is a recording without a group.
+    by = {r.name: as_key(r.name.removesuffix(r.path.suffix)) for r in chosen}
+    if args.group:
+        column = {r.name: r.about[args.group] for r in chosen if args.group in r.about}
+        by = grouped(names, args.group, {args.group: column} if column else {})
     groups = f"{len(set(by.values()))} groups by {args.group}, each in one split" if args.group else "by recording"
     splits = draw(by, args.test_share, args.validation_share, args.seed)
     notes = [f"splits: drawn {groups}"]
@@ -173,8 +118,10 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     if args.points is not None and not args.points > 0:
         raise ValueError(f"--points {args.points}: points must last more than 0 s")
     known = Vocabulary.load(args.vocabulary) if args.vocabulary else None
-    wanted = Wanted(args.columns, args.tier, args.unlabelled, args.encoding)
+    wanted = Wanted(args.columns, args.tier, args.unlabelled, args.encoding, args.unit, args.group)
     found = attach(args.folder, args.labels, wanted, args.format, args.captions)
+    if args.complete:
+        refuse_false_negatives(found, wanted, args)
     kind = args.kind or ("events" if any(r.spoken for r in found.recordings) else "captions")
     if kind == "captions":
         chosen = [r for r in found.recordings if r.captions]
@@ -184,16 +131,30 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
         raise ValueError(f"{args.folder}: no recording has {'labels' if kind == 'events' else kind}: check them")
     with ThreadPoolExecutor(16) as pool:
         lengths = dict(zip((r.name for r in chosen), pool.map(length, chosen), strict=True))
-    taken = Taken()
+    moved = found.align(lengths)
+    joined = {} if known or args.keep_spelling else spelling.join(chosen)
+    repeated = spelling.drop_repeated(chosen)
+    taken = Taken(Choices(kind, args.points, known, args.licence))
     for r in chosen:
-        taken.take(r, lengths[r.name], kind, args, known)
-    splits, how = splits_of(found, taken, args)
-    by_split = {s: [r for r in taken.recordings if splits[r.source] == s] for s in SPLITS}
+        taken.take(r, lengths[r.name])
+    taken.check_unit()
+    splits, how = splits_of(found, chosen, args)
+    both = list(zip(chosen, taken.recordings, strict=True))
+    by_split = {s: [(r, lengths[own.name]) for own, r in both if splits[own.name] == s] for s in SPLITS}
     by_split = {s: some for s, some in by_split.items() if some}
     name = args.name or as_key(args.folder.resolve().name).lower()
-    events = {s: Counter(e.label for r in some for e in r.events) for s, some in by_split.items()}
-    notes = [*notes_of(found, name, kind, args, taken), *how, *lacking(events)]
-    told = report({s: [(r, lengths[r.source]) for r in some] for s, some in by_split.items()}, kind, notes, taken.bad)
+    events = {s: Counter(e.label for r, _ in some for e in r.events) for s, some in by_split.items()}
+    notes = [f"{name}: {len(found.recordings)} recordings", *read_as(found)]
+    if moved:
+        notes.append(
+            f"{len(moved)} files begin later than their recording: their times are moved, {Path(moved[0]).name}"
+        )
+    if repeated:
+        again = "events are there more than once, equal in recording, phrase and times: each counts once"
+        notes.append(f"{repeated} {again}")
+    notes += spelled(joined, spelling.near([label for some in events.values() for label in some]))
+    notes += [*notes_of(found, len(chosen), taken.dropped, kind, args.complete), *how, *lacking(events)]
+    told = report(by_split, kind, notes, taken.bad)
     print(told)
     if taken.faults and not args.cut:
         more = len(taken.faults) - 1
@@ -208,7 +169,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     return {
         split: Listing(
             corpus=f"{name}-{split}",
-            recordings=some,
+            recordings=[r for r, _ in some],
             kind=kind,
             vocabulary=vocabulary,
             annotates=sorted(concepts) if args.complete else [],
@@ -241,6 +202,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tier", help=f"tier of ELAN and TextGrid, namespace of JAMS; {ALL_TIERS!r}: every one")
     parser.add_argument("--unlabelled", metavar="PHRASE", help="label of rows that have none")
     parser.add_argument("--encoding", help="of the label files, if neither UTF-8 nor marked")
+    parser.add_argument("--unit", choices=("s", "ms"), default="s", help="of times whose column names no unit [s]")
+    parser.add_argument("--keep-spelling", action="store_true", help="labels that differ in case or '_' stay apart")
     parser.add_argument("--captions", type=Path, help="a table filename,caption or filename,caption_1,caption_2,...")
     parser.add_argument("--kind", choices=("events", "captions"), help="what to store [events if there are labels]")
     parser.add_argument("--vocabulary", help="a .yaml of classes and phrasings, or a name of conf/vocabulary")

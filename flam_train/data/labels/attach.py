@@ -120,7 +120,11 @@ def _label_files(
     called = {p: bool(names.exactly(recording_of(p.relative_to(folder).as_posix()))) for p in found}
     beside = [p for p in found if called[p]]
     if not beside and captions is None:
+        elsewhere = next((p for p in found if names.called(recording_of(p.name))), None)
         hint = f"give a table with --labels, like {found[0]}" if found else "give them with --labels"
+        if elsewhere is not None:
+            other = names.called(recording_of(elsewhere.name))[0]
+            hint = f"{elsewhere} may be of {other}, in another folder: put it beside, or give label files with --labels"
         raise ValueError(f"{folder}: no label file is called like a recording ({', '.join(suffixes)}): {hint}")
     return beside, [p for p in found if not called[p]]
 

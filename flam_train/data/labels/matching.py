@@ -66,6 +66,11 @@ class Names:
         for n, parts in enumerate(self._parts):
             self._known[without_suffix(parts[-1])].append(n)
 
+    def called(self, name: str) -> list[str]:
+        """The paths of recordings of this name, in any folder."""
+        parts = parts_of(name)
+        return [self._paths[n] for n in self._known.get(without_suffix(parts[-1]), [])] if parts else []
+
     def exactly(self, path: str) -> list[int]:
         """Recordings of this very path, but for the suffix: what lies beside a label file."""
         parts = parts_of(path)

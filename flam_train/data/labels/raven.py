@@ -78,7 +78,8 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         if {PATH, FILE} <= set(at)
         else {}
     )
-    roles = {"onset": BEGIN, "offset": END, "label": header[label].strip()}
+    times = {"onset": IN_FILE, "duration": f"{END} - {BEGIN}"} if IN_FILE in at else {"onset": BEGIN, "offset": END}
+    roles = {**times, "label": header[label].strip()}
     roles |= {"filename": PATH if PATH in at else FILE} if {PATH, FILE} & set(at) else {}
     return Labels(sorted(events, key=lambda e: e.row), aliases=both, columns=roles)
 

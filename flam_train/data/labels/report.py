@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flam_train.data.preparation.planned import WINDOW, windows
+from flam_train.data.preparation.planned import WINDOW, clear, events_of, windows
 from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.schema import END_TOLERANCE, Event
 from flam_train.data.stream.clips import cut
@@ -67,8 +67,11 @@ def overlaps(events: Sequence[Event]) -> list[tuple[Event, Event]]:
     return found
 
 
-def positive_frames(events: Sequence[Event], seconds: float, kind: str, grid: FrameGrid) -> tuple[Counter[str], int]:
-    """Frames in which each label would be positive, and all valid frames, over the samples that a recording becomes."""
+def positive_frames(
+    events: Sequence[Event], seconds: float, kind: str, grid: FrameGrid, unknown: Sequence[tuple[float, float]] = ()
+) -> tuple[Counter[str], int]:
+    """Frames in which each label would be positive, and all valid frames, over the samples that a recording becomes;
+    none is made of a window into which a stretch of `unknown` reaches."""
     by_window: dict[int, list[Event]] = defaultdict(list)
     for e in events:
         for k in range(int(max(e.onset, 0.0) // WINDOW), int(max(min(e.offset, seconds), 0.0) // WINDOW) + 1):
@@ -76,6 +79,8 @@ def positive_frames(events: Sequence[Event], seconds: float, kind: str, grid: Fr
     out: Counter[str] = Counter()
     valid = 0
     for start, length in windows(kind, seconds):
+        if not clear(unknown, start, length):
+            continue
         for first in range(int(start // WINDOW), max(int(start // WINDOW) + 1, int(-(-(start + length) // WINDOW)))):
             begin = first * WINDOW
             part = min(WINDOW, start + length - begin)
@@ -99,16 +104,20 @@ def report(
     all_frames = 0
     for split, recordings in splits.items():
         known = [(r, seconds) for r, seconds in recordings if seconds is not None]
-        parts = [length for _, seconds in known for _, length in windows(kind, seconds)]
         unread = len(recordings) - len(known)
+        samples = [inside for r, seconds in known for inside in _samples(r, kind, seconds)]
+        events, pieces = sum(len(r.events) for r, _ in recordings), sum(len(inside) for inside in samples if inside)
         lines.append(
-            f"{split}: {len(recordings)} recordings, {sum(s for _, s in known) / 3600:.3f} hours, {len(parts)} clips, "
-            f"{sum(len(r.events) for r in (r for r, _ in recordings))} events"
+            f"{split}: {len(recordings)} recordings, {sum(s for _, s in known) / 3600:.3f} hours, "
+            f"{sum(inside is not None for inside in samples)} clips, {events} events"
+            + (f" ({pieces} in the clips: one that reaches into two is in both)" if pieces > events else "")
+            + (f" ({pieces} in the clips: the others lie outside them)" if pieces < events else "")
             + (f", {sum(bool(r.captions) for r, _ in recordings)} with captions" if _captioned(recordings) else "")
             + (f", {unread} unreadable" if unread else "")
+            + (f", {samples.count(None)} left out: nobody knows what is heard" if None in samples else "")
         )
         for r, seconds in known:
-            frames, valid = positive_frames(r.events, seconds, kind, grid)
+            frames, valid = positive_frames(r.events, seconds, kind, grid, r.unknown)
             all_frames += valid
             for e in r.events:
                 phrases[e.label].events += 1
@@ -124,6 +133,15 @@ def report(
     lines += ["", *_some(f"overlaps of one phrase with itself: {len(doubled)} (their union is positive)", doubled)]
     lines += _some(f"rows outside their recording: {len(bad)}", bad)
     return "\n".join(lines) + "\n"
+
+
+def _samples(r: Recording, kind: str, seconds: float) -> list[tuple[Event, ...] | None]:
+    """The events of each sample that a recording becomes; None for a window that becomes none."""
+    parts = windows(kind, seconds)
+    return [
+        inside if clear(r.unknown, *part) else None
+        for part, inside in zip(parts, events_of(r.events, parts), strict=True)
+    ]
 
 
 def _captioned(recordings: Sequence[tuple[Recording, float | None]]) -> bool:

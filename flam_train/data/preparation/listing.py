@@ -79,6 +79,8 @@ class Listing:
             events = [(e.onset, e.offset, e.label) for e in r.events]
             plain = (r.key, r.path.name, r.captions, events, r.start, r.seconds, r.source, r.licence, r.split, r.ids)
             hasher.update(json.dumps([plain, r.details, r.timed], sort_keys=True).encode())
+            if r.unknown:  # else what was made before stays what it is
+                hasher.update(json.dumps(["unknown", r.unknown]).encode())
         return hasher.hexdigest()
 
 

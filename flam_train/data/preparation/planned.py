@@ -66,6 +66,11 @@ def events_of(events: Sequence[Event], parts: list[tuple[float, float]]) -> list
     return [cut(found, start, length) for found, (start, length) in zip(reached, parts, strict=True)]
 
 
+def clear(unknown: Sequence[tuple[float, float]], start: float, length: float) -> bool:
+    """Whether no stretch of `unknown` reaches into a window."""
+    return not any(onset < start + length and offset > start for onset, offset in unknown)
+
+
 def rows_of(rows: Sequence[Sequence[Any]], parts: list[tuple[float, float]]) -> list[list[list[Any]]]:
     """What of the rows (onset, offset, ...) lies in each of the windows, in seconds from its start."""
     out: list[list[list[Any]]] = [[] for _ in parts]
@@ -113,6 +118,9 @@ class PlannedSamples:
                 left_out += found - sum(length for _, length in parts)
                 timed = {name: rows_of(rows, parts) for name, rows in r.timed.items()}
                 for k, ((start, length), inside) in enumerate(zip(parts, events_of(r.events, parts), strict=True)):
+                    if not clear(r.unknown, start, length):
+                        left_out += length
+                        continue
                     events = [[e.onset, e.offset, e.label] for e in inside]
                     items.append(
                         {name: getattr(r, name) for name in ("captions", "source", "licence", "split", "ids")}

@@ -1,0 +1,185 @@
+"""What becomes of labelled recordings: events with lengths, rows that lie outside, and what the report says of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flam_train.data.labels.attached import Attached, Labelled
+from flam_train.data.labels.report import LISTED, outside
+from flam_train.data.labels.rows import fault
+from flam_train.data.preparation.planned import windows
+from flam_train.data.preparation.recordings import Recording, as_key
+from flam_train.data.shards.schema import Event
+from flam_train.settings import nearest
+from flam_train.vocabulary import Vocabulary
+
+FAR = 50
+"""Times that lie so many times the recording's length after its beginning may be milliseconds."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """kind: "events" or "captions"; points: seconds that a label without length lasts; vocabulary: of the labels, None:
+    they are phrases; licence: of recordings whose label files name none."""
+
+    kind: str
+    points: float | None = None
+    vocabulary: Vocabulary | None = None
+    licence: str = ""
+
+
+@dataclass
+class Taken:
+    """The recordings that were taken, in the order they came.
+
+    bad       rows outside their recording, each with what is wrong and the fix
+    faults    those of them that lie outside by more than half a second, with the path of their file
+    dropped   recordings whose captions are left out, because they become several samples
+    """
+
+    choices: Choices
+    recordings: list[Recording] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    dropped: int = 0
+    _times: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
+
+    def take(self, r: Labelled, seconds: float | None) -> None:
+        """Adds a recording of so many seconds, None if it cannot be read. ValueError as in `events_of`."""
+        for file, row, unit in r.rows:
+            if seconds is None:
+                continue
+            self._times[file].append((row.offset, seconds))
+            wrong = outside(row.onset, row.offset, seconds)
+            if wrong is not None:
+                what, far = wrong
+                at = f"{unit} {row.row}: {row.label!r}: {what}"
+                self.bad.append(f"{Path(file).name}: {at}")
+                self.faults += [f"{file}: {at}"] if far else []
+        kind = self.choices.kind
+        single = kind == "captions" or seconds is None or len(windows(kind, seconds)) == 1
+        self.dropped += bool(r.captions) and not single
+        channel: dict[str, Any] = {} if r.channel is None else {"channel": r.channel}
+        self.recordings.append(
+            Recording(
+                key=key_of(r),
+                path=r.path,
+                where=str(r.path),
+                captions=tuple(r.captions) if single else (),
+                events=tuple(events_of(r, seconds, self.choices.points, self.choices.vocabulary)),
+                source=r.about.get("source", r.name),
+                licence=r.about.get("licence", self.choices.licence),
+                unknown=tuple((row.onset, row.offset) for _, row, _ in r.unknown),
+                details={name: r.about[name] for name in ("id", "author") if name in r.about},
+                **channel,
+            )
+        )
+
+    def check_unit(self) -> None:
+        """ValueError for a file whose times lie outside most of its recordings, and inside all as milliseconds."""
+        for file, times in self._times.items():
+            far = [offset / seconds for offset, seconds in times if offset > seconds]
+            inside = all(offset / 1000 <= seconds for offset, seconds in times)
+            if inside and 2 * len(far) > len(times) and max(far) > FAR:
+                raise fault(
+                    file,
+                    f"{len(far)} of {len(times)} rows end after their recording, {max(far):.0f} times its length, and "
+                    "would all lie inside as milliseconds: say --unit ms, or call the columns onset_ms and offset_ms",
+                )
+
+
+def key_of(r: Labelled) -> str:
+    """A recording's key, or that of one of its channels."""
+    return as_key(r.name.removesuffix(r.path.suffix)) + ("" if r.channel is None else f"-ch{r.channel}")
+
+
+def events_of(r: Labelled, seconds: float | None, points: float | None, known: Vocabulary | None) -> list[Event]:
+    """A recording's events. ValueError that names file and row: a label that is no class, a point without length."""
+    out = []
+    for file, row, unit in r.rows:
+        onset, offset = row.onset, row.offset
+        if known is not None and row.label not in known.classes:
+            raise fault(
+                file,
+                f"{row.label!r} is no class of the vocabulary, {nearest(row.label, known.classes)}: mend it, or add it "
+                "to the vocabulary",
+                row.row,
+                unit,
+            )
+        if onset == offset:
+            if points is None:
+                raise fault(
+                    file,
+                    f"{row.label!r} is a point at {onset:g} s: say how long points last with --points",
+                    row.row,
+                    unit,
+                )
+            offset = onset + points / 2
+            if seconds is None or onset <= seconds:  # else it stays behind the end, and is left out
+                onset = max(0.0, onset - points / 2)
+        out.append(Event(onset, offset, row.label))
+    return out
+
+
+def read_as(found: Attached) -> list[str]:
+    """The report's first lines: what each label file was read as, which of its columns have which role, what in it
+    is passed over, and which files were not read."""
+    lines = []
+    for format, files in sorted(found.formats.items()):
+        file, why = files[0]
+        lines.append(f"labels: {len(files)} files as {format}; {file}: {why}")
+        for (of, columns), named in found.columns.items():
+            if of == format:
+                lines.append(f"  {_first(named)}: {', '.join(f'{role}={column}' for role, column in columns)}")
+    said: dict[str, list[str]] = defaultdict(list)
+    for file, notes in found.notes.items():
+        for note in notes:
+            said[note].append(file)
+    lines += [f"{_first(files)}: {note}" for note, files in list(said.items())[:LISTED]]
+    lines += [f"... and {len(said) - LISTED} more such notes"] if len(said) > LISTED else []
+    for (a, b), count in found.shared.most_common(LISTED):
+        lines.append(f"{Path(a).name} and {Path(b).name} both speak of {count} recordings")
+    for what, names in found.differing.items():
+        lines.append(f"{what}: differs from row to row in {_first(names)}: left out")
+    if found.unmatched:
+        lines.append(f"label files that are called like no recording, and were not read: {_unmatched(found)}")
+    return lines
+
+
+def refuse_unread(found: Attached, folder: Path) -> None:
+    """ValueError if there are label files that were not read: where absence is to mean absence, what they label must
+    not become a negative."""
+    if found.unmatched:
+        raise ValueError(
+            f"{folder}: {_unmatched(found)}: label files that are called like no recording; with --complete what they "
+            "label would be called absent: rename them, give them with --labels, move them away, or leave out "
+            "--complete"
+        )
+
+
+def _unmatched(found: Attached) -> str:
+    files = [
+        f"{file} (names {n} recordings: give it with --labels)" if n else file for file, n in found.unmatched.items()
+    ]
+    return f"{len(files)}, {', '.join(files[:LISTED])}" + (", ..." if len(files) > LISTED else "")
+
+
+def spelled(joined: dict[str, str], close: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines about labels that became one, and about others that may be one."""
+    lines = []
+    if joined:
+        pairs = [f"{label!r} is {best!r}" for label, best in sorted(joined.items())]
+        more = f", and {len(pairs) - LISTED} more" if len(pairs) > LISTED else ""
+        lines.append(f"one spelling of a phrase, --keep-spelling keeps all: {', '.join(pairs[:LISTED])}{more}")
+    if close:
+        listed = "; ".join(" and ".join(map(repr, labels)) for labels in close[:LISTED])
+        lines.append(f"perhaps one phrase, kept apart: {listed}")
+    return lines
+
+
+def _first(names: Sequence[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
