@@ -146,9 +146,8 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     events = {s: Counter(e.label for r, _ in some for e in r.events) for s, some in by_split.items()}
     notes = [f"{name}: {len(found.recordings)} recordings", *read_as(found)]
     if moved:
-        notes.append(
-            f"{len(moved)} files begin later than their recording: their times are moved, {Path(moved[0]).name}"
-        )
+        first = Path(moved[0]).name
+        notes.append(f"{len(moved)} files begin later than their recording: their times are moved, {first}")
     if repeated:
         again = "events are there more than once, equal in recording, phrase and times: each counts once"
         notes.append(f"{repeated} {again}")

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from flam_train.cli import prepare
 from flam_train.data.labels.rows import fault, seconds
+from flam_train.data.labels.soft import MOST
 from flam_train.data.labels.strong_files import concepts, read_event, read_rows, sounds
 from flam_train.data.preparation.listing import Listing
 from flam_train.data.preparation.published import Archive
@@ -52,8 +53,6 @@ DOWNLOADS = {
 }  # fmt: skip
 SYNTHETIC = ("car_horn", "children_voices", "dog_bark", "engine_idling", "siren", "street_music")
 THRESHOLD = 0.5
-MOST = 1.1
-"""A greater value is not rounding."""
 
 Soft = list[tuple[float, float, str, float]]
 

@@ -1,3 +1,3 @@
-from .attach import Attached as Attached, Labelled as Labelled
+from .attached import Attached as Attached, Labelled as Labelled
 from .recognise import FORMATS as FORMATS, Recognised as Recognised
 from .rows import Caption as Caption, Labels as Labels, Named as Named, Row as Row, Wanted as Wanted

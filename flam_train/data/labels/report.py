@@ -156,7 +156,7 @@ def _some(title: str, rows: Sequence[str]) -> list[str]:
 def _table(phrases: Mapping[str, Phrase], all_frames: int, splits: Sequence[str]) -> list[str]:
     """No wider than WIDTH: longer phrases go on in the next line."""
     heads = ["events", "recordings", "seconds", "frames", "share", *splits]
-    rows = []
+    rows: list[tuple[str, list[str]]] = []
     for label, p in sorted(phrases.items(), key=lambda item: (-item[1].events, item[0])):
         share = p.frames / all_frames if all_frames else 0.0
         cells = [p.events, p.recordings, f"{p.seconds:.1f}", p.frames, f"{share:.2%}", *(p.splits[s] for s in splits)]
@@ -169,7 +169,7 @@ def _table(phrases: Mapping[str, Phrase], all_frames: int, splits: Sequence[str]
         return name.ljust(first) + "".join(f"  {c:>{width}}" for c, width in zip(cells, widths, strict=True))
 
     lines = [line("phrase", heads)]
-    for label, cells in rows:
+    for label, numbers in rows:
         name, *more = textwrap.wrap(label, first, subsequent_indent="  ", break_on_hyphens=False)
-        lines += [line(name, cells), *more]
+        lines += [line(name, numbers), *more]
     return [*lines, f"frames in which a phrase is positive, of {all_frames} of {FrameGrid().frame_seconds} s each"]

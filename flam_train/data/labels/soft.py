@@ -13,6 +13,12 @@ from flam_train.data.labels.tables import Cells, by_position, rows_of
 THRESHOLD = 0.5
 """A soft label counts strictly above it, as in the evaluation of DCASE 2023 task 4B."""
 
+MOST = 1.1
+"""A greater value is no soft label; a smaller one above 1 is rounding, and becomes 1."""
+
+LONGEST = 1.0
+"""Seconds of a segment of MAESTRO's. The windows of detectors like BirdNET adjoin too, and are longer."""
+
 
 def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     """Events: adjoining segments of a label, each above the threshold, are one event."""
@@ -26,7 +32,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         if len(cells) != 4:
             raise fault(file, f"{len(cells)} columns, not onset, offset, label, value: mend the row", n)
         value = seconds(cells[3], file, n, "value")
-        if not 0 <= value <= 1:
+        if not 0 <= value <= MOST:
             fix = "mend the row, or read the file with --format headerless"
             raise fault(file, f"the value {value:g} is no soft label, they go from 0 to 1: {fix}", n)
         onset, offset = (seconds(cells[k], file, n, name) for k, name in enumerate(("onset", "offset")))
@@ -46,13 +52,13 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
 
 def looks_soft(rows: Sequence[Cells], comma: bool) -> bool:
     """Whether rows `onset offset label value` are soft labels: values from 0 to 1, and the segments of every label
-    adjoin and have one length, as those of a confidence seldom do."""
+    adjoin and have one length of at most LONGEST, as those of a confidence seldom do."""
     segments: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for _, cells in rows:
         if by_position(cells, comma) != {"onset": 0, "offset": 1, "label": 2, "value": 3}:
             return False
         onset, offset, value = (seconds(cells[k], "", 0, "", comma=comma) for k in (0, 1, 3))
-        if not 0 <= value <= 1:
+        if not 0 <= value <= MOST:
             return False
         segments[cells[2].strip()].append((onset, offset))
     lengths = [offset - onset for found in segments.values() for onset, offset in found]
@@ -60,4 +66,4 @@ def looks_soft(rows: Sequence[Cells], comma: bool) -> bool:
         len(found) > 1 and all(abs(a[1] - b[0]) < 1e-6 for a, b in pairwise(sorted(found)))
         for found in segments.values()
     )
-    return bool(lengths) and min(lengths) > 0 and max(lengths) - min(lengths) < 1e-6 and adjoin
+    return bool(lengths) and 0 < max(lengths) <= LONGEST and max(lengths) - min(lengths) < 1e-6 and adjoin

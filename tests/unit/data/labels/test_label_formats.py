@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 
@@ -78,8 +79,8 @@ def test_soft_labels_are_joined_above_the_threshold():
     labels, _ = parse_any(text.encode(), "a.txt")
     assert labels.notes == ("soft labels: 6 of 10 segments are not above 0.5, and no events",)
     assert len(events(text, format="headerless")) == 10
-    with pytest.raises(ValueError, match=r"a\.txt: row 4: the value 1\.01 is no soft label, they go from 0 to 1"):
-        events(text.replace("\t1.0\n", "\t1.01\n"), format="soft")
+    with pytest.raises(ValueError, match=r"a\.txt: row 4: the value 2 is no soft label, they go from 0 to 1"):
+        events(text.replace("\t1.0\n", "\t2\n"), format="soft")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,51 @@ def test_raven():
     assert recording_of("x/a.b.Table.1.selections.txt") == "x/a.b"
 
 
+@pytest.mark.parametrize("separator", ["\t", ",", ";"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_raven_tables_of_spreadsheets(separator, quote):
+    table = [
+        ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Begin File", "File Offset (s)", "Species"],
+        ["1", "Waveform 1", "1", "9.5", "10.5", "b.wav", "1.5", "owl"],
+        ["1", "Spectrogram 1", "1", "9.5", "10.5", "b.wav", "1.5", "owl"],
+        ["2", "Spectrogram 1", "3", "11", "12", "a.wav", "3", "wren"],
+    ]
+    text = "\r\n".join(separator.join(quote + cell + quote for cell in row) for row in table)
+    labels, found = parse_any(text.encode(), "t.csv")
+    assert found.format == "raven"
+    assert [tuple(r) for r in labels.rows] == [("b.wav", 1.5, 2.5, "owl", 2, 1), ("a.wav", 3.0, 4.0, "wren", 4, 3)]
+    assert labels.columns["onset"] == "File Offset (s)"
+
+
+def test_raven_paths_come_before_names():
+    head = "Selection\tBegin Time (s)\tEnd Time (s)\tBegin Path\tFile Offset (s)\tCommon Name\tConfidence\n"
+    text = head + "1\t0\t3\t/home/x/a.wav\t0\tWren\t1.0\n2\t11\t14\t/home/x/b.wav\t3\tOwl\t.2\n"
+    assert events(text) == [("/home/x/a.wav", 0.0, 3.0, "Wren", 2), ("/home/x/b.wav", 3.0, 6.0, "Owl", 3)]
+    both = text.replace("Begin Path", "Begin File\tBegin Path").replace("\t/home", "\tb.wav\t/home")
+    labels, _ = parse_any(both.encode(), "t.txt")
+    assert labels.rows[0].recording == "/home/x/a.wav"
+    assert labels.aliases["/home/x/a.wav"] == ("b.wav",)
+    with pytest.raises(ValueError, match="several files in 'Begin Path' but no 'File Offset"):
+        events(re.sub(r"\tFile Offset \(s\)|(?<=wav)\t[03](?=\t)", "", text))
+
+
+def test_raven_columns_that_fit():
+    head = "Selection\tBegin Time (s)\tEnd Time (s)\tAnnotation\tSpecies\n"
+    assert events(head + "1\t0\t1\t\twren\n")[0][3] == "wren"  # the other is empty
+    assert events(head + "1\t0\t1\t17\twren\n")[0][3] == "wren"  # the other counts
+    with pytest.raises(ValueError, match="say --columns label=Annotation or --columns label=Species"):
+        events(head + "1\t0\t1\tsong\twren\n")
+
+
+def test_rows_without_a_call_are_heard_and_no_events():
+    head = "Selection\tBegin Time (s)\tEnd Time (s)\tBegin Path\tCommon Name\n"
+    labels, _ = parse_any((head + "1\t0\t3\t/x/a.wav\tnocall\n").encode(), "a.txt")
+    assert (labels.rows, [n.recording for n in labels.without]) == ([], ["/x/a.wav"])
+    assert labels.notes == ("1 rows say that there is no call: heard, no events",)
+    labels, _ = parse_any(b"0\t3\tnocall, nocall\t1.0\n3\t6\tWren\t0.5\n", "a.txt")
+    assert [row.label for row in labels.rows] == ["Wren"]
+
+
 def test_jams():
     def jams(namespace: str, data: object) -> str:
         return json.dumps({"annotations": [{"namespace": namespace, "data": data}], "file_metadata": {}})
@@ -153,6 +199,10 @@ def test_jams():
     assert events(jams("chord", plain), tier="chord")
     with pytest.raises(ValueError, match="observation 1: time 'x' is not a number"):
         events(jams("tag_open", [{"time": "x", "duration": 1, "value": "dog"}]))
+    unsure = [{"time": 1.0, "duration": 2.0, "value": "dog", "confidence": math.nan}]
+    assert events(jams("tag_open", unsure)) == [(None, 1.0, 3.0, "dog", 1)]  # NaN where nobody reads
+    with pytest.raises(ValueError, match="observation 1: duration nan is not a number"):
+        events(jams("tag_open", [{"time": 1.0, "duration": math.nan, "value": "dog"}]))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
@@ -189,6 +239,22 @@ def test_elan():
         events(eaf(SLOTS, ALIGNED.replace("ts3", "ts2")))
     with pytest.raises(ValueError, match="annotation 2: refers to 'a2', which is itself"):
         events(text.replace('ANNOTATION_REF="a1"', 'ANNOTATION_REF="a2"'), tier="fine")
+
+
+def test_elan_times_begin_where_the_head_says():
+    def linked(*media: str) -> str:
+        return eaf(SLOTS, ALIGNED).replace("/><TIME_ORDER", ">" + "".join(media) + "</HEADER><TIME_ORDER")
+
+    video = '<MEDIA_DESCRIPTOR MEDIA_URL="file:///v/a%20b.mp4" MIME_TYPE="video/mp4" TIME_ORIGIN="2000"/>'
+    sound = '<MEDIA_DESCRIPTOR MEDIA_URL="file:///v/a%20b.wav" RELATIVE_MEDIA_URL="./a b.wav" MIME_TYPE="audio/x-wav"/>'
+    assert events(linked(video)) == [(None, pytest.approx(2.78), pytest.approx(3.34), "dog", 1)]
+    assert events(linked(video, sound)) == [(None, 0.78, 1.34, "dog", 1)]  # the sound is labelled
+    labels, _ = parse_any(linked(video, sound).encode(), "a.eaf")
+    assert labels.of == ("file:///v/a%20b.mp4", "./a b.wav", "file:///v/a%20b.wav")
+    with pytest.raises(ValueError, match=r"its recordings have several TIME_ORIGINs \(0 s, 1\.5 s\)"):
+        events(linked(sound, sound.replace("MIME", 'TIME_ORIGIN="1500" MIME')))
+    with pytest.raises(ValueError, match="medium 1: TIME_ORIGIN 'x' is not a number"):
+        events(linked(video.replace("2000", "x")))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])

@@ -1,0 +1,271 @@
+"""Labels of one's own that went to the wrong place, or vanished, in tools like this one: what public reports describe,
+each with the right outcome."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import custom
+import pytest
+from recording_files import tone
+
+from flam_train.data.shards.corpus import Corpus
+
+RAVEN = (
+    "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tBegin File\tSpecies\n1\tSpectrogram 1\t1\t1\t2\t{}\t{}\n"
+)
+NIGHT = "20240501_050000"
+
+
+class Run:
+    """Recordings of 8 s in a folder, prepared."""
+
+    def __init__(self, tmp_path: Path, capsys) -> None:
+        self.folder, self.at, self.capsys, self.runs = tmp_path / "in", tmp_path, capsys, 0
+
+    def recordings(self, *names: str, seconds: float = 8.0) -> None:
+        for name in names:
+            tone(self.folder / name, seconds, 8000)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.at / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def __call__(self, *options: object, code: int = 0) -> str:
+        """The report, or the error."""
+        self.runs += 1
+        self.out = self.at / f"out{self.runs}"
+        args = [self.folder, self.out, "--quiet", "--processes", 1, "--test-share", 0, *options]
+        try:
+            custom.main([str(a) for a in args])
+            rc = 0
+        except SystemExit as stopped:
+            rc = int(stopped.code or 0)
+        io = self.capsys.readouterr()
+        assert rc == code, io.out + io.err
+        assert "Traceback" not in io.err
+        return io.out if code == 0 else io.err
+
+    @property
+    def events(self) -> dict[str, list[tuple]]:
+        corpus = Corpus(self.out / "train")
+        records = [corpus.record(i) for i in range(len(corpus))]
+        return {r.key: [(round(e.onset, 6), round(e.offset, 6), e.label) for e in r.events] for r in records}
+
+
+@pytest.fixture
+def run(tmp_path, capsys) -> Run:
+    return Run(tmp_path, capsys)
+
+
+def test_a_row_of_another_folder_is_not_written_onto_a_recording_of_the_same_name(run):
+    run.recordings(f"siteA/{NIGHT}.WAV")
+    rows = f"filename,onset,offset,label\nsiteA/{NIGHT}.WAV,1,2,wren\nsiteB/{NIGHT}.WAV,5,6,owl\n"
+    told = run("--labels", run.write("t.csv", rows), code=2)
+    assert re.search(rf"t\.csv: row 3: 'siteB/{NIGHT}\.WAV' is not in the folder", told)
+    run.folder = run.folder / "siteA"  # where nothing says whose the name is but the other row
+    told = run("--labels", run.at / "t.csv", code=2)
+    assert f"row 3: 'siteB/{NIGHT}.WAV' and 'siteA/{NIGHT}.WAV' would both be {NIGHT}.WAV" in told
+
+
+def test_a_label_file_of_another_folder_is_not_that_of_a_recording_of_the_same_name(run):
+    run.recordings(f"siteA/{NIGHT}.WAV", "siteA/other.wav")
+    run.write(f"in/siteB/{NIGHT}.txt", "5\t6\towl\n")
+    assert f"siteB/{NIGHT}.txt may be of siteA/{NIGHT}.WAV, in another folder" in run(code=2)
+    run.write("in/siteA/other.txt", "1\t2\twren\n")
+    assert f"called like no recording, and were not read: 1, siteB/{NIGHT}.txt" in run()
+    assert run.events == {"siteA_other": [(1, 2, "wren")]}
+
+
+def test_a_raven_table_means_the_recording_beside_it(run):
+    run.recordings(f"siteA/{NIGHT}.WAV", f"siteB/{NIGHT}.WAV")
+    for site, label in (("siteA", "wren"), ("siteB", "owl")):
+        run.write(f"in/{site}/{NIGHT}.Table.1.selections.txt", RAVEN.format(f"{NIGHT}.WAV", label))
+    run()
+    assert run.events == {f"siteA_{NIGHT}": [(1, 2, "wren")], f"siteB_{NIGHT}": [(1, 2, "owl")]}
+
+
+def test_paths_of_the_machine_where_it_was_labelled(run):
+    run.recordings("siteA/a.wav", "siteA/b.wav")
+    path = RAVEN.replace("Begin File", "Begin Path")
+    run.write("in/siteA/a.selections.txt", path.format("/home/ann/desk/a.wav", "wren"))
+    run.write("in/siteA/b.selections.txt", path.format("/data/siteA/a.wav", "owl"))
+    run()
+    assert run.events["siteA_a"] == [(1, 2, "wren"), (1, 2, "owl")]
+
+
+def test_an_elan_file_elsewhere_means_the_recording_that_it_links_to(run):
+    from label_samples import ALIGNED, SLOTS, eaf
+
+    run.recordings("siteA/a.wav")
+    link = '><MEDIA_DESCRIPTOR MEDIA_URL="file:///C:/siteA/a.wav" TIME_ORIGIN="1000"/></HEADER><TIME_ORDER'
+    run.write("labels/session 1.eaf", eaf(SLOTS, ALIGNED).replace("/><TIME_ORDER", link))
+    run("--labels", run.at / "labels")
+    assert run.events == {"siteA_a": [(1.78, 2.34, "dog")]}
+
+
+def test_files_that_were_not_read_are_named_and_no_negatives_are_made_of_them(run):
+    run.recordings("a.wav", "b.wav", "c.wav")
+    run.write("in/b.txt", "0.5\t1\tdog\n")
+    run.write("in/a_labels.txt", "1\t2\tcat\n")
+    run.write("in/more.csv", "filename,onset,offset,label\nc.wav,1,2,owl\n")
+    for name, text in (("README.txt", "What I recorded.\n"), ("list.csv", "a.wav,b.wav\n"), ("x.json", '{"a": 1}')):
+        run.write(f"in/{name}", text)
+    told = run()
+    assert "were not read: 2, a_labels.txt, more.csv (names 1 recordings: give it with --labels)" in told
+    assert set(run.events) == {"b"}
+    told = run("--complete", code=2)
+    assert "2, a_labels.txt, more.csv" in told
+    assert "with --complete" in told
+    assert not run.out.exists()
+
+
+def test_birdnets_files_beside_the_audio_are_the_recordings(run):
+    run.recordings("a.wav", "b.wav")
+    run.write("in/a.BirdNET.selection.table.txt", RAVEN.replace("Species", "Common Name").format("a.wav", "Wren"))
+    run.write(
+        "in/b.BirdNET.results.txt", "0.0\t3.0\tStrix aluco, Tawny Owl\t0.43\n3.0\t6.0\tStrix aluco, Tawny Owl\t0.31\n"
+    )
+    run("--complete")
+    assert run.events == {
+        "a": [(1, 2, "Wren")],
+        "b": [(0, 3, "Strix aluco, Tawny Owl"), (3, 6, "Strix aluco, Tawny Owl")],
+    }
+
+
+def test_complete_labels_of_one_split_make_no_negatives_of_the_other(run):
+    run.recordings("a.wav", "b.wav", "c.wav")
+    head = "filename,onset,offset,label\n"
+    train = run.write("L/train.csv", head + "a.wav,1,2,wren\n")
+    run.write("L/test.csv", head + "b.wav,1,2,owl\n")
+    told = run("--labels", train, "--complete", code=2)
+    assert re.search(
+        r"L/test\.csv: speaks of 1 recordings that train\.csv does not, like b\.wav: with --complete", told
+    )
+    run("--labels", train)
+    assert set(run.events) == {"a"}
+    run("--labels", train.parent, "--complete")
+    assert run.events == {"a": [(1, 2, "wren")], "b": [(1, 2, "owl")], "c": []}
+
+
+def test_tables_that_overlap_are_not_summed(run):
+    run.recordings("a.wav", "b.wav")
+    head = "filename,onset,offset,label\n"
+    run.write("L/all.csv", head + "a.wav,1,2,wren\na.wav,1.0002,2,wren\nb.wav,3,4,owl\n")
+    run.write("L/part.csv", head + "a.wav,1,2,Wren\na.wav,5,6,owl\n")
+    told = run("--labels", run.at / "L")
+    assert "all.csv and part.csv both speak of 1 recordings" in told
+    assert "2 events are there more than once, equal in recording, phrase and times: each counts once" in told
+    assert run.events == {"a": [(1, 2, "wren"), (5, 6, "owl")], "b": [(3, 4, "owl")]}
+
+
+def test_one_spelling_of_a_phrase(run):
+    run.recordings("a.wav")
+    run.write(
+        "in/a.txt",
+        "0\t1\tDog barking\n1\t2\tdog_barking\n2\t3\tdog barking\n3\t4\tdog barking\n4\t5\tK1\n5\t6\tk1\n"
+        "6\t7\tchain saw\n7\t8\tchainsaw\n",
+    )
+    told = run()
+    assert (
+        "one spelling of a phrase, --keep-spelling keeps all: 'Dog barking' is 'dog barking', 'dog_barking' is" in told
+    )
+    assert "perhaps one phrase, kept apart: 'K1' and 'k1'; 'chain saw' and 'chainsaw'" in told
+    assert [e[2] for e in run.events["a"]] == [*["dog barking"] * 4, "K1", "k1", "chain saw", "chainsaw"]
+    run("--keep-spelling")
+    assert [e[2] for e in run.events["a"]][:3] == ["Dog barking", "dog_barking", "dog barking"]
+
+
+def test_the_report_says_why_the_shards_hold_more_events(run):
+    run.recordings("a.wav", seconds=25)
+    run.write("in/a.txt", "9\t11\tdog\n1\t2\tdog\n")
+    told = run()
+    assert "3 clips, 2 events (3 in the clips: one that reaches into two is in both)" in told
+    assert sum(map(len, run.events.values())) == 3
+
+
+def test_which_column_has_which_role_is_always_said(run):
+    run.recordings("a.wav", "b.wav")
+    rows = "recording,event,start,end,species\na.wav,1,1,2,wren\nb.wav,2,3,4,owl\n"
+    assert "t.csv: filename=recording, onset=start, offset=end, label=species" in run(
+        "--labels", run.write("t.csv", rows)
+    )
+    assert run.events == {"a": [(1, 2, "wren")], "b": [(3, 4, "owl")]}
+
+
+def test_milliseconds_are_refused_by_name(run):
+    run.recordings("a.wav")
+    run.write("in/a.csv", "onset,offset,label\n500,1500,dog\n2000,3000,dog\n")
+    for options in ((), ("--cut",)):
+        told = run(*options, code=2)
+        assert re.search(r"a\.csv: 2 of 2 rows end after their recording, .* as milliseconds: say --unit ms", told)
+    run("--unit", "ms")
+    assert run.events == {"a": [(0.5, 1.5, "dog"), (2, 3, "dog")]}
+    run.write("in/a.csv", "onset,offset,label\n5,60,dog\n2,3,dog\n")  # a slip is no unit
+    assert "offset 60 s is past the end" in run(code=2)
+
+
+def test_a_part_that_kept_the_times_of_the_whole(run):
+    from label_samples import TEXTGRID_LONG
+
+    later = TEXTGRID_LONG.replace("xmin = 0\n", "xmin = 20\n").replace("xmax = 2.3", "xmax = 28").replace("1.5", "23.5")
+    run.recordings("a.wav", "b.wav")
+    run.write("in/a.TextGrid", later)
+    assert "1 files begin later than their recording: their times are moved, a.TextGrid" in run()
+    assert run.events == {"a": [(3.5, 8, 'a "big" dog ! 3')]}
+    run.recordings("a.wav", seconds=28)  # the whole: its times are its own
+    assert "are moved" not in run()
+    assert [e for events in run.events.values() for e in events] == [(3.5, 8, 'a "big" dog ! 3')]
+
+
+def test_what_is_said_of_recordings_goes_into_records(run):
+    run.recordings("a.wav", "b.wav")
+    rows = "id,filename,onset,offset,label,author,licence,source\n"
+    rows += "7,a.wav,1,2,owl,Ann,CC0,https://x/7\n7,a.wav,3,4,owl,Ann,CC0,https://x/7\n"
+    rows += "1,b.wav,1,2,owl,Bob,,https://x/8\n2,b.wav,3,4,owl,Bob,,https://x/8\n"
+    told = run("--labels", run.write("t.csv", rows), "--licence", "CC BY 4.0")
+    assert "id: differs from row to row in b.wav: left out" in told
+    corpus = Corpus(run.out / "train")
+    found = {r.key: (r.source, r.licence, r.details) for r in map(corpus.record, range(2))}
+    assert found["a"] == ("https://x/7", "CC0", {"id": "7", "author": "Ann"})
+    assert found["b"] == ("https://x/8", "CC BY 4.0", {"author": "Bob"})
+
+
+def test_nobody_knows_what_is_heard_in_a_stretch(run, monkeypatch):
+    """No clip is made that reaches into one: it would be called absent there."""
+    from flam_train.data.labels import tables
+    from flam_train.data.labels.rows import Row
+
+    run.recordings("a.wav", seconds=35)
+    run.write("in/a.csv", "onset,offset,label\n1,2,wren\n31,32,wren\n")
+    plain = tables.parse
+
+    def parse(data, file, wanted=None):
+        labels = plain(data, file, wanted)
+        return type(labels)(rows=labels.rows, unknown=[Row(None, 12.0, 21.0, "wren", 3)])
+
+    monkeypatch.setattr(
+        "flam_train.data.labels.recognise.FORMATS",
+        {"table": type("F", (), {"parse": staticmethod(parse), "suffixes": (".csv",)})},
+    )
+    told = run()
+    assert "2 clips, 2 events, 2 left out: nobody knows what is heard" in told
+    assert run.events == {"a-0000": [(1, 2, "wren")], "a-0003": [(1, 2, "wren")]}
+
+
+def test_a_group_is_a_column_of_the_table(run):
+    run.recordings(*(f"{n}.wav" for n in range(12)), seconds=0.5)
+    rows = "filename,onset,offset,label,Night\n" + "".join(f"{n}.wav,0,0.5,wren,{n // 3}\n" for n in range(12))
+    run("--labels", run.write("t.csv", rows), "--group", "Night", "--test-share", 0.4)
+    nights = {
+        s: {int(Corpus(run.out / s).key(i)) // 3 for i in range(len(Corpus(run.out / s)))} for s in ("train", "test")
+    }
+    assert nights["train"]
+    assert nights["test"]
+    assert not nights["train"] & nights["test"]
+    rows = rows.replace("0.wav,0,0.5,wren,0\n", "0.wav,0,0.5,wren,0\n0.wav,0,0.4,wren,1\n")
+    told = run("--labels", run.write("t.csv", rows), "--group", "Night", code=2)
+    assert "0.wav: its rows say several things in column 'Night' (0, 1): mend them" in told
