@@ -107,7 +107,7 @@ def report(folder: Path) -> str:
     corpus = Corpus(folder)
     m, d = corpus.manifest, corpus.manifest["details"]
     labels = f" of {d['labels']:,} labels" if "labels" in d else ""
-    events = f", {d['events']:,} events{labels}" if d.get("events") else ""
+    events = f", {d['events']:,} events in the clips{labels}" if d.get("events") else ""
     lines = [
         f"{folder}: {corpus.name}, {m['samples']:,} clips in {len(m['shards'])} shards, "
         f"{m['seconds'] / 3600:.2f} hours{events}"

@@ -9,7 +9,7 @@ from flam_train.data.labels import captions as caption_tables
 from flam_train.data.labels.attached import Attached, Labelled
 from flam_train.data.labels.giving import Giving, speaks_of_itself
 from flam_train.data.labels.matching import AUDIO, Names, recording_of, without_suffix
-from flam_train.data.labels.recognise import FORMATS, SUFFIXES, parse
+from flam_train.data.labels.recognise import FORMATS, SUFFIXES, Recognised, parse
 from flam_train.data.labels.rows import Caption, Labels, Named, Row, Wanted, fault
 
 
@@ -75,6 +75,7 @@ def attach(
             out.unmatched[path.relative_to(folder).as_posix()] = len(spoken)
     if captions is not None:
         read = caption_tables.parse(_bytes(captions), str(captions), wanted)
+        out.note(captions.name, str(captions), read, Recognised("captions", "--captions says so"))
         inside = captions.parent.relative_to(folder).as_posix() if captions.is_relative_to(folder) else None
         giving.give(read, str(captions), None, inside)
     giving.conclude()

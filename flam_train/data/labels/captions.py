@@ -44,4 +44,6 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
             if k < len(cells) and cells[k].strip()
         ]
         captions += [Caption(cells[name], phrase(t, file, n), n) for t in texts]
-    return Labels(captions=captions, about=about)
+    roles = {"filename": rows[0][1][name], "captions": " ".join(rows[0][1][k] for k in columns)}
+    roles |= {field: rows[0][1][k] for field, k in kept.items()}
+    return Labels(captions=captions, about=about, columns=roles)

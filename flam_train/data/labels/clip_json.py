@@ -43,8 +43,10 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         return Labels(captions=captions, unit=UNIT, about=about)
     if not isinstance(raw["events"], list):
         raise fault(file, "`events` is no list: write a list of {onset, offset, label}")
-    rows = [_row(one, name, file, n, wanted) for n, one in enumerate(raw["events"], 1)]
-    return Labels(rows, [] if rows else [Named(name, 0)], captions, UNIT, about=about)
+    read = [_row(one, name, file, n, wanted) for n, one in enumerate(raw["events"], 1)]
+    columns = read[0][1] if read else {}
+    without = [] if read else [Named(name, 0)]
+    return Labels([row for row, _ in read], without, captions, UNIT, about=about, columns=columns)
 
 
 def _captions(raw: dict[str, Any], file: str) -> list[Any]:
@@ -54,7 +56,8 @@ def _captions(raw: dict[str, Any], file: str) -> list[Any]:
     return [found] if isinstance(found, str) else found
 
 
-def _row(one: Any, name: str | None, file: str, n: int, wanted: Wanted) -> Row:
+def _row(one: Any, name: str | None, file: str, n: int, wanted: Wanted) -> tuple[Row, dict[str, str]]:
+    """The event, and which of its keys has which role."""
     if not isinstance(one, dict):
         raise fault(file, "is no object {onset, offset, label}: mend it", n, UNIT)
     cells = list(one.values())
@@ -66,4 +69,5 @@ def _row(one: Any, name: str | None, file: str, n: int, wanted: Wanted) -> Row:
         offset = seconds(cells[at["offset"]], file, n, "offset", UNIT, scale=scale["offset"])
     else:
         offset = onset + seconds(cells[at["duration"]], file, n, "duration", UNIT, scale=scale["duration"])
-    return event(name, onset, offset, cells[at["label"]] if "label" in at else "", file, n, wanted, UNIT)
+    label = cells[at["label"]] if "label" in at else ""
+    return event(name, onset, offset, label, file, n, wanted, UNIT), {role: c.name for role, c in found.items()}

@@ -58,8 +58,8 @@ class Giving:
             more = f" (and {unknown.total() - 1} more rows, {len(unknown)} names)" if unknown.total() > 1 else ""
             raise fault(
                 file,
-                f"{first[0]!r} is not in the folder{more}, {self.names.nearest(first[0])}: fetch it, or remove its "
-                "rows",
+                f"{first[0]!r} is not in the folder{more}, {self.names.nearest(first[0])}: add it, mend the name, or "
+                "remove its rows",
                 first[1],
                 read.unit,
             )
