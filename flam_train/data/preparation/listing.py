@@ -26,6 +26,7 @@ from flam_train.data.preparation.corpus_writer import (
     write_corpus,
     write_files,
 )
+from flam_train.data.preparation.credits import credits
 from flam_train.data.preparation.planned import PlannedSamples, spread
 from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.tars import MANIFEST, replace_with
@@ -156,7 +157,8 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
             forget_shards(folder, plan, {n // plan.per_shard for n, _ in dropped})  # the next run tries them again
         _check_missing(folder, missing, len(share), options)
         gone = {key for key, _, _ in missing}
-        return {"recordings": len(share), "missing": len(gone)} | items.counts()
+        whose = credits(r for r in share if r.key not in gone)
+        return {"recordings": len(share), "missing": len(gone)} | items.counts() | whose
 
     if len(items):
         write_corpus(folder, plan, items, options.processes, options.show, conclude)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from flam_train.data.preparation.credits import joined
 from flam_train.data.preparation.listing import part_folder, read_missing, write_missing
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.writing import write_manifest
@@ -43,6 +44,7 @@ def merge(out: Path) -> Path:
     details: dict[str, Any] = {k: v for k, v in first["details"].items() if k not in ("part", "plan", "labels")}
     for name in COUNTS:
         details[name] = round(sum(corpus.manifest["details"].get(name, 0) for corpus in corpora), 3)
+    details |= joined([corpus.manifest["details"] for corpus in corpora])
     details |= {"parts": n, "missing": len({key for key, _, _ in missing})}
     for name in first["details"].get("files", []):
         shutil.copyfile(parts[0] / name, out / name)
