@@ -38,7 +38,8 @@ from flam_train.data.labels.rows import ALL_TIERS, Wanted
 from flam_train.data.labels.taking import Choices, Taken, read_as, refuse_unread, spelled
 from flam_train.data.preparation.listing import Listing
 from flam_train.data.preparation.recordings import Unusable, as_key, seconds_of
-from flam_train.data.preparation.splits import ENOUGH, SPLITS, draw, grouped, lacking, read_list
+from flam_train.data.preparation.splits import ENOUGH, draw, grouped, lacking, read_list
+from flam_train.data.shards.places import SPLITS
 from flam_train.vocabulary import Vocabulary
 
 

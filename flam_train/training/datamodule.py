@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from flam_train.data.stream.workers import loader_options, workers_of_rank
 from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
 from flam_train.settings import number, one_of
+from flam_train.training.corpora import with_splits
 from flam_train.training.micro_batches import MicroBatches
 
 WORKERS_NEED = (dataset, collate, mixtures)
@@ -42,10 +43,11 @@ CORPUS_KEYS = ("path", "bank", "recipe", "size", "memory_gib", "weight", "valida
 class DataConfig:
     """What is read, and how.
 
-    captions, frames    corpus name -> its settings (`data.global`, `data.frame`): `path` (a folder of shards), or
-                        `bank` (folders), `recipe` and `size` for mixtures made while training, and `memory_gib` where
-                        the bank shall not be in memory: then its sounds are read as they are needed, and so much of
-                        them is kept by the workers of each rank together; `weight`; `validation` (a folder of shards)
+    captions, frames    corpus name -> its settings (`data.global`, `data.frame`): `path` (a folder of shards, or the
+                        one above its train/ and validation/), or `bank` (folders), `recipe` and `size` for mixtures
+                        made while training, and `memory_gib` where the bank shall not be in memory: then its sounds are
+                        read as they are needed, and so much of them is kept by the workers of each rank together;
+                        `weight`; `validation` (a folder of shards)
     global_batch, frame_batch  clips a step over all ranks; 0 switches a stream off
     accumulate          micro-batches of each rank's share of them
     workers             loader processes of each rank; None: one for each core the rank has to itself, at most 8
@@ -95,6 +97,11 @@ class DataModule(LightningDataModule):
 
     def __init__(self, config: DataConfig, tokenizer: Tokenizer, grid: FrameGrid, steps: int, seed: int):
         super().__init__()
+        config = replace(
+            config,
+            captions={name: with_splits(entry) for name, entry in config.captions.items()},
+            frames={name: with_splits(entry) for name, entry in config.frames.items()},
+        )
         self.config, self.tokenizer, self.grid, self.steps, self.seed = config, tokenizer, grid, steps, seed
         self.cache = ShardCache(config.cache_folder, config.cache_gib)
         self.banks: dict[tuple[str, ...], tuple[Bank, int]] = {}
@@ -149,7 +156,7 @@ class DataModule(LightningDataModule):
         corpus = self._corpus(entry["path"], let_in=self.config.bad_shards == "skip")
         for error in corpus.damaged:
             print(f"skipped on {socket.gethostname()}: {error}", file=sys.stderr)
-        return ShardSource(corpus, self.grid.seconds, self.left_out.kept(f"data.{kind}.{name}", corpus))
+        return ShardSource(corpus, self.grid.seconds, self.left_out.kept(f"data.{kind}.{name}", corpus), name)
 
     def state_dict(self) -> dict[str, Any]:
         return {"left_out": self.left_out.fingerprints()}

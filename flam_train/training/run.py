@@ -19,9 +19,10 @@ from lightning.pytorch import Callback
 
 from flam_train.checkpoints import initial
 from flam_train.checkpoints.export import save_export
+from flam_train.data.stream.clips import ShardSource, Source
 from flam_train.data.stream.workers import start_server
 from flam_train.plotting import curves_figure, save_figure
-from flam_train.settings import from_plain, nearest, number, one_of
+from flam_train.settings import from_plain, nearest, number
 from flam_train.training.datamodule import WORKERS_NEED, DataConfig, DataModule
 from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO, not_written
 from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
@@ -31,7 +32,7 @@ from flam_train.training.loggers import METRICS, SteppedWandbLogger, build_logge
 from flam_train.training.module import FLAMModule, LossConfig, Requests, StepFailed
 from flam_train.training.optim import PARTS, OptimConfig, freeze, part_of
 from flam_train.training.trainer import TrainerConfig, build_trainer, is_first_process, quiet
-from flam_train.training.validation import CorpusValidation
+from flam_train.training.validation import CorpusValidation, check_monitor
 
 CONFIG = "config.yaml"
 
@@ -104,14 +105,10 @@ def build(conf: dict[str, Any]) -> Run:
     module = FLAMModule(model, loss, optim, steps, seed, data.load_memory(), data_config.accumulate)
     if trainer.precision == "64-true":
         module.double()
-    for name, corpus in data.validation.items():
-        module.validation_metrics[name] = CorpusValidation(corpus, model.grid, model.config.embedding)
+    metrics = {n: CorpusValidation(corpus, model.grid, model.config.embedding) for n, corpus in data.validation.items()}
+    module.validation_metrics.update(metrics)
     if trainer.monitor is not None:
-        known = []
-        for name, metric in module.validation_metrics.items():
-            located = ("auroc_macro", "auroc_micro") if metric.classes else ()
-            known += [f"val/{name}/{m}" for m in (*located, "text_to_audio_R@1", "audio_to_text_R@1")]
-        one_of("trainer.monitor", trainer.monitor, known)
+        check_monitor(trainer.monitor, metrics)
     return Run(conf, Path(conf["run_dir"]), module, data, trainer, fresh)
 
 
@@ -125,16 +122,24 @@ def describe(run: Run) -> str:
         learns = sum(p.numel() for _, p in mine if p.requires_grad)
         rate = f"lr {optim.lr * optim.lr_scale.get(part, 1.0):g}" if learns else "frozen"
         lines.append(f"  {part:6s} {learns:>12,} of {total:>12,} parameters learn, {rate}")
-    for stream in (run.data.captions, run.data.events):
-        if stream is not None:
-            corpora = ", ".join(f"{s.name} ({int(s.shard_sizes.sum()):,} clips)" for s in stream.sources)
-            lines.append(f"  {stream.name:6s} {stream.batch} clips a step from {corpora}")
+    lines += [
+        f"  {stream.name:6s} {stream.batch} clips a step from {', '.join(map(_said, stream.sources))}"
+        for stream in (run.data.captions, run.data.events)
+        if stream is not None
+    ]
+    validated = ", ".join(f"{n} ({len(c):,} clips of {c.folder})" for n, c in run.data.validation.items())
+    lines.append(f"  val    {validated or 'nothing: a corpus is validated on the shards that its `validation` names'}")
     lines += [f"  {line}" for line in run.data.left_out.report()]
     if run.fresh:
         lines.append(
             f"  fresh  {', '.join(sorted({n.split('.', 1)[0] for n in run.fresh}))} (not in {run.conf['init']})"
         )
     return "\n".join(lines)
+
+
+def _said(source: Source) -> str:
+    folder = f" of {source.corpus.folder}" if isinstance(source, ShardSource) else ""
+    return f"{source.name} ({int(source.shard_sizes.sum()):,} clips{folder})"
 
 
 def train(conf: dict[str, Any]) -> Path:

@@ -5,6 +5,8 @@ Shape suffixes: B clips, K classes, T frames, C captions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from flam_train.data.stream.dataset import ClipsBatch
 from flam_train.frames import FrameGrid
 from flam_train.metrics.streaming import FrameAUROC, Retrieval
 from flam_train.models.flam import FLAM
+from flam_train.settings import one_of
 from flam_train.vocabulary import phrase_id
 
 MOST_LABELS = 200
@@ -97,3 +100,19 @@ class CorpusValidation(nn.Module):
         self.retrieval.reset()
         if self.auroc is not None:
             self.auroc.reset()
+
+
+def check_monitor(monitor: str, metrics: Mapping[str, CorpusValidation]) -> None:
+    """ValueError for a `trainer.monitor` that none of the validations, by name, logs."""
+    known = []
+    for name, metric in metrics.items():
+        located = [f"val/{name}/{number}" for number in ("auroc_macro", "auroc_micro")]
+        if not metric.classes and monitor in located:
+            raise ValueError(
+                f"trainer.monitor={monitor}: the validation shards of {name} have no labels, or more than "
+                f"{MOST_LABELS} and no vocabulary, then their AUROC is not computed: monitor another corpus, or "
+                "prepare them with a vocabulary"
+            )
+        known += located if metric.classes else []
+        known += [f"val/{name}/{number}" for number in ("text_to_audio_R@1", "audio_to_text_R@1")]
+    one_of("trainer.monitor", monitor, known)

@@ -30,7 +30,7 @@ FLOORS = {
         "protocol",
     ],
     "training": [
-        "module micro_batches datamodule optim loggers progress validation",
+        "module micro_batches corpora datamodule optim loggers progress validation",
         "fault_tolerance",
         "trainer run",
         "launch",

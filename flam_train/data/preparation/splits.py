@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-SPLITS = ("train", "validation", "test")
+from flam_train.data.shards.places import SPLITS
 
 ENOUGH = 50
 """Recordings to train on, from which on some of them validate unless that is unwanted."""

@@ -19,9 +19,16 @@ from flam_train.data.shards.schema import SCHEMA_VERSION
 from flam_train.data.shards.tars import MANIFEST, ShardEntry, index_path, sha256_of
 from flam_train.vocabulary import Vocabulary
 
+SPLITS = ("train", "validation", "test")
+"""Folders below one, each a corpus: what is trained on, what is chosen by, what is tested on."""
+
 
 class Place(Protocol):
     """A folder of shards. `str(place)` is how messages name it. Must pickle."""
+
+    def is_corpus(self) -> bool:
+        """Whether there is a manifest."""
+        ...
 
     def manifest(self) -> dict[str, Any]:
         """The checked content of manifest.json; ValueError that names the file and the fix."""
@@ -64,9 +71,13 @@ class LocalShards:
     def __str__(self) -> str:
         return str(self.tars)
 
+    def is_corpus(self) -> bool:
+        return (self.folder / MANIFEST).is_file()
+
     def manifest(self) -> dict[str, Any]:
         path = self.folder / MANIFEST
-        if not path.is_file():
+        if not self.is_corpus():
+            _refuse_above(self.folder, sorted(found.parent.name for found in self.folder.glob(f"*/{MANIFEST}")))
             raise ValueError(f"{path}: missing: not a corpus, or its preparation was interrupted: run it again")
         manifest = checked_manifest(path.read_text(encoding="utf-8"), str(path))
         # The tars of an indexed folder may lie elsewhere than its indices.
@@ -117,10 +128,15 @@ class RemoteShards:
     def __str__(self) -> str:
         return self.url
 
+    def is_corpus(self) -> bool:
+        return self._small(MANIFEST) is not None
+
     def manifest(self) -> dict[str, Any]:
         where = f"{self.url}/{MANIFEST}"
         text = self._small(MANIFEST)
         if text is None:
+            # Not every URL can be listed.
+            _refuse_above(self.url, sorted(s for s in SPLITS if self._small(f"{s}/{MANIFEST}") is not None))
             raise ValueError(f"{where}: missing: give the URL of a folder of prepared shards")
         manifest = checked_manifest(text.decode("utf-8"), where)
         if manifest.get("tars", ".") != ".":
@@ -160,6 +176,13 @@ class RemoteShards:
     def renew(self, entry: ShardEntry) -> bool:
         self.cache.remove(entry)
         return True
+
+
+def _refuse_above(folder: Path | str, corpora: list[str]) -> None:
+    """ValueError for a folder that holds corpora and is none, with the names of those."""
+    if corpora:
+        there = ", ".join(f"{name}/" for name in corpora[:8]) + (" ..." if len(corpora) > 8 else "")
+        raise ValueError(f"{folder} has no {MANIFEST}; it has {there}: name one of them, like {folder}/{corpora[0]}")
 
 
 def checked_manifest(text: str, where: str) -> dict[str, Any]:

@@ -81,12 +81,13 @@ class Source(Protocol):
 class ShardSource:
     """A corpus of shards as a source. Clips longer than `seconds` are cropped, each pass elsewhere.
 
-    kept: what of the corpus is taken, None for all of it; a place's index then counts the kept samples only.
+    kept  what of the corpus is taken, None for all of it; a place's index then counts the kept samples only
+    name  in messages; None: the manifest's, which may be that of other corpora too
     """
 
-    def __init__(self, corpus: Corpus, seconds: float, kept: Kept | None = None) -> None:
+    def __init__(self, corpus: Corpus, seconds: float, kept: Kept | None = None, name: str | None = None) -> None:
         self.corpus, self.samples, self.kept = corpus, round(seconds * SAMPLE_RATE), kept
-        self.name, self.vocabulary, self.annotates = corpus.name, corpus.vocabulary, corpus.annotates
+        self.name, self.vocabulary, self.annotates = name or corpus.name, corpus.vocabulary, corpus.annotates
         self.shard_sizes = kept.shard_sizes if kept else corpus.shard_sizes
 
     def _row(self, place: Place) -> int:

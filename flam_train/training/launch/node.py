@@ -27,6 +27,7 @@ from flam_train.data.shards.cache import GIB, ShardCache
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream import shared
 from flam_train.data.stream.workers import batches_in_use, own_cores, workers_of_rank
+from flam_train.training.corpora import with_splits
 from flam_train.training.fault_tolerance.checkpoint import LAST
 
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -161,7 +162,8 @@ def places(conf: dict[str, Any]) -> list[str]:
 
 def entries(conf: dict[str, Any], kinds: tuple[str, ...] = ("global", "frame")) -> list[dict[str, Any]]:
     """The settings of the corpora that are switched on."""
-    return [e for kind in kinds if conf[f"{kind}_batch"] for e in (conf["data"].get(kind) or {}).values()]
+    switched_on = (conf["data"].get(kind) or {} for kind in kinds if conf[f"{kind}_batch"])
+    return [with_splits(entry) for corpora in switched_on for entry in corpora.values()]
 
 
 def _list(value: Any) -> list[Any]:

@@ -137,7 +137,7 @@ def test_a_run_leaves_them_out_and_goes_on_with_the_same_only(tmp_path, monkeypa
     assert main(command) == 0
     told = capsys.readouterr().err
     assert "data.frame.synthetic: 3 of 12 clips are left out (data.exclude)" in told
-    assert "train (9 clips)" in told
+    assert "synthetic (9 clips of" in told
     monkeypatch.setattr(module, "build_trainer", build_trainer)
     text = path.read_text()
     path.write_text(text.replace("clip-005", "clip-006"))

@@ -1,0 +1,106 @@
+"""Which shards a run reads and validates on, by what name they are told, and what may be monitored."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from http_folder import serve
+from shard_samples import corpus, sample
+from tiny_runs import TINY
+
+from flam_train.cli.train import compose_conf
+from flam_train.data.shards.corpus import Corpus
+from flam_train.training.corpora import with_splits
+from flam_train.training.launch.node import places
+from flam_train.training.run import build, describe
+from flam_train.training.validation import MOST_LABELS
+
+DOG = [(0.0, 0.05, "dog")]
+
+
+def labelled(key: str):
+    return sample(key, events=DOG)
+
+
+@pytest.fixture
+def above(tmp_path) -> Path:
+    """train/, validation/ and test/ of 5, 2 and 1 clips, the manifest of each with the name of its folder."""
+    for split, sizes in (("train", (3, 2)), ("validation", (2,)), ("test", (1,))):
+        corpus(tmp_path / "mine" / split, sizes, name=split, make=labelled)
+    return tmp_path / "mine"
+
+
+def conf(*overrides: str) -> dict:
+    return compose_conf([*TINY, "data/global=[]", "global_batch=0", "frame_batch=2", "data/frame=[custom]", *overrides])
+
+
+def test_train_and_validation_are_found_below_a_folder(above):
+    given = conf(f"data.frame.custom.path={above}")
+    run = build(given)
+    said = describe(run)
+    assert f"2 clips a step from custom (5 clips of {above}/train)" in said
+    assert f"  val    custom (2 clips of {above}/validation)" in said
+    assert places(given) == [f"{above}/train", f"{above}/validation"]
+    assert build(conf(f"data.frame.custom.path={above}", "trainer.monitor=val/custom/auroc_macro")).data.validation
+
+
+def test_what_is_given_is_what_is_taken(above):
+    entry = {"path": f"{above}/train", "validation": None}
+    assert with_splits(entry) == entry  # a folder of shards: nothing beside it is taken
+    assert "val    nothing" in describe(build(conf(f"data.frame.custom.path={above}/train")))
+    given = with_splits({"path": above, "validation": f"{above}/test", "weight": 2.0})
+    assert given == {"path": f"{above}/train", "validation": f"{above}/test", "weight": 2.0}
+    shutil.rmtree(above / "validation")
+    assert with_splits({"path": f"{above}/"}) == {"path": f"{above}/train", "validation": None}
+    assert with_splits({"bank": [above], "path": above}) == {"bank": [above], "path": above}
+
+
+def test_behind_a_url_too(above):
+    with serve(above) as server:
+        found = with_splits({"path": server.url})
+        assert found == {"path": f"{server.url}/train", "validation": f"{server.url}/validation"}
+        with pytest.raises(ValueError, match=f"{server.url} has no manifest.json; it has test/, train/, validation/"):
+            Corpus(server.url)
+
+
+def test_a_folder_above_shards_is_told_what_lies_in_it(above):
+    hint = rf"{above} has no manifest\.json; it has test/, train/, validation/: name one of them, like {above}/test"
+    with pytest.raises(ValueError, match=hint):
+        Corpus(above)
+    shutil.rmtree(above / "train")
+    with pytest.raises(ValueError, match=r"it has test/, validation/: name one of them"):
+        build(conf(f"data.frame.custom.path={above}"))
+    with pytest.raises(ValueError, match=r"manifest\.json: missing: not a corpus"):
+        Corpus(above.parent / "nowhere")
+
+
+def test_corpora_are_told_apart_by_their_configured_names(above, tmp_path):
+    """The manifests of both say `train`, as data_prep/simulate.py calls what it writes to a folder of that name."""
+    other = tmp_path / "other" / "train"
+    corpus(other, (4,), name="train", make=labelled)
+    both = ["data/frame=[custom,synthetic]", f"data.frame.custom.path={above}", f"data.frame.synthetic.path={other}"]
+    run = build(conf(*both, "data.frame.synthetic.validation=null"))
+    assert [source.name for source in run.data.events.sources] == ["custom", "synthetic"]
+    assert "from custom (5 clips of" in describe(run)
+    assert "synthetic (4 clips of" in describe(run)
+    for tar in other.glob("*.tar"):
+        tar.write_bytes(bytes(tar.stat().st_size))
+    clips, _ = run.data.events.clips(0, 2)
+    assert {clip.error.split(":")[0] for clip in clips if clip.error} == {"synthetic"}
+
+
+def test_more_labels_than_are_scored_cannot_be_monitored(above):
+    """An open corpus of so many labels is validated by its captions alone: its AUROC would never be logged."""
+
+    def talkative(key: str):
+        return sample(key, events=[(0.0, 0.05, f"bird {n}") for n in range(MOST_LABELS + 1)])
+
+    shutil.rmtree(above / "validation")
+    corpus(above / "validation", (1,), name="validation", make=talkative)
+    path = f"data.frame.custom.path={above}"
+    why = f"monitor=val/custom/auroc_macro: .* of custom have no labels, or more than {MOST_LABELS} and no vocabulary"
+    with pytest.raises(ValueError, match=why):
+        build(conf(path, "trainer.monitor=val/custom/auroc_macro"))
+    assert build(conf(path, "trainer.monitor=val/custom/text_to_audio_R@1")).trainer.monitor
