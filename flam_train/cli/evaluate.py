@@ -90,11 +90,13 @@ def report(results: list[Result], out: Path) -> None:
 def _differs(path: Path, result: Result) -> str:
     """How an older result is another one than this, whose file has its name; empty if it is not."""
     try:
-        before = Result.read(path).parameters
+        older = Result.read(path)
     except ValueError as error:  # hours of work are not lost for a file that is to be replaced
         return str(error)
+    before = older.parameters
     names = [name for name in NOT_IN_NAME if name in before and before[name] != result.parameters.get(name)]
-    return ", ".join(f"{name} {before[name]!r}" for name in names)
+    others = [f"{name} {before[name]!r}" for name in names]
+    return ", ".join(others + (["other shards"] if older.data.get("sha256") != result.data.get("sha256") else []))
 
 
 def note(text: str) -> None:

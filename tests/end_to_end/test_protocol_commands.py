@@ -93,6 +93,16 @@ def test_another_method_says_that_it_replaces(trained, tmp_path, capsys):
     assert metrics(tmp_path)[file.stem]
 
 
+def test_another_corpus_of_the_same_name_says_that_it_replaces(trained, tmp_path, capsys):
+    """Each of two banks' mixtures in a folder `test` is called `test` unless --corpus says otherwise."""
+    export, _ = trained
+    for n, folder in enumerate((tmp_path / "a" / "test", tmp_path / "b" / "test")):
+        write_corpus(folder, 2, n)
+        arguments = (export, folder, "--out", tmp_path / "out", "--metrics", "auroc", "--device", "cpu")
+        assert flam_eval("sed", *arguments) == 0
+        assert ("replaces an older result (other shards)" in capsys.readouterr().err) == bool(n)
+
+
 def test_mistakes(trained, tmp_path, capsys):
     export, shards = trained
     for arguments, message in (
