@@ -1,0 +1,81 @@
+"""What Sonic Visualiser exports of a layer (sonicvisualiser.org; `base/Event.h` and `data/model` of its svcore).
+
+CSV, or with tabs, with the header row chosen: TIME, then VALUE (a text layer: HEIGHT), DURATION, LEVEL as far as the
+layer has them, and LABEL; of boxes START, END, EXTENT START, EXTENT END, LABEL; times in seconds. Instants are points.
+A row without a label is shorter. An annotation layer (.svl) is XML with frames and their rate.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+
+from flam_train.data.labels.rows import Labels, Wanted, event, fault, seconds, text_of
+from flam_train.data.labels.tool_tables import read
+
+UNIT = "point"
+DOCTYPE = "<!DOCTYPE sonic-visualiser>"
+
+_FRAMES = {"FRAME", "STARTFRAME", "ENDFRAME"}
+_TIMES = {"TIME", "START", "END"}
+_OTHERS = {"VALUE", "HEIGHT", "DURATION", "LEVEL", "URI", "IMAGE", "EXTENT START", "EXTENT END", "LABEL"}
+_COLUMNS = {"onset": ("time", "start"), "offset": ("end",), "duration": ("duration",), "label": ("label",)}
+
+
+def told_by(header: Sequence[str]) -> str | None:
+    """Why this is its header, None: it is not."""
+    names = set(header)
+    boxes = {"EXTENT START", "EXTENT END"} <= names
+    if len(names) > 1 and names <= _FRAMES | _TIMES | _OTHERS and (boxes or header[0] in ("TIME", "FRAME")):
+        return f"its header is Sonic Visualiser's, {', '.join(header)}"
+    return None
+
+
+def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
+    """The labels of a layer."""
+    wanted = wanted or Wanted()
+    text = text_of(data, file, wanted.encoding)
+    if text.lstrip().startswith("<"):
+        return _of_layer(text, file, wanted)
+    table = read(data, file, wanted, "a header with TIME and LABEL")
+    if table.find("frame", "startframe", "endframe") is not None:
+        raise table.fault("its times are frames, and it does not say their rate: export it again with times in seconds")
+    at = table.roles(_COLUMNS, wanted, instants=True)
+    rows = []
+    for n, cells in table.rows:
+        onset = seconds(cells[at["onset"]], file, n, table.header[at["onset"]])
+        offset = onset
+        if "offset" in at:
+            offset = seconds(cells[at["offset"]], file, n, table.header[at["offset"]])
+        elif "duration" in at:
+            offset = onset + seconds(cells[at["duration"]], file, n, table.header[at["duration"]])
+        label = cells[at["label"]] if "label" in at else ""
+        rows.append(event(None, onset, offset, label, file, n, wanted))
+    return Labels(rows, columns=table.columns(at))
+
+
+def _of_layer(text: str, file: str, wanted: Wanted) -> Labels:
+    """Frames over the rate of the layer's model."""
+    text = text.replace(DOCTYPE, "", 1)
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise fault(file, "declares a DOCTYPE that is not Sonic Visualiser's, which is not read: remove it")
+    try:
+        root = ET.fromstring(text)
+    except ET.ParseError as error:
+        raise fault(file, f"not XML ({str(error)[:80]}): export it again", error.position[0]) from error
+    except (ValueError, LookupError) as error:
+        raise fault(file, f"not XML ({str(error)[:80]}): export it again") from error
+    layers, models = list(root.iter("dataset")), list(root.iter("model"))
+    if root.tag != "sv" or len(layers) != 1:
+        raise fault(file, f"no annotation layer: it has {len(layers)} layers, not one: export one as .svl or CSV")
+    models = [m for m in models if m.get("dataset") == layers[0].get("id")] or models[:1]
+    rate = seconds(models[0].get("sampleRate"), file, 1, "sampleRate", "model") if models else 0.0
+    if not 1 <= rate <= 1e9:
+        raise fault(file, "no annotation layer: its model has no sampleRate: export it again")
+    rows = []
+    for n, point in enumerate(layers[0].iter("point"), 1):
+        frame = seconds(point.get("frame"), file, n, "frame", UNIT)
+        length = seconds(point.get("duration", "0"), file, n, "duration", UNIT)
+        label = point.get("label", "")
+        rows.append(event(None, frame / rate, (frame + length) / rate, label, file, n, wanted, UNIT))
+    return Labels(rows, unit=UNIT)
