@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -35,6 +37,29 @@ NASTY = [
     *("<", ">", "&", "&lt;", "<!DOCTYPE x>", '<!DOCTYPE x [<!ENTITY a "b">]>', "<!-- -->", "<![CDATA[", "<exists>"),
     *("<absent>", "IntervalTier", "TextTier", "size = 999999999", "ts1", "a1", "a2", "!", "#", "dog", "café", "🐕"),
     *("onset", "offset", "label", "filename", "duration", "events", "captions", "namespace", "data", "time", "value"),
+]
+
+OTHERS = [
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1.5,
+        10**400,
+        -(10**400),
+        float("nan"),
+        float("inf"),
+        "",
+        " ",
+        "x",
+        "1.5",
+        "nan",
+        "a.wav",
+    ),
+    *("\ud800", "\0", "00:01:02.5", "9" * 400, [], {}, [[]], [{}], {"": ""}, {"a": None}, [1, 2], ["x", 1], [None]),
+    *({"start": 0, "end": 1}, [{"start": 0, "end": 1, "labels": [""]}], {"0": {"fid_list": ["1"]}}, "data:x.wav"),
 ]
 
 
@@ -71,6 +96,31 @@ def mutated(text: str, rng: random.Random) -> str:
                 )
         text = text[:20_000]
     return text
+
+
+def warped(value: Any, rng: random.Random) -> Any:
+    """JSON with a few values of another kind in the place of its own, or gone: what no edit of its text makes often."""
+    value = copy.deepcopy(value)
+    for _ in range(rng.choice((1, 1, 2, 5))):
+        places = [
+            (value, key)
+            for value in _containers(value)
+            for key in (value if isinstance(value, dict) else range(len(value)))
+        ]
+        if places:
+            holder, key = rng.choice(places)
+            if rng.random() < 0.2:
+                del holder[key]
+            else:
+                holder[key] = copy.deepcopy(rng.choice(OTHERS))
+    return value
+
+
+def _containers(value: Any) -> Iterator[Any]:
+    if isinstance(value, (dict, list)):
+        yield value
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _containers(inner)
 
 
 def encoded(text: str, rng: random.Random) -> bytes:

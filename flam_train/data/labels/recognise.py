@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePath
 from typing import NamedTuple
 
-from flam_train.data.labels import audacity, clip_json, elan, jams, raven, soft, tables, textgrid
+from flam_train.data.labels import (
+    audacity,
+    birdnet,
+    clip_json,
+    elan,
+    few_shot,
+    htk,
+    jams,
+    kaleidoscope,
+    label_studio,
+    raven,
+    soft,
+    sonic_visualiser,
+    subrip,
+    tables,
+    textgrid,
+    tool_tables,
+    via,
+)
 from flam_train.data.labels.rows import Labels, Wanted, fault, is_time, lines_of, parse_json, text_of, without_no_calls
 
 _TEXT = (".txt", ".tsv", ".csv", ".lab")
@@ -30,9 +49,27 @@ FORMATS = {
     "textgrid": Format(textgrid.parse, (".textgrid",)),
     "elan": Format(elan.parse, (".eaf",)),
     "clip_json": Format(clip_json.parse, (".json",)),
+    "birdnet": Format(birdnet.parse, _TEXT),
+    "kaleidoscope": Format(kaleidoscope.parse, _TEXT),
+    "few_shot": Format(few_shot.parse, _TEXT),
+    "sonic_visualiser": Format(sonic_visualiser.parse, (".svl", *_TEXT)),
+    "label_studio": Format(label_studio.parse, (".json",)),
+    "via": Format(via.parse, (".json", ".csv")),
+    "subrip": Format(subrip.parse, (".srt", ".vtt", ".txt")),
+    "htk": Format(htk.parse, (".lab", ".mlf", ".txt")),
 }
 
+_TOLD_BY = {
+    "birdnet": birdnet.told_by,
+    "kaleidoscope": kaleidoscope.told_by,
+    "few_shot": few_shot.told_by,
+    "sonic_visualiser": sonic_visualiser.told_by,
+}
+"""Formats whose tables have a header that no other has: they come before tables with any header."""
+
 SUFFIXES = tuple(sorted({s for f in FORMATS.values() for s in f.suffixes}))
+
+_JSON_LIST = re.compile(r"\[\s*[\]{]")
 
 
 class Recognised(NamedTuple):
@@ -55,9 +92,15 @@ def recognise(data: bytes, file: str, wanted: Wanted | None = None) -> Recognise
     if head.startswith("<"):
         if "<ANNOTATION_DOCUMENT" in text:
             return Recognised("elan", "it is XML with an ANNOTATION_DOCUMENT")
-        raise fault(file, "XML that is not ELAN's: give another format")
+        if sonic_visualiser.DOCTYPE in head or "<sv>" in head:
+            return Recognised("sonic_visualiser", "it is XML with a layer of Sonic Visualiser, <sv>")
+        raise fault(file, "XML that is not ELAN's or Sonic Visualiser's: give another format")
     if head.startswith("{"):
         return _of_json(data, file, wanted)
+    if _JSON_LIST.match(head):
+        if label_studio.is_export(parse_json(data, file, wanted)):
+            return Recognised("label_studio", "it is a list of Label Studio's tasks")
+        raise fault(file, "JSON that is a list, but not of Label Studio's tasks: give another format")
     if not head:
         if suffix in _TEXT:
             return Recognised("audacity", "it is empty: no labels")
@@ -67,6 +110,10 @@ def recognise(data: bytes, file: str, wanted: Wanted | None = None) -> Recognise
 
 def _of_json(data: bytes, file: str, wanted: Wanted) -> Recognised:
     raw = parse_json(data, file, wanted)
+    if raw.keys() >= via.KEYS:
+        return Recognised("via", f"its JSON has {', '.join(f'`{key}`' for key in sorted(via.KEYS))}")
+    if label_studio.is_export(raw):
+        return Recognised("label_studio", "its JSON is a task of Label Studio, with `data` and `annotations`")
     if "annotations" in raw:
         return Recognised("jams", "its JSON has `annotations`")
     for key in ("events", *clip_json.CAPTIONS):
@@ -77,10 +124,29 @@ def _of_json(data: bytes, file: str, wanted: Wanted) -> Recognised:
     )
 
 
+def _of_lines(text: str, first: str) -> Recognised | None:
+    """Formats that are no tables, told by how they begin."""
+    if first.strip() == htk.MLF:
+        return Recognised("htk", f"it begins with {htk.MLF}")
+    if first.startswith(subrip.VTT):
+        return Recognised("subrip", f"it begins with {subrip.VTT}")
+    if first.startswith("#") and via.CSV_HEADER in text[: tables.HEAD]:
+        return Recognised("via", "a comment holds the header that VIA writes")
+    if any(subrip.is_times(line) for line in lines_of(text[:2000])[:10]):
+        return Recognised("subrip", "it has times like 00:00:01,000 --> 00:00:02,000")
+    return None
+
+
 def _of_table(text: str, file: str, wanted: Wanted) -> Recognised:
     first = next(line for line in lines_of(text) if line.strip())
+    if (found := _of_lines(text, first)) is not None:
+        return found
     if raven.separator_of(text, file) is not None:
         return Recognised("raven", f"its header has {raven.BEGIN!r} and {raven.END!r}")
+    header = tool_tables.header_of(text[: tables.HEAD])[2]
+    for name, told_by in _TOLD_BY.items():
+        if (why := told_by(header)) is not None:
+            return Recognised(name, why)
     separator = tables.separator_of(text, file, wanted, header=True)
     if separator is not None and tables.given_numbers(wanted) is None:
         return Recognised("table", f"its header names the times, separated by {tables.SEPARATORS[separator]}")
@@ -89,6 +155,8 @@ def _of_table(text: str, file: str, wanted: Wanted) -> Recognised:
         cells = first.split("\t")
         if len(cells) == 2 and is_time(cells[0], comma=True):
             return Recognised("audacity", "its rows are start, text, as Audacity 1.2 wrote them")
+        if htk.is_line(first):
+            return Recognised("htk", "its rows are start end label, separated by spaces")
         if first.startswith("\\"):
             return Recognised("audacity", "it begins with the frequencies of an Audacity label")
         raise fault(

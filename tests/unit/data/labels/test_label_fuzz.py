@@ -8,7 +8,8 @@ import random
 import re
 
 import pytest
-from label_mutations import malformed
+import tool_labels
+from label_mutations import malformed, warped
 from label_samples import TEXTGRID_LONG
 
 from flam_train.data.labels import captions
@@ -88,14 +89,45 @@ SEEDS = {
     "clip_json": json.dumps(CLIP, indent=1),
     "captions": "file_name,caption_1,caption_2\r\na.wav,A dog barks.,\"One, two.\"\r\n",
 }  # fmt: skip
-FORCED = {"csv": "table", "semicolons": "table"}
+TOOLS = {
+    "birdnet": tool_labels.BIRDNET,
+    "birdnet package": tool_labels.BIRDNET_PACKAGE,
+    "kaleidoscope": tool_labels.KALEIDOSCOPE_CLUSTER,
+    "few_shot": tool_labels.FEW_SHOT,
+    "sonic_visualiser": tool_labels.SONIC_VISUALISER,
+    "svl": tool_labels.SONIC_LAYER,
+    "subrip": tool_labels.SUBRIP,
+    "vtt": tool_labels.WEBVTT,
+    "htk": tool_labels.HTK,
+    "mlf": tool_labels.HTK_MLF,
+    "label_studio": tool_labels.LABEL_STUDIO,
+    "label_studio min": tool_labels.LABEL_STUDIO_MIN,
+    "via": tool_labels.VIA.replace(', "2": "1,2"', ""),  # one attribute, for else it must be chosen
+    "via csv": tool_labels.VIA_CSV,
+}
+"""Formats of annotation tools and detectors."""
+
+SEEDS |= TOOLS
+FORCED = {
+    "csv": "table",
+    "semicolons": "table",
+    "birdnet package": "birdnet",
+    "svl": "sonic_visualiser",
+    "vtt": "subrip",
+    "mlf": "htk",
+    "label_studio min": "label_studio",
+    "via csv": "via",
+}
 
 WHOLE_FILE = re.compile(
     "encoding|is empty|no JSON|not JSON|number of JSON|nested|no label format|several |no labels in|no namespace|"
     "no JAMS|no TextGrid|binary TextGrid|no ELAN|not XML|DOCTYPE|TIME_UNITS|XML that is not|JSON without|no object|"
-    "its filename is|its captions are|is no list"
+    "its filename is|its captions are|is no list|JSON that is a list|no list of tasks|no annotation layer|no object of|"
+    "no comment|its `(metadata|view|file)` is"
 )
 """Faults of a file as a whole: there is no row to name."""
+
+UNITS = "row|observation|annotation|event|caption|task|entry|point|model"
 
 
 def check(data: bytes, name: str, run) -> str:
@@ -109,14 +141,14 @@ def check(data: bytes, name: str, run) -> str:
     if labels is None:
         assert kind is ValueError, text
         assert text.startswith(f"{file}: "), text
-        row = re.match(r"(row|observation|annotation|event|caption) (\d+): ", text.removeprefix(f"{file}: "))
+        row = re.match(rf"({UNITS}) (\d+): ", text.removeprefix(f"{file}: "))
         assert row or WHOLE_FILE.search(text), text
         if row and row[1] == "row":
             most = max(len(lines_of(data.decode(e, "replace"))) for e in ("utf-8", "utf-16", "latin-1"))
             assert 1 <= int(row[2]) <= most, text
         assert len(text) < 1500
         return text
-    for row in labels.rows:
+    for row in (*labels.rows, *labels.unknown):
         assert math.isfinite(row.onset)
         assert math.isfinite(row.offset)
         assert row.onset <= row.offset
@@ -125,6 +157,8 @@ def check(data: bytes, name: str, run) -> str:
         assert row.recording is None or row.recording.strip()
         row.label.encode()
         json.dumps(row, allow_nan=False)
+        assert row.channel is None or row.channel >= 1
+        assert row.row >= 1
     for caption in labels.captions:
         assert caption.text.strip()
         caption.text.encode()
@@ -141,8 +175,9 @@ def runner(name: str, rng: random.Random):
     return lambda data, file: parse(data, file, wanted, format)[0]
 
 
-SUFFIX = {"csv": ".csv", "captions": ".csv", "jams": ".jams", "elan": ".eaf", "clip_json": ".json"}
-EACH = 20_000 // len(SEEDS) + 1
+JSON = ("jams", "clip_json", "label_studio", "label_studio min", "via")
+SUFFIX = {"csv": ".csv", "captions": ".csv", "jams": ".jams", "elan": ".eaf", "clip_json": ".json", "via": ".json"}
+EACH = {name: 20_000 // len(TOOLS if name in TOOLS else SEEDS.keys() - TOOLS.keys()) + 1 for name in SEEDS}
 
 
 def fuzz(name: str, examples: int) -> dict[str, int]:
@@ -156,6 +191,15 @@ def fuzz(name: str, examples: int) -> dict[str, int]:
     return told
 
 
+def fuzz_json(name: str, examples: int) -> dict[str, int]:
+    told = {"valid": 0, "faults": 0}
+    for k in range(examples):
+        rng = random.Random(k)
+        result = check(json.dumps(warped(json.loads(SEEDS[name]), rng)).encode(), "a.json", runner(name, rng))
+        told["valid" if result == "valid" else "faults"] += 1
+    return told
+
+
 @pytest.mark.parametrize("name", SEEDS)
 def test_seeds_are_valid(name):
     run = (
@@ -165,9 +209,10 @@ def test_seeds_are_valid(name):
 
 
 @pytest.mark.parametrize("name", SEEDS)
-def test_a_thousand_malformed_inputs(name):
-    told = fuzz(name, 1000 // len(SEEDS) + 1)
-    assert sum(told.values()) >= 80
+def test_some_malformed_inputs(name):
+    examples = 200 if name in TOOLS else 80
+    told = fuzz(name, examples)
+    assert sum(told.values()) >= examples
     assert told["faults"] > 0
 
 
@@ -175,7 +220,20 @@ def test_a_thousand_malformed_inputs(name):
 @pytest.mark.ci
 @pytest.mark.parametrize("name", SEEDS)
 def test_twenty_thousand_malformed_inputs(name):
-    told = fuzz(name, EACH)
-    assert sum(told.values()) >= EACH
-    assert told["valid"] > 0.01 * EACH
-    assert told["faults"] > 0.2 * EACH
+    told = fuzz(name, EACH[name])
+    assert sum(told.values()) >= EACH[name]
+    assert told["valid"] > 0.01 * EACH[name]
+    assert told["faults"] > 0.2 * EACH[name]
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_json_with_values_of_other_kinds(name):
+    assert min(fuzz_json(name, 200).values()) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("name", JSON)
+def test_twenty_thousand_times_json_with_values_of_other_kinds(name):
+    told = fuzz_json(name, 20_000 // len(JSON) + 1)
+    assert min(told.values()) > 0.02 * sum(told.values())

@@ -1,0 +1,296 @@
+"""Label files of annotation tools and detectors: recognised by content, read to the event, faults by file and row."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import tool_labels as samples
+
+from flam_train.data.labels import birdnet
+from flam_train.data.labels.locations import path_of
+from flam_train.data.labels.recognise import parse as parse_any
+from flam_train.data.labels.recognise import recognise
+from flam_train.data.labels.rows import Labels, Wanted
+
+
+def read(text: str, file: str = "a.txt", format: str | None = None, **wanted) -> Labels:
+    return parse_any(text.encode(), file, Wanted(**wanted), format)[0]
+
+
+def events(text: str, file: str = "a.txt", format: str | None = None, **wanted) -> list[tuple]:
+    return [tuple(r) for r in read(text, file, format, **wanted).rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        *((n, "birdnet") for n in ("BIRDNET", "BIRDNET_LITE", "BIRDNET_R", "BIRDNET_PACKAGE")),
+        *((f"KALEIDOSCOPE_{n}", "kaleidoscope") for n in ("CLUSTER", "ID", "BIRDNET", "BIRDNET_3")),
+        ("FEW_SHOT", "few_shot"),
+        *((f"SONIC_{n}", "sonic_visualiser") for n in ("VISUALISER", "BOXES", "LAYER")),
+        ("SUBRIP", "subrip"),
+        ("WEBVTT", "subrip"),
+        *((f"HTK{n}", "htk") for n in ("", "_SECONDS", "_MLF")),
+        ("LABEL_STUDIO", "label_studio"),
+        ("LABEL_STUDIO_MIN", "label_studio"),
+        *((f"VIA{n}", "via") for n in ("", "_CSV", "_SEGMENTS")),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_each_is_told_by_its_content_and_reads_the_same_when_forced(name, format, end, encoding):
+    data = getattr(samples, name).replace("\n", end).encode(encoding)
+    found = recognise(data, "a.txt")
+    assert found.format == format
+    assert found.why
+    wanted = Wanted(tier="all")
+    assert parse_any(data, "a.txt", wanted)[0] == parse_any(data, "a.txt", wanted, format)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        ("start,end,species\n0,1,dog\n", "table"),
+        ("filename,start_time,end_time,species_name,confidence\na.wav,0,1,dog,1\n", "table"),
+        ("start,end,common_name\n0,1,dog\n", "table"),
+        ("START,END,LABEL\n0,1,dog\n", "table"),
+        ("[x].wav\t0\t1\tdog\n", "headerless"),
+        ("0\t1\ta --> b\n", "audacity"),
+        ("0\t10000000\tdog\n", "audacity"),
+        ('{"annotations": [], "file_metadata": {}}', "jams"),
+        ('{"events": [], "metadata": {}}', "clip_json"),
+        ('{"events": [], "metadata": {}, "annotation_id": 1, "lead_time": 2}', "clip_json"),
+    ],
+)
+def test_nothing_is_taken_from_other_formats(text, format):
+    assert recognise(text.encode(), "a.txt").format == format
+
+
+def test_birdnet():
+    first = ("/data/site1/rec 1.wav", 0.0, 3.0, "Eurasian Blackbird", 2, None)
+    labels = read(samples.BIRDNET)
+    assert [tuple(r) for r in labels.rows] == [first, ("/data/site1/rec, 2.wav", 3.0, 6.0, "Engine", 4, None)]
+    assert [tuple(w) for w in labels.without] == [("/data/site1/rec 1.wav", 3)]
+    assert labels.notes[0] == "all 3 detections are taken: the column 'Confidence' is not used"
+    assert labels.columns["label"] == "Common name"
+    assert events(samples.BIRDNET, columns={"label": "Scientific name"})[0][3] == "Turdus merula"
+    assert events(samples.BIRDNET_LITE) == [(None, 3.0, 6.0, "Swainson's Thrush", 2, None)]
+    assert events(samples.BIRDNET_R) == [("/data/rec1.wav", 0.0, 3.0, "Eurasian Blackbird", 2, None)]
+    whole = [
+        ("/data/rec_001.wav", 0.0, 3.0, "Common Blackbird", 2, None),
+        ("/data/rec_001.wav", 63, 66.5, "Engine", 3, None),
+    ]
+    assert events(samples.BIRDNET_PACKAGE) == whole
+    early = "Start (s),End (s),Scientific name,;Common name,Confidence\n0,3,Turdus merula,Blackbird,0.8\n"
+    assert events(early) == [(None, 0.0, 3.0, "Blackbird", 2, None)]  # what it wrote in early 2022
+    assert read(samples.BIRDNET.splitlines()[0]) == Labels(columns=labels.columns)
+    kept = read(samples.BIRDNET, keep="Scientific name").about
+    assert tuple(kept[0])[1:] == ("Scientific name", "Turdus merula", 2)
+    for ending in ("BirdNET.selection.table.txt", "BirdNET.results.csv", "BirdNET.results.txt"):
+        assert f".{ending}" in birdnet.NAMES
+
+
+def test_kaleidoscope():
+    name = "site1/may/SM4_20240501_053000.wav"
+    labels = read(samples.KALEIDOSCOPE_CLUSTER)
+    last = ("a.wav", 62.5, 63.5, "Robin, song", 4, None)
+    assert [tuple(r) for r in labels.rows] == [(name, 12.345, 13.845, "Wren", 2, 1), last]
+    assert labels.aliases[name] == (f"D:/birds/{name}", "SM4_20240501_053000.wav")
+    assert labels.notes == ("1 rows have no MANUAL ID: left out, since others have one",)
+    own = events(samples.KALEIDOSCOPE_CLUSTER, columns={"label": "TOP1MATCH*"})
+    assert [r[3:] for r in own] == [("cluster.01", 2, 1), ("cluster.02", 3, 2), ("cluster.02", 4, None)]
+    bats = read(samples.KALEIDOSCOPE_ID)
+    assert [tuple(r) for r in bats.rows] == [("night1/S4U_20240701_213000.wav", 0.0, 5.0, "PIPPIP", 2, 1)]
+    assert [tuple(r)[1:4] for r in bats.unknown] == [(2.5, 5.0, "NoID")]
+    assert "whatever their score" in bats.notes[0]
+    expected = [("site1/rec1.wav", 3.0, 6.0, "Eurasian Blackbird", 2, None)]
+    assert events(samples.KALEIDOSCOPE_BIRDNET) == events(samples.KALEIDOSCOPE_BIRDNET_3) == expected
+
+
+def test_recordings_of_one_name_below_several_folders_of_kaleidoscope_stay_apart():
+    rows = "D:\\a,,x.wav,0,1,1,dog\nD:\\b,,x.wav,0,1,1,cat\n"
+    labels = read("INDIR,FOLDER,IN FILE,CHANNEL,OFFSET,DURATION,MANUAL ID\n" + rows)
+    assert [r.recording for r in labels.rows] == ["D:/a/x.wav", "D:/b/x.wav"]
+    assert labels.aliases["D:/b/x.wav"] == ("x.wav",)
+
+
+def test_few_shot():
+    labels = read(samples.FEW_SHOT)
+    assert [tuple(r)[:5] for r in labels.rows] == [("a1.wav", 1.1, 2.2, "AGGM", 2), ("a1.wav", 15, 20.5, "SNMK", 3)]
+    assert [tuple(r)[:5] for r in labels.unknown] == [("a1.wav", 15, 20.5, "AGGM", 3)]
+    assert [tuple(w) for w in labels.without] == [("a2.wav", 4)]
+    query = read("Audiofilename,Starttime,Endtime,Q\na.wav,1,2,UNK\n")
+    assert (query.rows, query.without, len(query.unknown)) == ([], [], 1)
+    assert query.notes == ("a class is called 'Q', whatever it is: rename the column",)
+
+
+def test_sonic_visualiser():
+    assert events(samples.SONIC_VISUALISER) == [
+        (None, 0.5, 1.75, "dog, barking", 2, None),
+        (None, 10, 10.5, "cat", 3, None),
+    ]
+    assert events(samples.SONIC_BOXES) == [(None, 0.5, 1.75, "wren", 2, None)]
+    assert events("TIME\tLABEL\n0.5\tclick\n") == [(None, 0.5, 0.5, "click", 2, None)]
+    notes = "TIME,VALUE,DURATION,LEVEL,LABEL\n0.5,60,1,0.8,C4\n"
+    assert events(notes)[0][:4] == (None, 0.5, 1.5, "C4")
+    assert events("TIME,VALUE,LABEL\n0.5,3\n", columns={"label": "VALUE"}) == [(None, 0.5, 0.5, "3", 2, None)]
+    layer = events(samples.SONIC_LAYER, "a.svl")
+    assert layer == [(None, 0.5, 1.5, "dog & cat", 1, None), (None, 2.0, 2.5, "siren", 2, None)]
+    instants = re.sub(r' (value|duration)="\d+"', "", samples.SONIC_LAYER)
+    assert events(instants)[0] == (None, 0.5, 0.5, "dog & cat", 1, None)
+
+
+def test_subtitles():
+    text = [(None, 1.0, 3.5, "A dog barks. Twice, loudly.", 2, None), (None, 3604.0, 3605.25, "(door)", 7, None)]
+    assert events(samples.SUBRIP, "a.srt") == text
+    vtt = [(None, 1.0, 3.5, "Rock & roll", 10, None), (None, 3604.0, 3605.25, "door <laughter>", 13, None)]
+    assert events(samples.WEBVTT, "a.vtt") == vtt
+
+
+def test_htk():
+    assert events(samples.HTK) == [(None, 0.0, 0.36, "ice", 1, None), (None, 0.36, 0.82, "cream", 2, None)]
+    assert read(samples.HTK).notes == ("1 rows have a score behind the label: it is not used",)
+    seconds = [(None, 0.0, 2.612267, "N", 1, None), (None, 2.612267, 11.45907, "a big dog", 2, None)]
+    assert events(samples.HTK_SECONDS, "a.lab") == seconds
+    assert events("0:01 1:02:03.5 dog\n") == [(None, 1.0, 3723.5, "dog", 1, None)]
+    assert events("0\t3600000\tice\n", format="htk") == [(None, 0.0, 0.36, "ice", 1, None)]
+    labels = read(samples.HTK_MLF)
+    named = [("night 1/a", 0.0, 0.36, "ice", 3, None), ("night 1/a", 0.36, 0.82, "Ger\u00e4usch", 4, None)]
+    assert [tuple(r) for r in labels.rows] == named
+    assert [tuple(w) for w in labels.without] == [("b", 6)]
+
+
+def test_label_studio():
+    labels = read(samples.LABEL_STUDIO, "a.json")
+    second = "site1/may/rec 2.wav"
+    assert [tuple(r) for r in labels.rows] == [
+        ("1a2b3c4d-rec 1.wav", 0.5, 1.25, "dog", 1, 1),
+        ("1a2b3c4d-rec 1.wav", 0.5, 1.25, "indoors", 1, 1),
+        (second, 2.0, 3.5, "cat", 2, 2),
+    ]
+    assert labels.aliases == {"1a2b3c4d-rec 1.wav": ("rec 1.wav",)}
+    assert [tuple(w) for w in labels.without] == [("site1/rec3.wav", 3)]
+    assert set(labels.notes) == {
+        "1 results are no labels of a stretch of time: left out",
+        "1 annotations were cancelled: left out",
+        "1 tasks were not annotated: left out",
+    }
+    one = json.dumps(samples.TASKS[1])
+    assert recognise(one.encode(), "a.json").format == "label_studio"
+    assert events(one, "a.json") == [(second, 2.0, 3.5, "cat", 1, 2)]
+    assert read(samples.LABEL_STUDIO, keep="audio").about[2].text == "s3://bucket/site1/rec3.wav?x=1"
+
+
+def test_label_studio_min():
+    labels = read(samples.LABEL_STUDIO_MIN, "a.json")
+    assert [tuple(r)[1:] for r in labels.rows] == [
+        (0.5, 1.25, "dog", 1, 1),
+        (0.5, 1.25, "indoors", 1, 1),
+        (61.0, 62.5, "cat", 1, 2),
+    ]
+    assert [tuple(w) for w in labels.without] == [("rec2.wav", 2)]
+    assert labels.notes == ("1 tasks were not annotated: left out",)
+    two = json.loads(samples.LABEL_STUDIO_MIN)
+    two[0]["other"] = [{"start": 1, "end": 2, "labels": ["x"]}]
+    with pytest.raises(ValueError, match=r"a\.json: has several tiers, 'other', 'sound': choose one with --tier"):
+        read(json.dumps(two), "a.json")
+    assert len(events(json.dumps(two), tier="other")) == 1
+    del two[0]["other"]
+    two[0] |= {"video": "b.mp4", "sound_file": two[0].pop("audio")}
+    with pytest.raises(ValueError, match=r"task 1: which is its audio.*'sound_file', 'video': say --columns filename="):
+        read(json.dumps(two), "a.json")
+    assert events(json.dumps(two[:1]), columns={"filename": "video"})[0][0] == "b.mp4"
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        ("/data/upload/1/bc171829-a%20b.wav", "bc171829-a b.wav"),
+        ("/data/a%20b.wav", "/data/a%20b.wav"),
+        ("/data/local-files/?d=x%2Fa+b.wav", "x/a+b.wav"),
+        ("http://localhost:8080/data/local-files/?d=x/a.wav&y=1", "x/a.wav"),
+        ("azure-blob://box/x/a.wav#t=1", "x/a.wav"),
+        ("https://host/a%23b.wav?token=1", "a#b.wav"),
+        ("C:\\sounds\\100%25 #1?.wav", "C:/sounds/100%25 #1?.wav"),
+        ("file:///home/a%20b.wav", "home/a b.wav"),
+    ],
+)
+def test_locations(location, path):
+    assert path_of(location) == path
+
+
+def test_via():
+    labels = read(samples.VIA, "a.json", tier="TEMPORAL-SEGMENTS")
+    assert [tuple(r) for r in labels.rows] == [
+        ("rec 1.mp3", 1.349, 2.741, "dog barking", 1, None),
+        ("second", 0.0, 0.5, "Default", 3, None),
+    ]
+    assert labels.aliases == {"second": ("site1/rec 2.mp3",)}
+    notes = ("1 files have no entry: VIA does not say whether they were heard, left out",)
+    assert labels.notes == (*notes, "1 entries are no segments in time: left out")
+    assert [r[3] for r in events(samples.VIA, tier="where")] == ["near", "indoors"]
+    unfilled = samples.VIA.replace('"av": {"1": "1"}', '"av": {"1": "1", "2": ""}')
+    assert [r[3] for r in events(unfilled, tier="all")] == ["dog barking", "Default", "near", "indoors"]
+    with pytest.raises(ValueError, match="several tiers, 'TEMPORAL-SEGMENTS', 'where': choose one"):
+        read(samples.VIA, "a.json")
+
+
+def test_via_csv():
+    labels = read(samples.VIA_CSV, "a.csv")
+    assert [tuple(r) for r in labels.rows] == [("rec 1.mp3", 1.349, 2.741, "dog barking", 6, None)]
+    assert labels.notes == ("1 entries are no segments in time: left out",)
+    segments = read(samples.VIA_SEGMENTS, "a.csv")
+    assert [tuple(r) for r in segments.rows] == [("rec 1.mp3", 1.349, 2.741, "dog, near", 3, None)]
+    assert "options may be written as their keys" in segments.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (samples.BIRDNET.replace("3.0,6.0,E", "x,6.0,E"), "row 4: start 'x' is not a number of seconds"),
+        (samples.BIRDNET.replace('"', ""), "row 4: 7 columns, the header has 6: quote the cell"),
+        (samples.BIRDNET.replace(",/data/site1/rec 1.wav", ","), "row 2: names no recording"),
+        (samples.KALEIDOSCOPE_ID.replace(",0,2.5,", ",L,2.5,"), "row 3: CHANNEL 'L' is not 0, 1"),
+        (samples.KALEIDOSCOPE_ID.replace("PIPPIP", ""), "row 2: has no label: .*--unlabelled"),
+        (samples.KALEIDOSCOPE_ID.replace("S4U_20240701_213005.wav", ""), "row 3: names no recording"),
+        (samples.FEW_SHOT.replace("UNK", "MAYBE"), "row 3: 'AGGM' is 'MAYBE': write POS, NEG or UNK"),
+        ("Audiofilename,Starttime,Endtime\na.wav,1,2\n", "row 1: the header must be .* and a column a class"),
+        (samples.FEW_SHOT.replace("20.5", "2"), "row 3: the offset 2.0 s lies before the onset 15.0 s"),
+        ("FRAME,LABEL\n22050,dog\n", "row 1: its times are frames, .*: export it again with times in seconds"),
+        ("TIME,LABEL\n1,dog\n2\n", "row 3: has no label"),
+        (samples.SONIC_LAYER.replace("88200", "x"), "point 2: frame 'x' is not a number"),
+        (samples.SONIC_LAYER.replace(' sampleRate="44100"', ""), "model 1: sampleRate None is not a number"),
+        (samples.SONIC_LAYER.replace("-visualiser>", '-visualiser [<!ENTITY a "b">]>'), "declares a DOCTYPE"),
+        (samples.SUBRIP.replace("05,250", "03,250"), "row 7: the offset 3603.25 s lies before the onset"),
+        (samples.SUBRIP.replace("05,250", "five"), "row 7: .* is not hh:mm:ss,ms --> hh:mm:ss,ms: mend it"),
+        (samples.SUBRIP.replace("Twice", "\nTwice"), "row 5: 'Twice, .* stands outside of a subtitle"),
+        (samples.SUBRIP.replace("\n\n", "\n"), "row 6: another subtitle begins: write a blank line"),
+        (samples.SUBRIP.replace("(door)", ""), "row 7: has no label"),
+        ("0 5 dog\n5 30 cat\n", r"row 2: whole numbers up to 30 would be 3e-06 s in HTK's units of 100 ns: .* 30\.0"),
+        ("0 61440 h#\n", "row 1: whole numbers up to 61440 .* if samples, divide them by the rate"),
+        (samples.HTK + "x\n", "row 3: 'x' is not start end label"),
+        (samples.HTK + "///\n", "row 3: begins another reading"),
+        (samples.HTK_MLF.replace(".\n", "", 1), "row 5: another entry begins: end the one above"),
+        (samples.HTK_MLF.replace('"*/b.rec"', "b"), "row 6: 'b' is not a name like"),
+        (samples.HTK_MLF.replace('"*/b.rec"', '"*" -> "labels"'), "row 6: points to label files elsewhere"),
+        (samples.HTK_MLF.replace('"*/b.rec"', '"*/b?.rec"'), "row 6: .* is not the name of one recording"),
+        (samples.LABEL_STUDIO.replace('"start": 2', '"start": "x"'), "task 2: start 'x' is not a number"),
+        (samples.LABEL_STUDIO.replace('"channel": 1', '"channel": "L"'), "task 2: channel 'L' is not 0, 1"),
+        (samples.LABEL_STUDIO.replace('"cat"', "7"), "task 2: the label 7 is not text"),
+        (samples.LABEL_STUDIO.replace("s3://bucket/site1/rec3.wav?x=1", "data:audio/wav;base64,x.wav"), "task 3: its"),
+        (samples.VIA.replace("2.741", '"x"'), "entry 1: z 'x' is not a number"),
+        (samples.VIA.replace('"vid": "2"', '"vid": "9"'), "entry 3: its view '9' is not of one file"),
+        (samples.VIA.replace('"av": {"1": "1"}', '"av": {}'), "entry 1: has no label"),
+        (samples.VIA_CSV.replace("2.741]", "2.741"), r"row 6: temporal_coordinates '\[1.349,2.741' is not JSON"),
+        (samples.VIA_CSV.replace(",0,", ","), "row 6: 5 columns, the header has 6"),
+        ('[{"events": [{"start": 1, "end": 2, "label": "dog"}]}]', "JSON that is a list, but not of Label Studio's"),
+        ('[{"a": 1}]', "JSON that is a list, but not of Label Studio's tasks"),
+        ('{"file": {}, "view": {}}', r"JSON without annotations, events or captions \(it has file, view\)"),
+    ],
+)
+def test_faults_name_file_row_and_fix(text, match):
+    with pytest.raises(ValueError, match=match) as caught:
+        read(text, "folder/a.txt", tier="TEMPORAL-SEGMENTS" if text.startswith('{"project"') else None)
+    assert str(caught.value).startswith("folder/a.txt: ")
