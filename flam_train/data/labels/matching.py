@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
+from flam_train.data.labels.birdnet import NAMES
 from flam_train.data.labels.recognise import SUFFIXES
 from flam_train.data.labels.rows import fault
 from flam_train.data.preparation.recordings import THROUGH_FFMPEG
@@ -17,10 +18,6 @@ from flam_train.settings import nearest
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64", *THROUGH_FFMPEG)
 """How the names of recordings end, in any case."""
 
-NAMES = (
-    ".BirdNET.selection.table.txt", ".BirdNET.results.csv", ".BirdNET.results.txt", ".BirdNET.results.r.csv",
-    ".BirdNET.results.kaleidoscope.csv",
-)  # fmt: skip
 _RAVEN = re.compile(r"(\.Table\.\d+)?\.selections\.(txt|csv|tsv)$", re.IGNORECASE)
 
 Path_ = tuple[str, ...]
