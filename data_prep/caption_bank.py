@@ -25,8 +25,7 @@ import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.prepare import report
-from flam_train.data.mixing.bank import MADE_OF
-from flam_train.data.mixing.levels import describe, sounding_extent
+from flam_train.data.mixing.levels import MADE_OF, describe, sounding_extent
 from flam_train.data.preparation.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
 from flam_train.data.preparation.listing import write_missing
 from flam_train.data.preparation.recordings import Unusable, as_key

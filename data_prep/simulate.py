@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from flam_train.data.mixing.source import Bank, MixRecipe, draw, record, render_one
+from flam_train.data import mixing
+from flam_train.data.mixing.draw import draw
+from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.preparation.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
 from flam_train.data.shards.audio import AUDIO
 from flam_train.data.shards.exclusion import read_excluded
@@ -30,7 +32,7 @@ from flam_train.vocabulary import Vocabulary
 class Maker:
     """Mixture n of a seed. Picklable: a bank is its numbers; its audio is read from the shards as needed."""
 
-    bank: Bank
+    bank: mixing.Bank
     recipe: MixRecipe
     seed: int
     phrasings: str
@@ -38,10 +40,10 @@ class Maker:
 
     def __call__(self, n: int) -> tuple[Record, np.ndarray]:
         spec = draw(self.recipe, self.bank, self.seed, n, self.phrasings)
-        return record(spec, self.recipe, self.bank, self.split), render_one(spec, self.bank, self.recipe)
+        return mixing.record(spec, self.recipe, self.bank, self.split), mixing.render_one(spec, self.bank, self.recipe)
 
 
-def vocabulary_of(bank: Bank) -> tuple[str | None, dict[str, str]]:
+def vocabulary_of(bank: mixing.Bank) -> tuple[str | None, dict[str, str]]:
     """The name of the mixtures' vocabulary and the files it needs beside the shards: the banks' own, or, if several
     are joined or a bank brings one along, a vocabulary.yaml with all classes."""
     if not bank.vocabulary.classes:
@@ -85,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
         recipe, excluded = MixRecipe.load(args.recipe), read_excluded(args.exclude)
         with progress_bar(True, "sounds") as progress:
             task = progress.add_task("reading the bank", total=None)
-            bank = Bank(
+            bank = mixing.Bank(
                 args.bank,
                 excluded=excluded,
                 progress=lambda done, total: progress.update(task, completed=done, total=total),

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.fft
-from scipy.signal import butter, lfilter, sosfilt
+import scipy  # its rooms are imported as they are used
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data.mixing.levels import LEVEL_HOP, describe
@@ -45,13 +44,13 @@ def noise(rng: Random, seconds: float, slope: float = 0.0) -> np.ndarray:
 
 
 def band(x: np.ndarray, low: float, high: float, order: int = 2) -> np.ndarray:
-    return sosfilt(butter(order, (low, high), "bandpass", fs=SAMPLE_RATE, output="sos"), x)
+    return scipy.signal.sosfilt(scipy.signal.butter(order, (low, high), "bandpass", fs=SAMPLE_RATE, output="sos"), x)
 
 
 def resonance(x: np.ndarray, frequency: float, width: float) -> np.ndarray:
     """A two-pole resonator: `width` is its -3 dB bandwidth in Hz."""
     r = np.exp(-np.pi * width / SAMPLE_RATE)
-    return lfilter([1 - r], [1, -2 * r * np.cos(2 * np.pi * frequency / SAMPLE_RATE), r * r], x)
+    return scipy.signal.lfilter([1 - r], [1, -2 * r * np.cos(2 * np.pi * frequency / SAMPLE_RATE), r * r], x)
 
 
 def tone(frequency, seconds: float | None = None, harmonics=(1.0,)) -> np.ndarray:

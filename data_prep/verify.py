@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flam_train import evaluation, plotting  # lazy: their names are imported as they are used, matplotlib with them
 from flam_train.data.preparation.corpus_writer import cores, progress_bar
 from flam_train.data.preparation.overlap import Overlap, overlap
 from flam_train.data.preparation.recordings import as_key
@@ -28,8 +29,6 @@ from flam_train.data.shards.cache import is_url
 from flam_train.data.shards.checks import ERRORS, WARNINGS, WHOLE_ONLY
 from flam_train.data.shards.exclusion import write_excluded
 from flam_train.data.shards.tars import MANIFEST
-from flam_train.evaluation.report.corpus_figures import class_histogram_figure, duration_histogram_figure
-from flam_train.plotting import save_figure
 
 
 def corpora(places: list[str]) -> list[str]:
@@ -105,9 +104,11 @@ def draw(reports: list[Report], folder: Path) -> list[Path]:
         taken.add(name)
         seconds = report.seconds_N[report.seconds_N > 0]
         if len(seconds):
-            out.append(save_figure(duration_histogram_figure(seconds, name), folder / f"{name}-durations.png"))
+            figure = evaluation.report.corpus_figures.duration_histogram_figure(seconds, name)
+            out.append(plotting.save_figure(figure, folder / f"{name}-durations.png"))
         if report.labels:
-            out.append(save_figure(class_histogram_figure(report.labels, name), folder / f"{name}-classes.png"))
+            figure = evaluation.report.corpus_figures.class_histogram_figure(report.labels, name)
+            out.append(plotting.save_figure(figure, folder / f"{name}-classes.png"))
     return out
 
 

@@ -17,12 +17,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from flam_train.cli.evaluate import note, options, ranks, report, told
-from flam_train.distributed import rank
+from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
+from flam_train.cli.evaluate import is_first, note, options, ranks, report, told
+from flam_train.evaluation.choices import protocols
 from flam_train.evaluation.progress import progress_line
-from flam_train.evaluation.protocol import Protocol, figures, is_there, protocols, recompute, run
 from flam_train.evaluation.result import Result
-from flam_train.inference import load_model
 
 
 def main() -> None:
@@ -34,24 +33,24 @@ def main() -> None:
     parser.add_argument("--figures", action="store_true", help="pictures of each set, below OUT/figures")
     options(parser)
     args = parser.parse_args()
-    chosen = [Protocol.load(name) for name in args.only or protocols()]
+    chosen = [evaluation.Protocol.load(name) for name in args.only or protocols()]
     if args.recompute:
         # One that was asked for by name must be there.
         there = [p for p in chosen if args.only or p.kept(args.out).is_file()]
         for protocol in there:
-            finish(protocol, recompute(protocol, args.out, note), args)
+            finish(protocol, evaluation.protocol.recompute(protocol, args.out, note), args)
         left_out(chosen, there, f"no scores below {args.out}")
         return
     if args.export is None:
         parser.error("give an export, or --recompute")
     # One that was asked for by name must be there.
-    there = chosen if args.only else [p for p in chosen if is_there(p, args.shards)]
+    there = chosen if args.only else [p for p in chosen if evaluation.protocol.is_there(p, args.shards)]
     if not there:
         raise ValueError(f"{args.shards}: none of the sets is there: prepare one, see data_prep/README.md")
     with ranks(args) as device:
-        model = load_model(args.export, device)
+        model = checkpoints.load_export(args.export, device)
         for protocol in there:
-            made = run(
+            made = evaluation.protocol.run(
                 protocol,
                 model,
                 args.shards,
@@ -62,19 +61,19 @@ def main() -> None:
                 note=note,
             )
             finish(protocol, made, args)
-        if rank() == 0:
+        if is_first():
             left_out(chosen, there, f"no shards below {args.shards}")
 
 
-def finish(protocol: Protocol, results: list[Result], args: argparse.Namespace) -> None:
+def finish(protocol: evaluation.Protocol, results: list[Result], args: argparse.Namespace) -> None:
     """On the first rank; the others have no results."""
     report(results, args.out)
     if args.figures and results:
-        for path in figures(protocol, args.out, args.out / "figures"):
+        for path in evaluation.protocol.figures(protocol, args.out, args.out / "figures"):
             print(f"  figure   {path}")
 
 
-def left_out(chosen: list[Protocol], there: list[Protocol], why: str) -> None:
+def left_out(chosen: list[evaluation.Protocol], there: list[evaluation.Protocol], why: str) -> None:
     for protocol in chosen:
         if protocol not in there:
             print(f"not evaluated: {protocol.name} ({protocol.title}): {why}")

@@ -15,14 +15,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
 from flam_train.cli.evaluate import options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
-from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
+from flam_train.evaluation.choices import CAPTIONS, SCORES, WINDOWS
 from flam_train.evaluation.progress import progress_line
-from flam_train.evaluation.protocol import SCORES
-from flam_train.evaluation.report.figures import retrieval_figures, save_figures
-from flam_train.evaluation.retrieval import CAPTIONS, result_of
-from flam_train.inference import load_model
 
 
 def main() -> None:
@@ -39,13 +36,13 @@ def main() -> None:
     if args.export.suffix == ".safetensors":
         if args.shards is not None:
             parser.error("kept embeddings are evaluated without shards")
-        finish(Embeddings.load(args.export), args)
+        finish(evaluation.Embeddings.load(args.export), args)
         return
     if args.shards is None:
         parser.error("give the folder of shards to evaluate on")
     with ranks(args) as device:
-        model, corpus = load_model(args.export, device), Corpus(args.shards)
-        made = embed_corpus(
+        model, corpus = checkpoints.load_export(args.export, device), Corpus(args.shards)
+        made = evaluation.embed_corpus(
             model,
             corpus,
             windows=args.windows,
@@ -58,11 +55,12 @@ def main() -> None:
             finish(made, args)
 
 
-def finish(made: Embeddings, args: argparse.Namespace) -> None:
-    result = result_of(made, args.captions)
+def finish(made: evaluation.Embeddings, args: argparse.Namespace) -> None:
+    result = evaluation.retrieval.result_of(made, args.captions)
     report([result], args.out)
     if args.figures:
-        for path in save_figures(retrieval_figures(made), args.out / "figures", result.name):
+        draw = evaluation.report.figures
+        for path in draw.save_figures(draw.retrieval_figures(made), args.out / "figures", result.name):
             print(f"  figure   {path}")
 
 

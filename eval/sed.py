@@ -16,19 +16,16 @@ import argparse
 import sys
 from pathlib import Path
 
+from flam_train import (
+    checkpoints,
+    evaluation,
+    plotting,
+)  # lazy: their names are imported as they are used, torch with them
 from flam_train.cli.evaluate import note, options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
-from flam_train.evaluation.checked import compare
-from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
+from flam_train.evaluation.choices import METRICS, PHRASINGS, SCORES
 from flam_train.evaluation.progress import progress_line
-from flam_train.evaluation.protocol import SCORES
-from flam_train.evaluation.report.figures import clip_figure, clips_with_most_classes, save_figures, sed_figures
-from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed import METRICS, SedMetrics, result_of
-from flam_train.evaluation.words import PHRASINGS
-from flam_train.inference import load_model
-from flam_train.models.flam import METHODS
-from flam_train.plotting import save_figure
+from flam_train.models.methods import METHODS
 from flam_train.vocabulary import Vocabulary
 
 
@@ -38,9 +35,7 @@ def main() -> None:
     parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL")
     parser.add_argument("--phrasings", nargs="+", choices=PHRASINGS, help="[trained; of kept scores those kept]")
     parser.add_argument("--method", choices=METHODS, help="[unbiased; cosine for models without scale and bias]")
-    parser.add_argument(
-        "--metrics", nargs="+", choices=METRICS, default=list(SedMetrics().metrics), help="[all but MPAUC]"
-    )
+    parser.add_argument("--metrics", nargs="+", choices=METRICS, help="[all but MPAUC]")
     parser.add_argument("--median", type=int, default=3, metavar="FRAMES", help="filter, odd [%(default)s]")
     parser.add_argument("--vocabulary", help="another than the corpus' own: a name in conf/vocabulary, or a .yaml file")
     parser.add_argument("--plot", type=int, default=0, metavar="N", help="heatmaps of the N clips with most classes")
@@ -53,20 +48,21 @@ def main() -> None:
     args = parser.parse_args()
     if args.threshold is not None and not 0 <= args.threshold < 1:
         parser.error(f"--threshold {args.threshold:g}: scores lie in [0, 1], give one from 0 to below 1")
-    chosen = SedMetrics(args.method, tuple(args.metrics), args.median)
+    metrics = tuple(args.metrics or evaluation.SedMetrics.metrics)
+    chosen = evaluation.SedMetrics(args.method, metrics, args.median)
     if args.export.suffix == ".safetensors":
         if args.shards is not None or args.plot:
             parser.error("kept scores are evaluated without shards; --plot needs the export and the shards")
-        kept = FrameEmbeddings.load(args.export)
+        kept = evaluation.FrameEmbeddings.load(args.export)
         for phrasings in args.phrasings or kept.words:
-            finish(Scores(kept, phrasings), chosen, args)
+            finish(evaluation.Scores(kept, phrasings), chosen, args)
         return
     if args.shards is None:
         parser.error("give the folder of shards to evaluate on")
     with ranks(args) as device:
         corpus, wanted = Corpus(args.shards), args.phrasings or ["trained"]
-        made = embed_frames(
-            load_model(args.export, device),
+        made = evaluation.embed_frames(
+            checkpoints.load_export(args.export, device),
             corpus,
             phrasings=wanted,
             vocabulary=Vocabulary.load(args.vocabulary) if args.vocabulary else None,
@@ -76,32 +72,34 @@ def main() -> None:
             progress=progress_line(corpus.name),
         )
         for phrasings in wanted if made is not None else ():
-            scores = Scores(made, phrasings)
+            scores = evaluation.Scores(made, phrasings)
             plot(scores, corpus, finish(scores, chosen, args), args)
 
 
-def finish(scores: Scores, chosen: SedMetrics, args: argparse.Namespace) -> str:
-    result = result_of(scores, chosen, note)
+def finish(scores: evaluation.Scores, chosen: evaluation.SedMetrics, args: argparse.Namespace) -> str:
+    result = evaluation.sed.result_of(scores, chosen, note)
     report([result], args.out)
     if args.figures:
-        for path in save_figures(sed_figures(scores, chosen, result.name), args.out / "figures", result.name):
+        draw = evaluation.report.figures
+        for path in draw.save_figures(draw.sed_figures(scores, chosen, result.name), args.out / "figures", result.name):
             print(f"  figure   {path}")
     if args.check:
-        for line in compare(scores, chosen):
+        for line in evaluation.checked.compare(scores, chosen):
             print(f"  {line}")
     return result.name
 
 
-def plot(scores: Scores, corpus: Corpus, name: str, args: argparse.Namespace) -> None:
+def plot(scores: evaluation.Scores, corpus: Corpus, name: str, args: argparse.Namespace) -> None:
     index_of = {corpus.key(n): n for n in range(len(corpus))} if args.plot else {}
     cosines = (args.method or scores.kept.method) == "cosine"  # their 0.5 is no boundary
     threshold = 0.5 if args.threshold is None and not cosines else args.threshold
-    for number in clips_with_most_classes(scores, args.plot):
+    draw = evaluation.report.figures
+    for number in draw.clips_with_most_classes(scores, args.plot):
         key = scores.kept.keys[number]
         start = corpus.record(index_of[key]).details.get("cut_from", [0.0])[0]
         waveform_S = corpus.waveform(index_of[key])
-        figure = clip_figure(scores, number, waveform_S, method=args.method, start=start, threshold=threshold)
-        print(f"  heatmap  {save_figure(figure, args.out / 'heatmaps' / f'{name}-{key}.png')}")
+        figure = draw.clip_figure(scores, number, waveform_S, method=args.method, start=start, threshold=threshold)
+        print(f"  heatmap  {plotting.save_figure(figure, args.out / 'heatmaps' / f'{name}-{key}.png')}")
 
 
 if __name__ == "__main__":

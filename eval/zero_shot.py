@@ -16,13 +16,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
 from flam_train.cli.evaluate import options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
-from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
+from flam_train.evaluation.choices import PHRASES, SCORES, WINDOWS
 from flam_train.evaluation.progress import progress_line
-from flam_train.evaluation.protocol import SCORES
-from flam_train.evaluation.zero_shot import PHRASES, prompts, result_of
-from flam_train.inference import load_model
 from flam_train.vocabulary import Vocabulary
 
 
@@ -36,20 +34,21 @@ def main() -> None:
     parser.add_argument("--windows", choices=WINDOWS, default="first", help="of clips longer than the model's [first]")
     options(parser)
     args = parser.parse_args()
+    zero_shot = evaluation.zero_shot
     if args.export.suffix == ".safetensors":
         if args.shards is not None or args.vocabulary is None:
             parser.error("kept embeddings are evaluated without shards, with --vocabulary")
         vocabulary = Vocabulary.load(args.vocabulary)
-        texts = prompts(vocabulary, args.templates, args.phrases)
-        report([result_of(Embeddings.load(args.export), *texts, vocabulary.corpus)], args.out)
+        texts = zero_shot.prompts(vocabulary, args.templates, args.phrases)
+        report([zero_shot.result_of(evaluation.Embeddings.load(args.export), *texts, vocabulary.corpus)], args.out)
         return
     if args.shards is None:
         parser.error("give the folder of shards to evaluate on")
     with ranks(args) as device:
-        model, corpus = load_model(args.export, device), Corpus(args.shards)
+        model, corpus = checkpoints.load_export(args.export, device), Corpus(args.shards)
         vocabulary = Vocabulary.load(args.vocabulary) if args.vocabulary else corpus.vocabulary
-        classes, texts = prompts(vocabulary, args.templates, args.phrases)
-        made = embed_corpus(
+        classes, texts = zero_shot.prompts(vocabulary, args.templates, args.phrases)
+        made = evaluation.embed_corpus(
             model,
             corpus,
             texts=[text for said in texts for text in said],
@@ -60,7 +59,7 @@ def main() -> None:
             progress=progress_line(f"{corpus.name}, zero-shot"),
         )
         if made is not None:
-            report([result_of(made, classes, texts, vocabulary.corpus)], args.out)
+            report([zero_shot.result_of(made, classes, texts, vocabulary.corpus)], args.out)
 
 
 if __name__ == "__main__":

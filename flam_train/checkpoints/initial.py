@@ -10,7 +10,8 @@ from torch import Tensor
 
 from flam_train.checkpoints import openflam
 from flam_train.checkpoints.export import TOKENIZER, load_export, read_config
-from flam_train.checkpoints.openflam import AUDIO, from_openflam, read_state
+from flam_train.checkpoints.openflam import from_openflam, read_state
+from flam_train.checkpoints.openflam_names import AUDIO
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.htsat import PRESETS
 from flam_train.models.text import load_tokenizer

@@ -7,46 +7,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from flam_train.checkpoints.openflam_names import AUDIO, CONSTANT_ENDS, CONSTANTS, FROZEN, PREFIXES, ROBERTA_BASE
 from flam_train.models.flam import FLAM, FLAMConfig, audio_preset
 from flam_train.models.text import TextConfig, load_tokenizer
-
-ROBERTA_BASE: dict[str, Any] = {
-    "model_type": "roberta",
-    "vocab_size": 50265,
-    "max_position_embeddings": 514,
-    "type_vocab_size": 1,
-    "layer_norm_eps": 1e-5,
-    "pad_token_id": 1,
-    "bos_token_id": 0,
-    "eos_token_id": 2,
-}
-"""The text encoder of every released FLAM."""
-
-PREFIXES = {
-    "frontend.bn0.": "audio_branch.bn0.",
-    "audio.": "audio_branch.",
-    "audio_projection.": "audio_projection.",
-    "text.model.": "text_branch.",
-    "text_projection.": "text_projection.",
-    "scale_head.": "fc_per_text_logit_scale.",
-    "bias_head.": "fc_per_text_logit_bias.",
-    "logit_scale": "logit_scale_a",
-}
-"""Ours -> OpenFLAM's."""
-
-AUDIO = ("tiny", "base", "large", "base-12hz")
-"""The audio encoders of OpenFLAM, by the names of our presets."""
-
-FROZEN = "aed_logit_scale"
-"""A frozen scale of 1 (its logarithm 0) that the released loss multiplies by."""
-
-CONSTANTS = ("audio_branch.spectrogram_extractor.", "audio_branch.logmel_extractor.")
-CONSTANT_ENDS = (".relative_position_index", ".attn_mask")
 
 
 def _theirs(name: str) -> str:

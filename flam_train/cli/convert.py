@@ -6,10 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
-from flam_train.checkpoints.export import load_export, save_export
-from flam_train.checkpoints.openflam import AUDIO, from_openflam, read_state, to_openflam
+from flam_train import checkpoints  # lazy: its names are imported as they are used, torch with them
+from flam_train.checkpoints.openflam_names import AUDIO
 from flam_train.cli.evaluate import told
 from flam_train.data.shards.tars import replace_with, sha256_of
 
@@ -40,13 +38,15 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _to_export(args: argparse.Namespace) -> None:
-    model = from_openflam(read_state(args.file), args.audio, args.tokenizer)
+    model = checkpoints.from_openflam(checkpoints.read_state(args.file), args.audio, args.tokenizer)
     about = {"name": args.file.stem, "source": f"OpenFLAM's {args.file.name}", "source_sha256": sha256_of(args.file)}
-    print(f"export  {save_export(model, args.out, about)}")
+    print(f"export  {checkpoints.save_export(model, args.out, about)}")
 
 
 def _to_file(args: argparse.Namespace) -> None:
-    state = to_openflam(load_export(args.export))
+    import torch  # not for --help
+
+    state = checkpoints.to_openflam(checkpoints.load_export(args.export))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     replace_with(args.out, lambda file: torch.save(state, file))
     print(f"file  {args.out}")

@@ -10,10 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-import torch.distributed as dist
-
-from flam_train.distributed import rank
 from flam_train.evaluation.result import Result
 
 RENDEZVOUS = ".ranks"
@@ -27,7 +23,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results [results]")
     parser.add_argument("--batch-size", type=int, default=16, help="windows [%(default)s]")
     parser.add_argument("--workers", type=int, default=0, help="processes that read and decode [%(default)s]")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", help="[cuda where there is a GPU, else cpu]")
 
 
 @contextmanager
@@ -37,6 +33,10 @@ def ranks(args: argparse.Namespace) -> Iterator[str]:
     Those of torchrun meet as it says; those of srun through a file below --out, which all must see: there the scores
     are shared too. Raises ValueError for a device that is not there.
     """
+    # Here and not above: --help, a mistyped option and eval/table.py need no torch.
+    import torch
+    import torch.distributed as dist
+
     device = _device(args.device)
     env = os.environ
     week = datetime.timedelta(days=7)  # the others wait while the first joins, measures and draws
@@ -69,7 +69,10 @@ def ranks(args: argparse.Namespace) -> Iterator[str]:
         dist.destroy_process_group()
 
 
-def _device(name: str) -> str:
+def _device(name: str | None) -> str:
+    import torch
+
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
@@ -99,8 +102,15 @@ def _differs(path: Path, result: Result) -> str:
     return ", ".join(others + (["other shards"] if older.data.get("sha256") != result.data.get("sha256") else []))
 
 
+def is_first() -> bool:
+    """Whether this process is the first one, or the only one: it alone has results, and speaks."""
+    from flam_train.distributed import rank  # torch, as above
+
+    return rank() == 0
+
+
 def note(text: str) -> None:
-    if rank() == 0:
+    if is_first():
         print(f"  {text}", file=sys.stderr)
 
 

@@ -1,3 +1,11 @@
+from . import (
+    checked as checked,
+    protocol as protocol,
+    report as report,
+    retrieval as retrieval,
+    sed as sed,
+    zero_shot as zero_shot,
+)
 from .embeddings import Embeddings as Embeddings, embed_corpus as embed_corpus
 from .frame_embeddings import FrameEmbeddings as FrameEmbeddings, embed_frames as embed_frames
 from .protocol import Protocol as Protocol

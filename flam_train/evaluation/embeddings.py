@@ -17,13 +17,10 @@ from torch.nn.functional import normalize
 from flam_train.batch import TextEmbeddings
 from flam_train.data.shards.corpus import Corpus
 from flam_train.distributed import rank
+from flam_train.evaluation.choices import WINDOWS
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips
 from flam_train.evaluation.result import describe
 from flam_train.evaluation.windows import Progress, Reading
-
-WINDOWS = ("first", "centre", "mean")
-"""Of clips longer than the model's: the beginning; the middle; the mean of consecutive windows, each counting by its
-seconds inside the clip, made unit length."""
 
 TEXTS = 256
 """Embedded at a time."""

@@ -119,7 +119,7 @@ def embed_frames(
     """Embeds every frame of a corpus, and what is to be asked for in it.
 
     model           a FLAM in eval mode: `grid`, `embed_audio`, `embed_text`, `default_method`, `provenance`
-    phrasings       of `words.PHRASINGS`: which phrasings of each class are asked for; a class without any of the kind
+    phrasings       of `choices.PHRASINGS`: which phrasings of each class are asked for; a class without any of the kind
                     is left out and named in the result
     vocabulary      another than the corpus' own
     classes         only these; events of others are left out

@@ -13,21 +13,18 @@ from flam_train.data.shards.cache import file_system, is_url
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.tars import MANIFEST
 from flam_train.evaluation import retrieval, sed, zero_shot
-from flam_train.evaluation.embeddings import WINDOWS, Embeddings, embed_corpus
+from flam_train.evaluation.choices import CAPTIONS, KINDS, PHRASINGS, SCORES, WINDOWS
+from flam_train.evaluation.embeddings import Embeddings, embed_corpus
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
 from flam_train.evaluation.report.figures import retrieval_figures, save_figures, sed_figures
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics
 from flam_train.evaluation.windows import Progress
-from flam_train.evaluation.words import PHRASINGS, asked_of
-from flam_train.paths import conf_dir, conf_file
+from flam_train.evaluation.words import asked_of
+from flam_train.paths import conf_file
 from flam_train.settings import from_plain, one_of
 from flam_train.vocabulary import Vocabulary
-
-KINDS = ("sed", "retrieval", "zero_shot")
-SCORES = "scores"
-"""The folder beside the results that holds what they are computed from."""
 
 Note = Callable[[str], None]
 
@@ -44,9 +41,9 @@ class Protocol:
     open          the corpus must be of open phrases: one of classes is another task
     sed:          phrasings, classes (None: those that the corpus annotates) and soft_threshold of
                   `frame_embeddings.embed_frames`, and what is computed (`sed.SedMetrics`)
-    retrieval:    captions (`retrieval.CAPTIONS`)
+    retrieval:    captions (`choices.CAPTIONS`)
     zero_shot:    templates, phrases (`zero_shot.prompts`)
-    windows       of clips longer than the model's (`embeddings.WINDOWS`); detection reads consecutive ones
+    windows       of clips longer than the model's (`choices.WINDOWS`); detection reads consecutive ones
     """
 
     name: str
@@ -69,7 +66,7 @@ class Protocol:
     def __post_init__(self) -> None:
         where = f"protocol {self.name}"
         one_of(f"{where}: kind", self.kind, KINDS)
-        one_of(f"{where}: captions", self.captions, retrieval.CAPTIONS)
+        one_of(f"{where}: captions", self.captions, CAPTIONS)
         one_of(f"{where}: windows", self.windows, WINDOWS)
         for name in self.phrasings:
             one_of(f"{where}: phrasings", name, PHRASINGS)
@@ -98,11 +95,6 @@ class Protocol:
     def asked(self) -> tuple[Vocabulary | None, tuple[str, ...] | None, float | None]:
         """Of a detection: another vocabulary than the corpus' own, classes, soft_threshold (`words.asked_of`)."""
         return Vocabulary.load(self.vocabulary) if self.vocabulary else None, self.classes, self.soft_threshold
-
-
-def protocols() -> list[str]:
-    """The names in conf/eval."""
-    return sorted(path.stem for path in (conf_dir() / "eval").glob("*.yaml"))
 
 
 def place_of(protocol: Protocol, shards: Path | str) -> Path | str:

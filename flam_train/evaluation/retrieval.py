@@ -8,12 +8,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from flam_train.evaluation.choices import CAPTIONS
 from flam_train.evaluation.embeddings import Embeddings, window_rule
 from flam_train.evaluation.result import Result
 from flam_train.metrics.retrieval import chance_level, retrieval_metrics
-
-CAPTIONS = ("all", "sets")
-"""All captions at once (AudioCaps); or the first caption of every clip, then the second of every clip, ... (Clotho)."""
 
 
 def result_of(found: Embeddings, captions: str = "all") -> Result:

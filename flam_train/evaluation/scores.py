@@ -32,7 +32,7 @@ class Scores:
     """What one kind of phrasings finds in a set.
 
     kept       the embeddings; their words have this kind
-    phrasings  of `words.PHRASINGS`
+    phrasings  of `choices.PHRASINGS`
     """
 
     kept: FrameEmbeddings

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from flam_train.evaluation.choices import METRICS
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.words import Words
@@ -34,10 +35,8 @@ from flam_train.metrics.detection import (
     segment_f1,
     segments,
 )
-from flam_train.models.flam import METHODS
+from flam_train.models.methods import METHODS
 from flam_train.settings import from_plain, nearest, number, one_of
-
-METRICS = ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "mpauc", "calibration")
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from flam_train.data.shards.corpus import Corpus
+from flam_train.evaluation.choices import PHRASINGS
 from flam_train.settings import one_of
 from flam_train.vocabulary import Vocabulary
-
-PHRASINGS = ("trained", "held_out")
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,10 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from flam_train.evaluation.choices import PHRASES
 from flam_train.evaluation.embeddings import Embeddings, window_rule
 from flam_train.evaluation.result import Result
 from flam_train.vocabulary import Vocabulary
-
-PHRASES = ("first", "all")
-"""Of a class: its first phrasing, or the mean over all of them."""
 
 
 def prompts(

@@ -20,12 +20,11 @@ from flam_train.frames import FrameGrid
 from flam_train.models.frontend import Frontend, FrontendConfig
 from flam_train.models.heads import BIAS_START, SCALE_START, phrase_head, projection
 from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig
+from flam_train.models.methods import METHODS
 from flam_train.models.mga import SharedCodebook
 from flam_train.models.recompute import in_shares
 from flam_train.models.text import TextConfig, Tokenizer, build_text, build_tokenizer
 from flam_train.settings import from_plain, one_of
-
-METHODS = ("unbiased", "approximate", "biased", "cosine")
 
 LOGIT_SCALE_START = math.log(1 / 0.07)
 LOGIT_SCALE_MAX = math.log(100.0)

@@ -34,7 +34,7 @@ from flam_train.training.corpora import with_splits
 from flam_train.training.micro_batches import MicroBatches
 
 WORKERS_NEED = (dataset, collate, mixtures)
-"""Modules that loader workers import: for `workers.start_server`."""
+"""Modules that loader workers import: for `server.start_server`."""
 
 CORPUS_KEYS = ("path", "bank", "recipe", "size", "memory_gib", "weight", "validation")
 

@@ -20,7 +20,7 @@ from lightning.pytorch import Callback
 from flam_train.checkpoints import initial
 from flam_train.checkpoints.export import save_export
 from flam_train.data.stream.clips import ShardSource, Source
-from flam_train.data.stream.workers import start_server
+from flam_train.data.stream.server import start_server
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number
 from flam_train.training.datamodule import WORKERS_NEED, DataConfig, DataModule

@@ -19,7 +19,8 @@ from zero_shot_labels import esc50, us8k, vgg
 
 from flam_train.cli import scripts
 from flam_train.cli.train import compose_conf
-from flam_train.evaluation.protocol import Protocol, protocols
+from flam_train.evaluation.choices import protocols
+from flam_train.evaluation.protocol import Protocol
 from flam_train.training.run import train
 
 

@@ -20,14 +20,11 @@ import torch
 from torch import Tensor
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.mixing.levels import FLOOR_DB, HOP, LEVEL_HOP, ROLES
+from flam_train.data.mixing.levels import FLOOR_DB, HOP, LEVEL_HOP, MADE_OF, ROLES
 from flam_train.data.shards.cache import ShardCache
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Record
 from flam_train.vocabulary import Vocabulary
-
-MADE_OF = "made_of_clip"
-"""In an item's details, where it has it: [corpus, key] of the clip that it was cut from."""
 
 
 class Bank:

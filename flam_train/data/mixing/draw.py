@@ -12,16 +12,18 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.data.mixing.bank import Bank
 from flam_train.data.mixing.captions import Mention, describe_scene
 from flam_train.data.mixing.levels import FLOOR_DB, HOP, LEVEL_HOP, level_of
 from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.shards.schema import Event
+
+if TYPE_CHECKING:  # a bank loads into a tensor; drawing needs its numbers alone
+    from flam_train.data.mixing.bank import Bank
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.fft
+import scipy  # its rooms are imported as they are used
 
 from flam_train.batch import INT16_SCALE, SAMPLE_RATE
 
@@ -25,6 +25,9 @@ SOUNDING_DB = 35.0
 """A hop counts into a sound's level if it is less than this below its loudest hop."""
 
 ROLES = ("event", "background")
+
+MADE_OF = "made_of_clip"
+"""In an item's details, where it has it: [corpus, key] of the clip that it was cut from."""
 
 EXTENT_WINDOW = SAMPLE_RATE // 100
 """Samples of one energy value of `sounding_extent`: 10 ms."""

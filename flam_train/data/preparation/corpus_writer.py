@@ -19,14 +19,13 @@ from typing import Any
 
 import numpy as np
 import rich.progress
-import torch
 
 import flam_train
 from flam_train.data.preparation.recordings import Unusable
 from flam_train.data.shards.schema import Record
 from flam_train.data.shards.tars import MANIFEST, ShardEntry, index_path, replace_with, sha256_of
 from flam_train.data.shards.writing import write_manifest, write_shard
-from flam_train.data.stream.workers import start_server
+from flam_train.data.stream.server import start_server
 
 PLAN = "plan.json"
 
@@ -218,7 +217,8 @@ _job: tuple[Path, CorpusPlan, Make, Any] | None = None
 
 def _start_worker(folder: Path, plan: CorpusPlan, make: Make, counter: Any) -> None:
     global _job
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # with a maker that mixes: one thread for each of the processes
+        sys.modules["torch"].set_num_threads(1)
     _job = folder, plan, make, counter
 
 
@@ -243,7 +243,8 @@ def _write_all(
         for k in missing:
             yield k, _write_shard(folder, plan, make, k, lambda: show(next(samples)))
         return
-    start_server(sys.modules[__name__])
+    # Torch takes seconds to import: if the maker has, the server does it once for all.
+    start_server(*(sys.modules[name] for name in (__name__, "torch") if name in sys.modules))
     context = multiprocessing.get_context("forkserver")
     counter = context.Value("q", 0)
     with ProcessPoolExecutor(processes, context, _start_worker, (folder, plan, make, counter)) as pool:

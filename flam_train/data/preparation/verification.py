@@ -23,7 +23,7 @@ from flam_train.data.shards.exclusion import keys_of
 from flam_train.data.shards.places import place_of
 from flam_train.data.shards.schema import END_TOLERANCE
 from flam_train.data.shards.tars import MANIFEST, ShardEntry, index_path
-from flam_train.data.stream.workers import start_server
+from flam_train.data.stream.server import start_server
 
 
 @dataclass

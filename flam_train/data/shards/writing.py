@@ -9,14 +9,15 @@ Shape suffixes: S samples.
 from __future__ import annotations
 
 import functools
+import io
 import json
+import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import webdataset
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data.shards import audio as audio_files
@@ -52,7 +53,7 @@ def write_shard(path: Path, samples: Iterable[tuple[Record, np.ndarray]], audio:
 
     def write(file: BinaryIO) -> None:
         nonlocal count, seconds
-        with webdataset.TarWriter(file, user="flam", group="flam", encoder=False, mtime=0) as tar:
+        with tarfile.open(fileobj=file, mode="w|") as tar:
             for row, (record, waveform_S) in enumerate(samples):
                 where = f"{path}: sample {row} ({record.key!r})"
                 record.check(where)
@@ -66,7 +67,8 @@ def write_shard(path: Path, samples: Iterable[tuple[Record, np.ndarray]], audio:
                 if record.key in keys:
                     raise ValueError(f"{where}: this key is in the shard already: keys must be unique")
                 keys.add(record.key)
-                tar.write({"__key__": record.key, audio: data, "json": record.to_json().encode()})
+                for ending, member in sorted({audio: data, "json": record.to_json().encode()}.items()):
+                    tar.addfile(_member(f"{record.key}.{ending}", len(member)), io.BytesIO(member))
                 count, seconds = count + 1, seconds + length
 
     replace_with(path, write)
@@ -160,6 +162,13 @@ def index_folder(
         replace_with(index_path(out / tar.name), functools.partial(_save, rows))
     write_manifest(out, corpus, entries, vocabulary=vocabulary, annotates=list(annotates), foreign=folder)
     return out
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    """As webdataset.TarWriter writes it, which imports torch; nothing in it depends on who writes, and when."""
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.uname, info.gname = size, 0o444, "flam", "flam"
+    return info
 
 
 def _save(rows: np.ndarray, file: BinaryIO) -> None:

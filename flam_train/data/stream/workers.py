@@ -7,8 +7,6 @@ import os
 import signal
 import threading
 from functools import partial
-from multiprocessing import forkserver
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -34,17 +32,6 @@ def workers_of_rank(workers: int | None) -> int:
 def batches_in_use(accumulate: int, workers: int) -> int:
     """How many micro-batches of one worker a step uses where they lie. Pinned copies are made as batches arrive."""
     return 1 if torch.cuda.is_available() else -(-accumulate // workers)
-
-
-def start_server(*modules: ModuleType) -> None:
-    """Starts the process that workers are forked from; without effect where there is one.
-
-    Forked from this process they would inherit the locks of its OpenMP and torchaudio threads, and could hang on them.
-    What they need, `modules`, is imported there, once for all. (Modules, not names: the server passes over a name that
-    does not import.)
-    """
-    forkserver.set_forkserver_preload([module.__name__ for module in modules])
-    forkserver.ensure_running()
 
 
 def loader_options(workers: int, prefetch: int, accumulate: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from checkout import ROOT
 from in_process import script
 from tone_corpus import Ear, tone, write_tones
 
+from flam_train import plotting
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.writing import write_manifest, write_shard
@@ -98,9 +99,9 @@ def test_figures_of_the_clips_with_most_classes(corpus):
 def test_heatmaps_of_the_script(tmp_path, monkeypatch, method, given, expected):
     """Their time is that of the recording that a sample was cut from; the threshold is the one of F1, or the given."""
     found = []
-    sed = runpy.run_path(str(ROOT / "eval" / "sed.py"))["plot"].__globals__
-    monkeypatch.setitem(sed, "clip_figure", lambda *given, **how: found.append(how))
-    monkeypatch.setitem(sed, "save_figure", lambda figure, path: path)
+    sed = runpy.run_path(str(ROOT / "eval" / "sed.py"))
+    monkeypatch.setattr(figures, "clip_figure", lambda *given, **how: found.append(how))
+    monkeypatch.setattr(plotting, "save_figure", lambda figure, path: path)
     corpus = write_tones(tmp_path / "tones", details=[{"cut_from": [30.0, 32.0]}, {}, {}, {}])
     args = SimpleNamespace(plot=2, method=method, threshold=given, out=tmp_path)
     sed["plot"](score_corpus(Ear(), corpus), corpus, "sed-trained", args)

@@ -15,7 +15,8 @@ from tone_corpus import CLASSES, CLIPS, Ear, vocabulary_file, write_tones
 
 from flam_train.data.shards.corpus import Corpus
 from flam_train.evaluation import parts
-from flam_train.evaluation.protocol import Protocol, is_there, protocols, recompute, run
+from flam_train.evaluation.choices import protocols
+from flam_train.evaluation.protocol import Protocol, is_there, recompute, run
 from flam_train.evaluation.result import Result, read_results
 
 PUBLISHED = {

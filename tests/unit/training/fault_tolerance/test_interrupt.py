@@ -65,7 +65,7 @@ SERVER = """
 import multiprocessing, os, signal, time
 from multiprocessing import forkserver, resource_tracker
 from flam_train.data.stream import order
-from flam_train.data.stream.workers import start_server
+from flam_train.data.stream.server import start_server
 from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, start_deaf
 start_deaf(lambda: start_server(order))
 assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(SCHEDULERS)

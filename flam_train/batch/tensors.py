@@ -1,4 +1,4 @@
-"""What travels between the data, the model and the losses.
+"""What a step is made of, and what the model makes of it.
 
 Shape suffixes: B clips, C phrases or captions, T frames, S samples, L tokens, D embedding width,
 P pieces of online mixtures.
@@ -13,11 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-SAMPLE_RATE = 48_000
-"""Hz. Shards, waveforms and the encoder all run at this rate; nothing resamples after preparation."""
-
-INT16_SCALE = 32_768.0
-"""int16 waveform / INT16_SCALE is the float waveform in [-1, 1)."""
+from flam_train.batch.sound import INT16_SCALE
 
 SMALL = 1 << 16
 """Bytes below which a tensor is sent rather than shared."""

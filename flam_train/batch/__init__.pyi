@@ -1,0 +1,13 @@
+from .sound import INT16_SCALE as INT16_SCALE, SAMPLE_RATE as SAMPLE_RATE
+from .tensors import (
+    SMALL as SMALL,
+    AudioEmbeddings as AudioEmbeddings,
+    FrameBatch as FrameBatch,
+    GlobalBatch as GlobalBatch,
+    Movable as Movable,
+    Pieces as Pieces,
+    StepBatch as StepBatch,
+    TextEmbeddings as TextEmbeddings,
+    full_precision as full_precision,
+    to_float as to_float,
+)

@@ -1,0 +1,32 @@
+"""What may be chosen of an evaluation: apart from what evaluates, so that a script's --help needs no torch."""
+
+from __future__ import annotations
+
+from flam_train.paths import conf_dir
+
+KINDS = ("sed", "retrieval", "zero_shot")
+"""Of protocols."""
+
+METRICS = ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "mpauc", "calibration")
+"""Of detection."""
+
+PHRASINGS = ("trained", "held_out")
+"""Of a class: those it was trained on, or those that its vocabulary holds out."""
+
+WINDOWS = ("first", "centre", "mean")
+"""Of clips longer than the model's: the beginning; the middle; the mean of consecutive windows, each counting by its
+seconds inside the clip, made unit length."""
+
+CAPTIONS = ("all", "sets")
+"""All captions at once (AudioCaps); or the first caption of every clip, then the second of every clip, ... (Clotho)."""
+
+PHRASES = ("first", "all")
+"""Of a class: its first phrasing, or the mean over all of them."""
+
+SCORES = "scores"
+"""The folder beside the results that holds what they are computed from."""
+
+
+def protocols() -> list[str]:
+    """The names in conf/eval."""
+    return sorted(path.stem for path in (conf_dir() / "eval").glob("*.yaml"))
