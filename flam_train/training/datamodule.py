@@ -111,6 +111,16 @@ class DataModule(LightningDataModule):
         self.validation = self._validation()
         self._check_cache()
 
+    def provenance(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """{"global" or "frame": {corpus: [what it is made of, each as `Corpus.provenance` and `Corpus.credits`]}}."""
+        return {
+            stream.name: {
+                source.name: [c.provenance() | c.credits() for c in source.corpora] for source in stream.sources
+            }
+            for stream in (self.captions, self.events)
+            if stream is not None
+        }
+
     def _stream(self, kind: str, corpora: dict[str, dict[str, Any]], batch: int) -> Stream | None:
         if batch == 0:
             return None

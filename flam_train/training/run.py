@@ -167,10 +167,10 @@ def train(conf: dict[str, Any]) -> Path:
         resumed = 0 if anew else steps_done(folder)
         if resumed:
             check_same(folder / CONFIG, conf)
-        trainer, module = fit(conf, folder, resumed, requests, callbacks)
+        trainer, run = fit(conf, folder, resumed, requests, callbacks)
         if trainer.is_global_zero:
             facts = {"run": conf["name"], "steps": int(trainer.global_step), "seed": int(conf["seed"]), "config": conf}
-            save_export(module.model, export, facts)
+            save_export(run.module.model, export, facts | {"data": run.data.provenance()})
             save_figure(curves_figure(folder / METRICS), folder / "curves.png")
             print(f"export  {export}\ncurves  {folder / 'curves.png'}", file=sys.stderr)
         trainer.strategy.barrier()
@@ -179,7 +179,7 @@ def train(conf: dict[str, Any]) -> Path:
 
 def fit(
     conf: dict[str, Any], folder: Path, resumed: int, requests: Requests, callbacks: list[Callback]
-) -> tuple[pl.Trainer, FLAMModule]:
+) -> tuple[pl.Trainer, Run]:
     """From step `resumed` to the last one. callbacks: before those of every run."""
     if conf["data"].get("workers") != 0:
         # Imports what the workers need while the model is being built.
@@ -215,7 +215,7 @@ def fit(
             print(f"\nflam-train: {said}" if said else "", file=sys.stderr, flush=True)
         trainer.strategy.barrier()  # srun ends all tasks as soon as one has left
         raise
-    return trainer, run.module
+    return trainer, run
 
 
 def steps_done(folder: Path) -> int:

@@ -83,6 +83,12 @@ def test_what_a_run_leaves(finished):
     model = load_model(finished / "export")
     assert model.provenance["steps"] == 4
     assert model.provenance["config"]["steps"] == 4
+    data = model.provenance["data"]
+    assert set(data) == {"global", "frame"}
+    for corpora in data.values():  # whose recordings it learned from, and that these are they
+        (corpus,) = corpora["synthetic"]
+        assert corpus["samples"] > 0
+        assert len(corpus["sha256"]) == 64
     assert model.embed_text(["a siren"]).text_CD.shape == (1, 16)
 
 

@@ -21,6 +21,7 @@ from flam_train.data.mixing.draw import MixSpec, Piece, draw
 from flam_train.data.mixing.item_cache import ItemCache
 from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.mixing.render import render
+from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Record
 from flam_train.data.stream.clips import Clip
 from flam_train.data.stream.order import Place
@@ -119,6 +120,10 @@ class MixtureSource:
         self.base = base
         self.items = None if cache is None else ItemCache(bank, cache)
         self.shard_sizes = np.array([size], dtype=np.int64)
+
+    @property
+    def corpora(self) -> list[Corpus]:
+        return self.bank.corpora
 
     def remote_shard(self, place: Place) -> None:
         """None: a bank behind a URL is read when the run begins, or at random places."""

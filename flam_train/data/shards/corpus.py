@@ -108,6 +108,14 @@ class Corpus:
         hashes = "".join(entry.sha256 for entry in self.entries)
         return {"name": self.name, "sha256": hashlib.sha256(hashes.encode()).hexdigest()}
 
+    def credits(self) -> dict[str, Any]:
+        """What the manifest says of how much there is, whose recordings they are and under which licences: "samples",
+        "seconds", and {"licences": {licence: recordings}, "authors": {author: recordings}} where its records say so."""
+        details = self.manifest["details"]
+        named = ("licences", "authors", "more_licences", "more_authors")
+        sizes = {"samples": len(self), "seconds": float(self.manifest["seconds"])}
+        return sizes | {name: details[name] for name in named if name in details}
+
     def _shard(self, index: int) -> int:
         return int(np.searchsorted(self._starts, index, side="right")) - 1
 

@@ -69,6 +69,11 @@ class Source(Protocol):
         """Concept ids."""
         ...
 
+    @property
+    def corpora(self) -> Sequence[Corpus]:
+        """What it is made of."""
+        ...
+
     def clips(self, places: Sequence[Place], seed: int) -> list[Clip]:
         """The clip at each place. All that is random about one is drawn from (seed, pass, key or cursor)."""
         ...
@@ -89,6 +94,10 @@ class ShardSource:
         self.corpus, self.samples, self.kept = corpus, round(seconds * SAMPLE_RATE), kept
         self.name, self.vocabulary, self.annotates = name or corpus.name, corpus.vocabulary, corpus.annotates
         self.shard_sizes = kept.shard_sizes if kept else corpus.shard_sizes
+
+    @property
+    def corpora(self) -> list[Corpus]:
+        return [self.corpus]
 
     def _row(self, place: Place) -> int:
         return self.kept.row(place.index) if self.kept else place.index

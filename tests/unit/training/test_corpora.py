@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 from http_folder import serve
+from recording_files import tone
 from shard_samples import corpus, sample
 from tiny_runs import TINY
 
 from flam_train.cli.train import compose_conf
+from flam_train.data.preparation.listing import Listing, Options, prepare
+from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import Event
 from flam_train.training.corpora import with_splits
 from flam_train.training.launch.node import places
 from flam_train.training.run import build, describe
@@ -104,3 +108,18 @@ def test_more_labels_than_are_scored_cannot_be_monitored(above):
     with pytest.raises(ValueError, match=why):
         build(conf(path, "trainer.monitor=val/custom/auroc_macro"))
     assert build(conf(path, "trainer.monitor=val/custom/text_to_audio_R@1")).trainer.monitor
+
+
+def test_a_run_knows_whose_recordings_it_learns_from(tmp_path):
+    recordings = [
+        Recording(f"r{n}", tone(tmp_path / f"{n}.wav", 0.2), f"row {n}", events=(Event(0, 0.1, "dog"),), licence="CC0",
+                  details={"author": author})
+        for n, author in enumerate(("Ann", "Bob", "Ann"))
+    ]  # fmt: skip
+    made = prepare(Listing("mine-train", recordings, "events"), tmp_path / "mine", Options(processes=1, show=False))
+    found = build(conf(f"data.frame.custom.path={made}")).data.provenance()
+    whole = {"name": "mine-train", "sha256": Corpus(made).provenance()["sha256"], "samples": 3, "seconds": 0.6}
+    credits = {"licences": {"CC0": 3}, "authors": {"Ann": 2, "Bob": 1}}
+    (corpus,) = found["frame"]["custom"]
+    assert found.keys() == {"frame"}
+    assert corpus | {"seconds": round(corpus["seconds"], 6)} == whole | credits
