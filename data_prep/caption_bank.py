@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.cli.prepare import report
+from flam_train.cli import prepare
 from flam_train.data.mixing.levels import MADE_OF, describe, sounding_extent
 from flam_train.data.preparation.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
 from flam_train.data.preparation.listing import write_missing
@@ -33,6 +33,7 @@ from flam_train.data.shards.audio import AUDIO
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.exclusion import read_excluded
 from flam_train.data.shards.schema import Event, Record
+from flam_train.disk import check_writable
 
 AMBIENCE = (
     r"\b(ambiences?|ambient (sounds?|noises?|recordings?)|atmos(pheres?)?|background (noise|sounds)|"
@@ -162,7 +163,8 @@ def main(argv: list[str] | None = None) -> None:
         re.compile(args.ambience)
     except re.error as error:
         parser.error(f"--ambience {args.ambience!r} is no regular expression: {error}")
-    try:
+    with prepare.answered(parser):
+        check_writable(args.out, "OUT")
         rule = Rule(args.longest, tuple(args.words), args.ambience)
         sounds = choose(args.shards, rule, args.exclude, not args.quiet)
         count = len(sounds.row_of)
@@ -191,11 +193,7 @@ def main(argv: list[str] | None = None) -> None:
             return {"recordings": count, "missing": len(dropped)}
 
         write_corpus(args.out, plan, sounds, args.processes, not args.quiet, conclude)
-    except ValueError as error:
-        parser.exit(2, f"error: {error}\n")
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped; the same command goes on\n")
-    print(report(args.out))
+        print(prepare.report(args.out))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from flam_train.cli import prepare
 from flam_train.data import mixing
 from flam_train.data.mixing.draw import draw
 from flam_train.data.mixing.recipe import MixRecipe
@@ -25,6 +26,7 @@ from flam_train.data.preparation.corpus_writer import CorpusPlan, cores, progres
 from flam_train.data.shards.audio import AUDIO
 from flam_train.data.shards.exclusion import read_excluded
 from flam_train.data.shards.schema import Record
+from flam_train.disk import check_writable
 from flam_train.vocabulary import Vocabulary
 
 
@@ -83,7 +85,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.count < 1 or args.seed < 0 or args.processes < 1 or (args.per_shard or 1) < 1:
         parser.error("--count, --processes and --per-shard must be at least 1, --seed at least 0")
-    try:
+    with prepare.answered(parser):
+        check_writable(args.out, "OUT")
         recipe, excluded = MixRecipe.load(args.recipe), read_excluded(args.exclude)
         with progress_bar(True, "sounds") as progress:
             task = progress.add_task("reading the bank", total=None)
@@ -114,8 +117,6 @@ def main(argv: list[str] | None = None) -> None:
             files=files,
         )
         write_corpus(args.out, plan, Maker(bank, recipe, args.seed, args.phrasings, args.split), args.processes)
-    except ValueError as error:
-        parser.exit(2, f"error: {error}\n")
 
 
 if __name__ == "__main__":

@@ -18,10 +18,12 @@ import numpy as np
 import scipy  # its rooms are imported as they are used
 
 from flam_train.batch import SAMPLE_RATE
+from flam_train.cli import prepare
 from flam_train.data.mixing.levels import LEVEL_HOP, describe
 from flam_train.data.preparation.corpus_writer import CorpusPlan, cores, write_corpus
 from flam_train.data.shards.audio import AUDIO, to_int16
 from flam_train.data.shards.schema import Event, Record
+from flam_train.disk import check_writable
 from flam_train.vocabulary import Vocabulary
 
 Random = np.random.Generator
@@ -330,17 +332,21 @@ def main() -> None:
     args = parser.parse_args()
     if min(args.instances, args.backgrounds) < 1 or args.seed < 0:
         parser.error("--instances and --backgrounds must be at least 1, --seed at least 0")
-    classes = () if args.only_backgrounds else tuple(SOUNDS)
-    vocabulary = None if args.only_backgrounds else "synthetic"
-    concepts = sorted({Vocabulary.load(vocabulary).concept(label).id for label in classes}) if vocabulary else []
-    for split in SPLITS:
-        instances, backgrounds = (n if split == "train" else max(1, n // 3) for n in (args.instances, args.backgrounds))
-        details = {"maker": "data_prep/synthetic.py", "split": split, "seed": args.seed, "instances": instances}
-        details |= {"backgrounds": backgrounds, "classes": list(classes)}
-        samples = instances * len(classes) + backgrounds
-        name = f"{vocabulary or 'backgrounds'}-{split}"
-        plan = CorpusPlan(name, samples, min(100, -(-samples // 8)), args.audio, vocabulary, concepts, details)
-        write_corpus(args.out / split, plan, Maker(split, args.seed, instances, classes), args.processes)
+    with prepare.answered(parser):
+        check_writable(args.out, "OUT")
+        classes = () if args.only_backgrounds else tuple(SOUNDS)
+        vocabulary = None if args.only_backgrounds else "synthetic"
+        concepts = sorted({Vocabulary.load(vocabulary).concept(label).id for label in classes}) if vocabulary else []
+        for split in SPLITS:
+            instances, backgrounds = (
+                n if split == "train" else max(1, n // 3) for n in (args.instances, args.backgrounds)
+            )
+            details = {"maker": "data_prep/synthetic.py", "split": split, "seed": args.seed, "instances": instances}
+            details |= {"backgrounds": backgrounds, "classes": list(classes)}
+            samples = instances * len(classes) + backgrounds
+            name = f"{vocabulary or 'backgrounds'}-{split}"
+            plan = CorpusPlan(name, samples, min(100, -(-samples // 8)), args.audio, vocabulary, concepts, details)
+            write_corpus(args.out / split, plan, Maker(split, args.seed, instances, classes), args.processes)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flam_train import evaluation, plotting  # lazy: their names are imported as they are used, matplotlib with them
+from flam_train.cli import prepare
 from flam_train.data.preparation.corpus_writer import cores, progress_bar
 from flam_train.data.preparation.overlap import Overlap, overlap
 from flam_train.data.preparation.recordings import as_key
@@ -29,6 +30,7 @@ from flam_train.data.shards.cache import is_url
 from flam_train.data.shards.checks import ERRORS, WARNINGS, WHOLE_ONLY
 from flam_train.data.shards.exclusion import write_excluded
 from flam_train.data.shards.tars import MANIFEST
+from flam_train.disk import check_writable
 
 
 def corpora(places: list[str]) -> list[str]:
@@ -118,6 +120,9 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         raise ValueError("--exclude writes what is in the sets of --against: give these too")
     if args.processes < 1:
         raise ValueError(f"--processes {args.processes}: at least 1")
+    for option, folder in (("--exclude", args.exclude and args.exclude.parent), ("--plots", args.plots)):
+        if folder is not None:
+            check_writable(folder, option)
     places, against = corpora(args.shards), corpora(args.against)
     tests = {Path(p).resolve() for p in against}
     both = {Path(p).resolve() for p in args.shards} & tests
@@ -170,14 +175,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=cores(), metavar="N", help="[%(default)s]")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     args = parser.parse_args(argv)
-    try:
+    with prepare.answered(parser):
         console = Console()
-        # Into a file or a pipe, where nothing says how wide it may be.
-        good = run(args, console if console.is_terminal else Console(width=160))
-    except ValueError as error:
-        parser.exit(2, f"error: {error}\n")
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped\n")
+        try:
+            # Into a file or a pipe, where nothing says how wide it may be.
+            good = run(args, console if console.is_terminal else Console(width=160))
+        except KeyboardInterrupt:  # nothing is kept that the same command could go on with
+            parser.exit(130, "\nstopped\n")
     raise SystemExit(0 if good else 1)
 
 

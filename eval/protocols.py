@@ -19,6 +19,7 @@ from pathlib import Path
 
 from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
 from flam_train.cli.evaluate import is_first, note, options, ranks, report, told
+from flam_train.disk import check_writable
 from flam_train.evaluation.choices import protocols
 from flam_train.evaluation.progress import progress_line
 from flam_train.evaluation.result import Result
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--figures", action="store_true", help="pictures of each set, below OUT/figures")
     options(parser)
     args = parser.parse_args()
+    check_writable(args.out, "--out")
     chosen = [evaluation.Protocol.load(name) for name in args.only or protocols()]
     if args.recompute:
         # One that was asked for by name must be there.

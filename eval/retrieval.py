@@ -18,6 +18,7 @@ from pathlib import Path
 from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
 from flam_train.cli.evaluate import options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
+from flam_train.disk import check_writable
 from flam_train.evaluation.choices import CAPTIONS, SCORES, WINDOWS
 from flam_train.evaluation.progress import progress_line
 
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--figures", action="store_true", help="examples of what was found")
     options(parser)
     args = parser.parse_args()
+    check_writable(args.out, "--out")
     if args.export.suffix == ".safetensors":
         if args.shards is not None:
             parser.error("kept embeddings are evaluated without shards")

@@ -23,6 +23,7 @@ from flam_train import (
 )  # lazy: their names are imported as they are used, torch with them
 from flam_train.cli.evaluate import note, options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
+from flam_train.disk import check_writable
 from flam_train.evaluation.choices import METRICS, PHRASINGS, SCORES
 from flam_train.evaluation.progress import progress_line
 from flam_train.models.methods import METHODS
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare with the reference implementations")
     options(parser)
     args = parser.parse_args()
+    check_writable(args.out, "--out")
     if args.threshold is not None and not 0 <= args.threshold < 1:
         parser.error(f"--threshold {args.threshold:g}: scores lie in [0, 1], give one from 0 to below 1")
     metrics = tuple(args.metrics or evaluation.SedMetrics.metrics)

@@ -24,6 +24,7 @@ from rich.text import Text
 
 from flam_train.cli.evaluate import told
 from flam_train.data.shards.tars import replace_with
+from flam_train.disk import check_writable
 from flam_train.evaluation.report.about import about
 from flam_train.evaluation.report.formats import latex, markdown, to_csv
 from flam_train.evaluation.report.html import to_html
@@ -61,6 +62,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.figures and not args.out:
         parser.error("--figures are for NAME.html: say with --out where to write it")
+    if args.out:
+        check_writable(args.out.parent, "--out")
     figures = [figure for given in args.figures for figure in figures_of(given)]
     results = [result for _, result in read_results(args.results)]
     tables = result_tables(results) + (paper_tables(args.paper, results) if args.paper else [])

@@ -19,6 +19,7 @@ from pathlib import Path
 from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
 from flam_train.cli.evaluate import options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
+from flam_train.disk import check_writable
 from flam_train.evaluation.choices import PHRASES, SCORES, WINDOWS
 from flam_train.evaluation.progress import progress_line
 from flam_train.vocabulary import Vocabulary
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--windows", choices=WINDOWS, default="first", help="of clips longer than the model's [first]")
     options(parser)
     args = parser.parse_args()
+    check_writable(args.out, "--out")
     zero_shot = evaluation.zero_shot
     if args.export.suffix == ".safetensors":
         if args.shards is not None or args.vocabulary is None:

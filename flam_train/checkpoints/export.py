@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from flam_train import __version__
 from flam_train.data.shards.tars import sha256_of
+from flam_train.disk import naming
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.text import load_tokenizer
 
@@ -39,7 +40,8 @@ def save_export(model: FLAM, folder: str | Path, provenance: dict[str, Any]) -> 
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         os.chmod(draft, 0o755)
-        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, draft / WEIGHTS)
+        with naming(folder / WEIGHTS, draft / WEIGHTS):
+            save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, draft / WEIGHTS)
         (draft / CONFIG).write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")
         facts = provenance | {"flam_train": __version__, "export": EXPORT_VERSION, "sha256": sha256_of(draft / WEIGHTS)}
         (draft / PROVENANCE).write_text(json.dumps(facts, indent=2, default=str) + "\n")

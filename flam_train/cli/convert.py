@@ -10,6 +10,7 @@ from flam_train import checkpoints  # lazy: its names are imported as they are u
 from flam_train.checkpoints.openflam_names import AUDIO
 from flam_train.cli.evaluate import told
 from flam_train.data.shards.tars import replace_with, sha256_of
+from flam_train.disk import check_writable
 
 DESCRIPTION = """Checkpoints of others into exports, and back.
 
@@ -38,6 +39,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _to_export(args: argparse.Namespace) -> None:
+    check_writable(args.out, "OUT")
     model = checkpoints.from_openflam(checkpoints.read_state(args.file), args.audio, args.tokenizer)
     about = {"name": args.file.stem, "source": f"OpenFLAM's {args.file.name}", "source_sha256": sha256_of(args.file)}
     print(f"export  {checkpoints.save_export(model, args.out, about)}")
@@ -46,6 +48,7 @@ def _to_export(args: argparse.Namespace) -> None:
 def _to_file(args: argparse.Namespace) -> None:
     import torch  # not for --help
 
+    check_writable(args.out.parent, "OUT")
     state = checkpoints.to_openflam(checkpoints.load_export(args.export))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     replace_with(args.out, lambda file: torch.save(state, file))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flam_train.cli.answers import ENDS, answer
 from flam_train.evaluation.result import Result
 
 RENDEZVOUS = ".ranks"
@@ -115,15 +116,10 @@ def note(text: str) -> None:
 
 
 def told(main: Callable[[], int | None]) -> int:
-    """The exit code of a script: a mistake is told in a line and gives 2."""
+    """The exit code of a script; what ends it before its time is told in a line (`answers`)."""
     try:
         return main() or 0
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'the disk'}: {error.strerror}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on", file=sys.stderr)
-        return 130
+    except ENDS as error:
+        code, line = answer(error)
+        print(line, end="", file=sys.stderr)
+        return code

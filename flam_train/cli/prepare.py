@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.progress import TaskID
 
+from flam_train.cli.answers import ENDS, answer
 from flam_train.data.preparation.corpus_writer import cores, progress_bar
 from flam_train.data.preparation.download import download
 from flam_train.data.preparation.listing import MISSING, Listing, Options, prepare
 from flam_train.data.preparation.published import Archive
 from flam_train.data.shards.audio import AUDIO
 from flam_train.data.shards.corpus import Corpus
+from flam_train.disk import check_writable
 
 Archives = Callable[[argparse.Namespace], Sequence[Archive]]
 
@@ -61,29 +64,33 @@ def run(
     argv: list[str] | None = None,
     check: Callable[[argparse.Namespace], None] = lambda args: None,
 ) -> None:
-    """Reads the labels, writes the shards, prints the report. A mistake is answered in a line, with exit code 2.
+    """Reads the labels, writes the shards, prints the report. What goes wrong is answered in a line (`answered`).
 
     check  raises ValueError for arguments that cannot work, before anything is fetched
     """
     args = parser.parse_args(argv)
-    try:
+    with answered(parser):
         options = Options(
             args.part, args.processes, args.audio, args.per_shard, args.seed, args.max_missing, not args.quiet
         )
         check(args)
+        if not getattr(args, "report_only", False):
+            check_writable(args.out, "OUT")
         if getattr(args, "download", False):
+            check_writable(args.folder, "FOLDER")
             fetch(args.archives(args), args.folder, options.show)
             args.folder = args.folder / args.unpacked
         for name, listing in read(args).items():
             print(report(prepare(listing, args.out / name, options)))
-    except ValueError as error:
-        parser.exit(2, f"error: {error}\n")
-    except OSError as error:
-        parser.exit(
-            2, f"error: {error.filename or 'the disk'}: {error.strerror}: mend it, and run the same command again\n"
-        )
-    except KeyboardInterrupt:
-        parser.exit(130, "\nstopped; the same command goes on\n")
+
+
+@contextmanager
+def answered(parser: argparse.ArgumentParser) -> Iterator[None]:
+    """What ends a script before its time is told in a line (`answers`)."""
+    try:
+        yield
+    except ENDS as error:
+        parser.exit(*answer(error))
 
 
 def fetch(archives: Sequence[Archive], folder: Path, show: bool = True) -> None:

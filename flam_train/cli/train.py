@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import re
 import socket
@@ -18,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from flam_train.disk import FULL
 from flam_train.paths import conf_dir
 from flam_train.settings import nearest
 
@@ -197,13 +197,13 @@ def _train(conf: dict[str, Any]) -> int:
             print(f"\nflam-train: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         if is_first_process():
             where = error.filename or conf["run_dir"]
             then = "the same command goes on from the last checkpoint"
             print(f"\nflam-train: {where}: {error.strerror}: make room; {then}", file=sys.stderr)
-        return 2
+        return 1
     return 0
 
 

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from flam_train import __version__
+from flam_train.disk import naming
 from flam_train.distributed import is_distributed, rank, world_size
 
 PART_CLIPS = 64
@@ -40,7 +41,8 @@ class Kept:
         arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            save_file(arrays, draft, {"facts": json.dumps(self.facts, ensure_ascii=False)})
+            with naming(path, draft):
+                save_file(arrays, draft, {"facts": json.dumps(self.facts, ensure_ascii=False)})
             with draft.open("rb") as file:
                 os.fsync(file.fileno())
             umask = os.umask(0)  # there is no other way to ask

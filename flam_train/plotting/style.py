@@ -12,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from flam_train.disk import naming
+
 INK, QUIET, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 LINES = ("#2569a8", "#e4572e", "#3a9d78", "#8a5fbf", "#d9a21b", "#5c6b7a", "#c2416f", "#3fa7c4")
 DPI = 150
@@ -32,8 +34,9 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        figure.savefig(temporary, format="png", dpi=dpi, facecolor="white")
-        os.replace(temporary, path)
+        with naming(path, temporary):
+            figure.savefig(temporary, format="png", dpi=dpi, facecolor="white")
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return path

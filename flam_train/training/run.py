@@ -21,6 +21,7 @@ from flam_train.checkpoints import initial
 from flam_train.checkpoints.export import save_export
 from flam_train.data.stream.clips import ShardSource, Source
 from flam_train.data.stream.server import start_server
+from flam_train.disk import check_writable
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.settings import from_plain, nearest, number
 from flam_train.training.datamodule import WORKERS_NEED, DataConfig, DataModule
@@ -160,6 +161,7 @@ def train(conf: dict[str, Any]) -> Path:
         stack.enter_context(signals_are_requests(requests, *SCHEDULERS))
         callbacks: list[Callback] = []
         if is_first_process():
+            check_writable(folder, "run_dir")
             callbacks = [OwnFolder(stack.enter_context(RunLock(folder)))]
             if anew:
                 remove_run(folder)

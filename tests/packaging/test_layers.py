@@ -14,7 +14,7 @@ PACKAGE = ROOT / "flam_train"
 
 FLOORS = {
     "": [
-        "frames batch paths vocabulary distributed settings renamed",
+        "frames batch paths disk vocabulary distributed settings renamed",
         "losses metrics models data plotting",
         "checkpoints",
         "inference",

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from flam_train.data.shards.audio import READABLE
+from flam_train.disk import naming
 
 MANIFEST = "manifest.json"
 
@@ -47,11 +48,12 @@ def replace_with(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Writes a file whole or not at all: to a temporary name beside it, to the disk, then renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming(path, temporary):
+            with open(temporary, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -19,6 +19,7 @@ from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from flam_train.disk import FULL, said_by_disk
 from flam_train.distributed import gather_rows, world_size
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -114,11 +115,10 @@ def digest(node: Any) -> str:
     return found.hexdigest()
 
 
-def _full_disk(error: BaseException | None) -> OSError | None:
-    """What the disk said: torch's writer ends with an error of its own after that. None for other errors."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__context__
-    return error if error is not None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else None
+def _full_disk(error: BaseException) -> OSError | None:
+    """What the disk said where it had no room; None for other errors."""
+    said = said_by_disk(error)
+    return said if said is not None and said.errno in (*FULL, errno.EFBIG) else None
 
 
 def not_written(trainer: Trainer) -> str:

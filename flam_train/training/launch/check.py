@@ -1,7 +1,7 @@
 """What a run needs, looked for on every node before it begins: `flam-train --check`.
 
 All processes of the launcher take part, tell the first one what they found (`node`), and it prints a line for
-each node, then what is wrong. Nothing is written (but a text model from a hub gets into that hub's cache).
+each node, then what is wrong. Nothing is left behind (but a text model from a hub gets into that hub's cache).
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from flam_train.data.shards.cache import GIB, ShardCache
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream import shared
 from flam_train.data.stream.workers import batches_in_use, own_cores, workers_of_rank
+from flam_train.disk import check_writable, existing
 from flam_train.training.corpora import with_splits
 from flam_train.training.fault_tolerance.checkpoint import LAST
 
@@ -191,8 +192,8 @@ def find_run_folder(found: Findings, conf: dict[str, Any]) -> None:
     there = existing(folder)
     free = shutil.disk_usage(there).free
     found.shown["run folder"] = f"run folder {size(free)} free"
-    if not os.access(there, os.W_OK):
-        found.problems.append(f"{there}: cannot be written to: set run_dir to a folder of yours on a shared disk")
+    with found.looking():
+        check_writable(folder, "run_dir")
     last = folder / LAST
     found.alike[f"the size of {last}"] = str(last.stat().st_size) if last.is_file() else "none"
     found.similar[f"the inode of {there}"] = str(there.stat().st_ino)
@@ -239,14 +240,6 @@ def _waveforms_a_clip(corpora: list[dict[str, Any]]) -> int:
     mixed = [MixRecipe.load(e.get("recipe", "paper")) for e in corpora if e.get("bank") and e.get("memory_gib")]
     whole = any(not e.get("bank") for e in corpora)
     return int(whole) + max((1 + recipe.at_once for recipe in mixed), default=0)
-
-
-def existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that is there."""
-    path = path.absolute()
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def many(count: int, what: str) -> str:

@@ -229,7 +229,7 @@ def test_mistakes_are_told_before_anything_is_fetched(tmp_path, server, capsys):
     said = failure(wavcaps, capsys, *common, "--blacklist", tmp_path / "no.json")
     assert f"{tmp_path / 'no.json'}: cannot be read (No such file or directory): fetch it, or mend the path" in said
     (tmp_path / "file").write_text("")
-    assert f"error: {tmp_path / 'file'}: File exists: mend it" in failure(
+    assert f"error: FOLDER {tmp_path / 'file'}: {tmp_path / 'file'} is a file: name a folder" in failure(
         vggsound, capsys, tmp_path / "file", *common[1:]
     )
     assert server.hits == []

@@ -1,0 +1,73 @@
+"""Disks: whether there is room to write, asked before the work begins, and what is told where there was none."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a disk, or of a user's share of it, without room."""
+
+PROBE = 1 << 20
+"""Bytes that there must be room for."""
+
+
+def existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """ValueError that names `option`, what the folder was given by, unless files can be written in it.
+
+    A folder that is not there yet is not made: what is tried is the nearest one above it. Nothing is left behind.
+    """
+    try:
+        there = existing(folder)
+        if not there.is_dir():
+            raise ValueError(f"{option} {folder}: {there} is a file: name a folder, or move that file away")
+        descriptor, name = tempfile.mkstemp(prefix=".flam-", dir=there)
+        try:
+            with open(descriptor, "wb", buffering=0) as file:
+                if file.write(bytes(PROBE)) < PROBE:  # the next byte would find no room
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(descriptor)
+        finally:
+            os.unlink(name)
+    except OSError as error:
+        fix = "make room there" if error.errno in FULL else "make it writable"
+        raise ValueError(
+            f"{option} {folder}: cannot be written to ({error.strerror}): {fix}, or name another"
+        ) from error
+
+
+@contextmanager
+def naming(path: Path, draft: Path) -> Iterator[None]:
+    """What the disk says while `path` is written, to its `draft` at first, becomes an OSError that names it."""
+    try:
+        yield
+    except ValueError:  # a fault of what is to be written, told already
+        raise
+    except Exception as error:
+        said = said_by_disk(error)
+        if said is None or said.filename not in (None, str(draft)):
+            raise
+        raise OSError(said.errno or errno.EIO, said.strerror or str(said), str(path)) from error
+
+
+def said_by_disk(error: BaseException | None) -> OSError | None:
+    """The OSError behind an error, None where there is none: torch's writer ends with an error of its own, safetensors
+    quotes the number, and NumPy's has no number."""
+    while error is not None and not isinstance(error, OSError):
+        if number := re.search(r"\(os error (\d+)\)", str(error)):
+            return OSError(int(number[1]), os.strerror(int(number[1])))
+        error = error.__context__
+    return error
