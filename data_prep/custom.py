@@ -102,12 +102,9 @@ def splits_of(found: Attached, chosen: list[Labelled], args: argparse.Namespace)
     splits = draw(by, args.test_share, args.validation_share, args.seed)
     notes = [f"splits: drawn {groups}"]
     if args.validation_share is None:
-        validates = "validation" in splits.values()
-        notes.append(
-            "validation: drawn from what does not test, a share of 0.1; --validation-share 0 trains on it"
-            if validates
-            else f"validation: none, there are fewer than {ENOUGH} recordings to train on; see --validation-share"
-        )
+        drawn = "drawn from what does not test, a share of 0.1; --validation-share 0 trains on it"
+        none = f"none, of fewer than {ENOUGH} recordings or two groups to train on; see --validation-share"
+        notes.append(f"validation: {drawn if 'validation' in splits.values() else none}")
     return splits, notes
 
 

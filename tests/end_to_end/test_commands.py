@@ -49,6 +49,10 @@ def test_user_mistakes_are_answered_in_a_line(trained, tmp_path):
     for arguments, message in (
         ((tmp_path, corpus), "not an export"),
         ((export, tmp_path), "manifest.json"),
+        (
+            (export, corpus.parent),
+            f"{corpus.parent} has no manifest.json; it has test/: name one of them, like {corpus}",
+        ),
     ):
         done = script("eval/sed.py", *arguments, "--phrasings", "trained", "--out", tmp_path / "results")
         assert done.returncode == 2

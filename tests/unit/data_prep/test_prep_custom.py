@@ -115,7 +115,7 @@ def test_groups_and_validation(tmp_path, capsys):
 
 def test_few_recordings_say_that_nothing_validates(folder, tmp_path, capsys):
     assert run(folder, tmp_path / "out", "--report-only") == 0
-    assert "validation: none, there are fewer than 50 recordings to train on; see --validation-share" in (
+    assert "validation: none, of fewer than 50 recordings or two groups to train on; see --validation-share" in (
         capsys.readouterr().out
     )
 
