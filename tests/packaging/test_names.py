@@ -127,8 +127,10 @@ def test_modules_have_their_names_of_before(before, now):
 PROBE = """
 import json, multiprocessing, sys
 START
-with multiprocessing.get_context("forkserver").Pool(1) as pool:
-    print(json.dumps(sorted(pool.apply(eval, ("set(__import__('sys').modules)",)))))
+pool = multiprocessing.get_context("forkserver").Pool(1)
+print(json.dumps(sorted(pool.apply(eval, ("set(__import__('sys').modules)",)))))
+pool.close()  # to terminate it would wait for ever: workers of a run do not hear SIGTERM
+pool.join()
 """
 """What a fresh worker has, before it was given any work of ours."""
 
@@ -160,8 +162,7 @@ STARTED_BY = {
         UNTIL.format("training.run", "build", "module.fit({'data': {'workers': 1}}, None, 0, None, [])"),
         {"torch", "soundfile", "flam_train.data.stream.collate", "flam_train.data.mixing.source"},
     ),
-    "preparation": (WRITING, {"soundfile", "flam_train.data.preparation.corpus_writer"}),
-    "mixing": ("import torch\n" + WRITING, {"torch", "soundfile", "flam_train.data.preparation.corpus_writer"}),
+    "preparation": (WRITING, {"webdataset", "torch", "soundfile", "flam_train.data.preparation.corpus_writer"}),
     "verification": (
         UNTIL.format(
             "data.preparation.verification",

@@ -217,8 +217,9 @@ _job: tuple[Path, CorpusPlan, Make, Any] | None = None
 
 def _start_worker(folder: Path, plan: CorpusPlan, make: Make, counter: Any) -> None:
     global _job
-    if "torch" in sys.modules:  # with a maker that mixes: one thread for each of the processes
-        sys.modules["torch"].set_num_threads(1)
+    import torch  # which the server has, for webdataset and for makers that mix
+
+    torch.set_num_threads(1)
     _job = folder, plan, make, counter
 
 
@@ -243,8 +244,9 @@ def _write_all(
         for k in missing:
             yield k, _write_shard(folder, plan, make, k, lambda: show(next(samples)))
         return
-    # Torch takes seconds to import: if the maker has, the server does it once for all.
-    start_server(*(sys.modules[name] for name in (__name__, "torch") if name in sys.modules))
+    import webdataset  # here, because it imports torch, which takes seconds; the server does it once for all
+
+    start_server(sys.modules[__name__], webdataset)
     context = multiprocessing.get_context("forkserver")
     counter = context.Value("q", 0)
     with ProcessPoolExecutor(processes, context, _start_worker, (folder, plan, make, counter)) as pool:

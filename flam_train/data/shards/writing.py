@@ -9,9 +9,7 @@ Shape suffixes: S samples.
 from __future__ import annotations
 
 import functools
-import io
 import json
-import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -45,6 +43,8 @@ def write_shard(path: Path, samples: Iterable[tuple[Record, np.ndarray]], audio:
     samples  records with their waveforms, int16 [S] at 48 kHz
     Raises ValueError that names the shard, the row and the key; then nothing is left behind.
     """
+    import webdataset  # here, because it imports torch: who asks for --help waits for neither
+
     path = Path(path)
     if path.suffix != ".tar":
         raise ValueError(f"{path}: a shard's name ends in .tar")
@@ -53,7 +53,7 @@ def write_shard(path: Path, samples: Iterable[tuple[Record, np.ndarray]], audio:
 
     def write(file: BinaryIO) -> None:
         nonlocal count, seconds
-        with tarfile.open(fileobj=file, mode="w|") as tar:
+        with webdataset.TarWriter(file, user="flam", group="flam", encoder=False, mtime=0) as tar:
             for row, (record, waveform_S) in enumerate(samples):
                 where = f"{path}: sample {row} ({record.key!r})"
                 record.check(where)
@@ -67,8 +67,7 @@ def write_shard(path: Path, samples: Iterable[tuple[Record, np.ndarray]], audio:
                 if record.key in keys:
                     raise ValueError(f"{where}: this key is in the shard already: keys must be unique")
                 keys.add(record.key)
-                for ending, member in sorted({audio: data, "json": record.to_json().encode()}.items()):
-                    tar.addfile(_member(f"{record.key}.{ending}", len(member)), io.BytesIO(member))
+                tar.write({"__key__": record.key, audio: data, "json": record.to_json().encode()})
                 count, seconds = count + 1, seconds + length
 
     replace_with(path, write)
@@ -162,13 +161,6 @@ def index_folder(
         replace_with(index_path(out / tar.name), functools.partial(_save, rows))
     write_manifest(out, corpus, entries, vocabulary=vocabulary, annotates=list(annotates), foreign=folder)
     return out
-
-
-def _member(name: str, size: int) -> tarfile.TarInfo:
-    """As webdataset.TarWriter writes it, which imports torch; nothing in it depends on who writes, and when."""
-    info = tarfile.TarInfo(name)
-    info.size, info.mode, info.uname, info.gname = size, 0o444, "flam", "flam"
-    return info
 
 
 def _save(rows: np.ndarray, file: BinaryIO) -> None:
