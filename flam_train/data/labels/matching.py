@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from urllib.parse import unquote
 
 from flam_train.data.labels.birdnet import NAMES
+from flam_train.data.labels.locations import path_of
 from flam_train.data.labels.recognise import SUFFIXES
 from flam_train.data.labels.rows import fault
 from flam_train.data.preparation.recordings import THROUGH_FFMPEG
@@ -41,10 +42,11 @@ def recording_of(label_file: str) -> str:
 
 
 def parts_of(path: str) -> Path_:
-    """The folders and the name of a path or `file:` address, of any system; letters that look alike are one (NFC)."""
-    if re.match(r"(file|https?):", path, re.IGNORECASE):
-        path = unquote(path.split(":", 1)[1])
-    path = unicodedata.normalize("NFC", path.replace("\\", "/"))
+    """The folders and the name of a path or URL, of any system; letters that look alike are one (NFC)."""
+    found = path_of(path)
+    if found == path.strip().replace("\\", "/"):  # no URL: names may begin and end with spaces
+        found = path.replace("\\", "/")
+    path = unicodedata.normalize("NFC", found)
     return tuple(part for part in path.split("/") if part not in ("", ".", ".."))
 
 
@@ -59,20 +61,22 @@ class Names:
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = list(paths)
         self._parts = [parts_of(path) for path in paths]
-        self._known: dict[str, list[int]] = defaultdict(list)
+        # By name and last folder, since there may be thousands of one name.
+        self._known: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        self._exact: dict[Path_, list[int]] = defaultdict(list)
         for n, parts in enumerate(self._parts):
-            self._known[without_suffix(parts[-1])].append(n)
+            name = without_suffix(parts[-1])
+            self._known[name][parts[-2] if len(parts) > 1 else ""].append(n)
+            self._exact[(*parts[:-1], name)].append(n)
 
     def called(self, name: str) -> list[str]:
         """The paths of recordings of this name, in any folder."""
         parts = parts_of(name)
-        return [self._paths[n] for n in self._known.get(without_suffix(parts[-1]), [])] if parts else []
+        return [self._paths[n] for found in self._named(parts).values() for n in found] if parts else []
 
     def exactly(self, path: str) -> list[int]:
         """Recordings of this very path, but for the suffix: what lies beside a label file."""
-        parts = parts_of(path)
-        alike = self._known.get(without_suffix(parts[-1]), []) if parts else []
-        return [n for n in alike if self._parts[n][:-1] == parts[:-1]]
+        return self._at(parts_of(path))
 
     def find(
         self, name: str, file: str, row: int | None = None, unit: str = "row", beside: str | None = None
@@ -81,43 +85,61 @@ class Names:
 
         beside  the folder, below that of the recordings, in which the label file lies: of several, its own is meant
         """
+        if beside is not None and ".." in name.replace("\\", "/").split("/"):
+            name = posixpath.normpath(f"{beside}/" + name.replace("\\", "/"))
+            if not name.startswith(".."):  # it leads to one place among the recordings, and means no other
+                beside, name = None, name if self.exactly(name) else ""
+        own = None if beside is None else parts_of(beside)
         for parts in dict.fromkeys((parts_of(name), parts_of(name.strip()))):  # names may begin with a space
-            found = self._belonging(parts)
-            if len(found) > 1:
-                found = self._likeliest(found, parts, None if beside is None else parts_of(beside))
+            found = self._beside(own, parts) or self._belonging(parts)
             if len(found) > 1:
                 listed = ", ".join(self._paths[n] for n in found[:3])
-                raise fault(
-                    file, f"{name!r} may be any of {len(found)} recordings ({listed}): give its path", row, unit
-                )
+                what = f"{name!r} may be any of {len(found)} recordings ({listed}): give its path"
+                raise fault(file, what, row, unit)
             if found:
                 return found[0]
         return None
 
-    def _belonging(self, parts: Path_) -> list[int]:
-        alike = self._known.get(without_suffix(parts[-1]), []) if parts else []
-        folders = [n for n in alike if _one_ends_with_the_other(self._parts[n][:-1], parts[:-1])]
-        return [n for n in folders if self._parts[n][-1] == parts[-1]] or folders
+    def _named(self, parts: Path_) -> dict[str, list[int]]:
+        return self._known.get(without_suffix(parts[-1]), {}) if parts else {}
 
-    def _likeliest(self, found: list[int], parts: Path_, beside: Path_ | None) -> list[int]:
-        """The one beside the label file; else of this very path; else with which it shares the most folders."""
-        if beside is not None:
-            own = [n for n in found if self._parts[n][:-1] in ((*beside, *parts[:-1]), beside)]
-            if len(own) == 1:
-                return own
+    def _at(self, parts: Path_) -> list[int]:
+        return self._exact.get((*parts[:-1], without_suffix(parts[-1])), []) if parts else []
+
+    def _beside(self, own: Path_ | None, parts: Path_) -> list[int]:
+        """Those that lie where the label file does, or where the name leads from there."""
+        if own is None or not parts:
+            return []
+        found = self._at((*own, *parts))
+        if not found and _one_ends_with_the_other(own, parts[:-1]):
+            found = self._at((*own, parts[-1]))
+        return self._same_suffix(found, parts)
+
+    def _belonging(self, parts: Path_) -> list[int]:
+        """All that it may mean: of several the one of this very path, else with which it shares the most folders."""
+        by_folder = self._named(parts)
+        if len(parts) > 1:
+            by_folder = {folder: by_folder[folder] for folder in ("", parts[-2]) if folder in by_folder}
+        found = [n for group in by_folder.values() for n in group]
+        found = [n for n in found if _one_ends_with_the_other(self._parts[n][:-1], parts[:-1])]
+        found = self._same_suffix(sorted(found), parts)
         same = [n for n in found if self._parts[n][:-1] == parts[:-1]]
-        if len(same) == 1:
-            return same
+        if len(found) < 2 or len(same) == 1:
+            return same if len(same) == 1 else found
         shared = [min(len(self._parts[n]), len(parts)) for n in found]
         return [n for n, s in zip(found, shared, strict=True) if s == max(shared)]
+
+    def _same_suffix(self, found: list[int], parts: Path_) -> list[int]:
+        return [n for n in found if self._parts[n][-1] == parts[-1]] or found
 
     def nearest(self, name: str) -> str:
         """Words for a message: what a name that is not there may have meant."""
         parts = parts_of(name) or ("",)
-        if parts[-1] in {own[-1] for own in self._parts}:  # the name is there, in other folders
-            return nearest("/".join(parts), self._paths)
+        elsewhere = self.called(name)
+        if elsewhere:  # the name is there, in other folders
+            return nearest("/".join(parts), elsewhere)
         return nearest(parts[-1], [own[-1] for own in self._parts])
 
 
-def _one_ends_with_the_other(a: Iterable[str], b: Iterable[str]) -> bool:
-    return all(x == y for x, y in zip(reversed(tuple(a)), reversed(tuple(b)), strict=False))
+def _one_ends_with_the_other(a: Sequence[str], b: Sequence[str]) -> bool:
+    return all(x == y for x, y in zip(reversed(a), reversed(b), strict=False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import unicodedata
 
 import pytest
@@ -23,7 +24,10 @@ SITES = ["siteA/x.WAV", "siteA/only.wav", "siteB/y.wav", "2023/siteC/z.wav", "20
         (r"D:\rec\siteA\x.WAV", "siteA/x.WAV"),
         ("./siteA/x.WAV", "siteA/x.WAV"),
         ("file:///C:/my%20data/siteA/x.WAV", "siteA/x.WAV"),
+        ("https://host/rec/siteA/x.WAV?dl=1#t=3", "siteA/x.WAV"),
+        ("s3://bucket/siteA/x%2EWAV", "siteA/x.WAV"),
         ("siteB/x.WAV", None),
+        ("https://host/siteB/x.WAV", None),
         ("/data/siteB/x.WAV", None),
         ("/siteA/deeper/x.WAV", None),
         ("2024/siteC/z.wav", "2024/siteC/z.wav"),
@@ -46,6 +50,9 @@ def test_of_several_the_one_beside_the_label_file_is_meant():
     assert names.find("siteC/z.wav", "t.csv", 3, beside="2023") == 3
     with pytest.raises(ValueError, match="give its path"):
         names.find("z.wav", "t.csv", 3, beside="elsewhere")
+    assert names.find("../../top.wav", "t.csv", beside="2023/siteC") == 5
+    assert names.find("../siteC/z.wav", "t.csv", beside="2024/siteC") == 4
+    assert names.find("../x.WAV", "t.csv", beside="siteA") is None  # it would lie above
     nested = Names(["x.wav", "a/x.wav", "b/a/x.wav"])
     assert nested.find("x.wav", "t.csv") == 0  # its very path
     assert nested.find("a/x.wav", "t.csv") == 1
@@ -100,3 +107,11 @@ def test_what_a_name_may_have_meant():
     names = Names(SITES)
     assert "siteA/x.WAV" in names.nearest("siteB/x.WAV")
     assert "only.wav" in names.nearest("onli.wav")
+
+
+def test_thousands_of_one_name_take_no_time_each():
+    names = Names([f"{n // 100}/{n}/x.wav" for n in range(20_000)])
+    start = time.process_time()
+    assert [names.find(f"/data/{n // 100}/{n}/x.wav", "t.csv") for n in range(20_000)] == list(range(20_000))
+    assert [names.find("x.wav", "t.csv", beside=f"{n // 100}/{n}") for n in range(20_000)] == list(range(20_000))
+    assert time.process_time() - start < 60  # a search through all of them for each takes minutes
