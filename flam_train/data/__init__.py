@@ -1,9 +1,9 @@
 """Corpora of recordings with captions and timed events, from what was published to the batches of a step.
 
-In: label files and recordings. Out: shards on a disk (`Corpus`), and batches of them (`stream.dataset`). Five floors,
-each importing only those before it: shards (a corpus on a disk; first `shards/schema.py`), stream (from the plan to
-batches; first `stream/order.py`), mixing (clips made from single sounds), preparation (from a published corpus to
-shards), labels (label files of all formats).
+In: label files and recordings. Out: shards on a disk (`Corpus`), and batches of them (`stream.dataset`). Six floors,
+each importing only those before it: sound (recordings of any format; first `sound/reading.py`), shards (a corpus on a
+disk; first `shards/schema.py`), stream (from the plan to batches; first `stream/order.py`), mixing (clips made from
+single sounds), preparation (from a published corpus to shards), labels (label files of all formats).
 """
 
 import lazy_loader

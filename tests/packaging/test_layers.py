@@ -22,7 +22,7 @@ FLOORS = {
         "training",
         "cli",
     ],
-    "data": ["shards", "stream", "mixing", "preparation", "labels"],
+    "data": ["sound", "shards", "stream", "mixing", "preparation", "labels"],
     "evaluation": [
         "choices result parts progress windows words truth embeddings frame_embeddings",  # what hears
         "scores sed retrieval zero_shot checked",  # what measures

@@ -32,9 +32,10 @@ def corpus(folder: Path, sizes=(3, 2), audio="flac", name="toy", vocabulary=None
     return Corpus(folder)
 
 
-def audio_bytes(waveform, rate=SAMPLE_RATE, format="WAV", subtype="PCM_16") -> bytes:
+def audio_bytes(waveform, rate=SAMPLE_RATE, format="WAV", subtype=None, **how) -> bytes:
+    """A file of them, as soundfile writes it."""
     file = io.BytesIO()
-    soundfile.write(file, waveform, rate, format=format, subtype=subtype)
+    soundfile.write(file, waveform, rate, format=format, subtype=subtype, **how)
     return file.getvalue()
 
 

@@ -1,0 +1,107 @@
+"""One channel of several: which, and how loud they are.
+
+Shape suffixes: S samples, C channels.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from flam_train.data.sound import ffmpeg
+from flam_train.data.sound.faults import Fault, named
+from flam_train.data.sound.length import Length
+from flam_train.data.sound.opening import Native, measure, opened
+
+Channel = str | int
+"""Which is taken: "mean" of all, "first", "loudest" (the greatest mean square over the whole recording), or a number
+from 1."""
+
+WORDS = ("mean", "first", "loudest")
+
+WHOLE, EXCERPTS, EXCERPT = 30.0, 6, 1.0
+"""Seconds up to which a recording is listened to as a whole for its levels; of a longer one, how many parts, and
+seconds of each."""
+
+
+def channel_of(text: str) -> Channel:
+    """What `--channel` takes. Raises ValueError."""
+    if text in WORDS:
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{text!r} is no channel: {', '.join(WORDS)}, or a number from 1")
+    return int(text)
+
+
+def check_channel(channel: Channel, channels: int) -> None:
+    """Raises Fault if a recording of so many has it not."""
+    if isinstance(channel, int) and channel > channels:
+        plural = "s" if channels > 1 else ""
+        raise Fault(f"has {channels} channel{plural}, channel {channel} is wanted")
+
+
+def mixed(wave_SC: np.ndarray, channel: Channel) -> np.ndarray:
+    """[S]: the mean of all channels, or one; not "loudest", for which the whole recording must be known."""
+    if channel == "mean":
+        return wave_SC.mean(axis=1)
+    return wave_SC[:, 0 if channel == "first" else int(channel) - 1]
+
+
+def loudest(path: Path) -> int:
+    """The number of the channel that is loudest over the whole recording; of equals the first. Raises as `measure`."""
+    if measure(path).channels == 1:
+        return 1
+    about = path.stat()
+    return _loudest(path, about.st_size, about.st_mtime_ns)
+
+
+@functools.lru_cache(1 << 12)
+def _loudest(path: Path, size: int, changed: int) -> int:
+    with opened(path) as sound:
+        return 1 + int(np.argmax(_squares(sound.blocks())[:-1]))
+
+
+def channel_levels(path: Path | str) -> float:
+    """By how many dB the mean of the channels lies below the loudest of them: 0 for one channel or equal ones, 3 for
+    two of independent sound, 18 for one of eight that sounds, infinity for opposite phases.
+
+    Of a longer recording than `WHOLE` excerpts tell; if these are digital silence, all of it. Raises as `measure`.
+    """
+    path = Path(path)
+    length = measure(path)
+    if length.channels == 1:
+        return 0.0
+    squares = _squares(_excerpts(path, length)) if length.seconds > WHOLE else np.zeros(1)
+    if not squares.any():
+        with opened(path, length.lead) as sound:
+            squares = _squares(sound.blocks())
+    top, mean = squares[:-1].max(), squares[-1]
+    if mean == 0 or top == 0:
+        return float("inf") if top else 0.0
+    return max(0.0, 10 * float(np.log10(top / mean)))
+
+
+def _excerpts(path: Path, length: Length) -> Iterator[np.ndarray]:
+    """Nothing of a recording that cannot be read from the middle on."""
+    places = ((np.arange(EXCERPTS) + 0.5) / EXCERPTS * length.seconds).tolist()
+    count = int(EXCERPT * length.rate)
+    with opened(path, 0.0) as sound:
+        if isinstance(sound, Native):
+            for at in places if sound.seekable else ():
+                yield from sound.blocks(int(at * length.rate), count)
+            return
+    for at in places:
+        with named(path), ffmpeg.decoding(path, at=at) as piped:
+            yield from piped.blocks(0, count)
+
+
+def _squares(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """[C + 1]: sums of the squares of each channel, and last of their mean. No block: zeros."""
+    total = np.zeros(1)
+    for block_SC in blocks:
+        every_SC = np.concatenate([block_SC, block_SC.mean(axis=1, keepdims=True)], axis=1)
+        total = total + np.square(every_SC).sum(axis=0)
+    return total

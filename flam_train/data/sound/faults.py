@@ -1,0 +1,43 @@
+"""What may be wrong with a sound file, and who says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import soundfile
+
+FIX = "replace it, or leave it out"
+
+
+class Fault(ValueError):
+    """What is wrong with some sound; whoever knows the file's name and what to do about it adds them."""
+
+
+class Unusable(ValueError):
+    """An audio file that cannot be used, with its name and the fix: it is listed as missing, and the corpus goes on."""
+
+
+class NoFfmpeg(ValueError):
+    """ffmpeg is needed and not installed: no fault of the file, so the run ends."""
+
+
+FAULTY = (Fault, soundfile.LibsndfileError, OSError)
+"""What opening and reading raise."""
+
+
+def reason(error: Exception) -> str:
+    """Which fault it is, in words: libsndfile's own have the address of an object in them."""
+    if isinstance(error, soundfile.LibsndfileError):
+        return f"unreadable or truncated audio ({error.error_string.rstrip('.') or f'libsndfile {error.code}'})"
+    return f"unreadable audio ({error.strerror or error})" if isinstance(error, OSError) else str(error)
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Faults within become Unusable with the file's name."""
+    try:
+        yield
+    except FAULTY as error:
+        raise Unusable(f"{path}: {reason(error)}: {FIX}") from error

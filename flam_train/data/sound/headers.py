@@ -1,0 +1,212 @@
+"""What the headers of containers declare, beside what is there.
+
+Files that were written as a stream, or by a recorder that lost its power, do not know their size: their headers hold
+0, or a number that no file reaches. That means "to the end of the file".
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flam_train.data.sound.faults import Fault
+from flam_train.data.sound.splice import File, Piece, replaced
+
+MOST_CHUNKS = 4096
+"""Looked at in one file: what follows is no list of chunks."""
+
+NEAR = 0x1100
+"""What headers of files, added or taken away, put between a number and 0xFFFFFFFF, 0x7FFFFFFF or 0x7FFFF000."""
+
+_W64 = b"riff.\x91\xcf\x11\xa5\xd6(\xdb\x04\xc1\x00\x00"
+_W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a"
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+
+Peek = Callable[[int, int], bytes]
+"""(offset, count) -> bytes of the file."""
+
+
+def peek(file: File, head: bytes) -> Peek:
+    """Reads, and takes from the head of the file what is in it."""
+
+    def get(at: int, count: int) -> bytes:
+        if at + count <= len(head):
+            return head[at : at + count]
+        file.seek(at)
+        return file.read(count) or b""
+
+    return get
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """How a container writes its chunks: where the first begins, bytes of a name, a size as `struct` reads it, what
+    their places are multiples of, the name of the samples' chunk, bytes of it before the samples, and whether a size
+    counts the chunk's name and size, too."""
+
+    first: int
+    name: int
+    form: str
+    align: int
+    data: bytes
+    skip: int = 0
+    inclusive: bool = False
+
+    @property
+    def head(self) -> int:
+        return self.name + struct.calcsize(self.form)
+
+
+_RIFF, _RIFX = (_Chunks(12, 4, form, 2, b"data") for form in ("<I", ">I"))
+_AIFF = _Chunks(12, 4, ">I", 2, b"SSND", 8)
+_SONY = _Chunks(40, 16, "<Q", 8, _W64_DATA, 0, True)
+_CAF = _Chunks(8, 4, ">Q", 1, b"data", 4)
+
+
+def _chunks_of(head: bytes) -> _Chunks | None:
+    kind, form = head[:4], head[8:12]
+    if kind in (b"RIFF", b"RF64", b"BW64") and form == b"WAVE":
+        return _RIFF
+    if kind == b"RIFX" and form == b"WAVE":
+        return _RIFX
+    if kind == b"FORM" and form in (b"AIFF", b"AIFC"):
+        return _AIFF
+    return _SONY if head == _W64 else _CAF if kind == b"caff" else None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The bytes of samples in a container.
+
+    start     where they begin
+    declared  how many the header says; None: it does not know
+    there     how many stand in the file, or in it and before other chunks
+    field     where the header says it, `form` how, and `extra` what it counts besides
+    """
+
+    start: int
+    declared: int | None
+    there: int
+    field: int
+    form: str
+    extra: int
+
+    @staticmethod
+    def of(start: int, number: int, size: int, field: int, form: str, extra: int) -> Samples:
+        top = 1 << 8 * struct.calcsize(form)
+        unknown = number <= extra or number >= top - NEAR or abs(number - top // 2) <= NEAR
+        return Samples(start, None if unknown else number - extra, max(size - start, 0), field, form, extra)
+
+
+def samples_of(get: Peek, size: int) -> Samples | None:
+    """Where the samples are in a file of `size` bytes. None for a container that is not known here, or if they are not
+    found: libsndfile may know better."""
+    head = get(0, 16)
+    if len(head) < 16:
+        return None
+    if head[:4] in (b".snd", b"dns."):
+        form = ">I" if head[:1] == b"." else "<I"
+        start, number = struct.unpack(form[0] + "4xII4x", head)
+        return Samples.of(start, number, size, 8, form, 0)
+    chunks, ds64 = _chunks_of(head), 0
+    at = chunks.first if chunks else size
+    for _ in range(MOST_CHUNKS):
+        if chunks is None or at + chunks.head > size:
+            return None
+        field, body = at + chunks.name, at + chunks.head
+        name, number = get(at, chunks.name), struct.unpack(chunks.form, get(field, body - field))[0]
+        length = max(number - chunks.head, 0) if chunks.inclusive else number
+        if name == b"ds64":
+            ds64 = body + 8  # behind the size of the whole, that of the data chunk
+        elif name == chunks.data:
+            start = body + chunks.skip
+            if ds64 and number == 0xFFFFFFFF:
+                return Samples.of(start, struct.unpack("<Q", get(ds64, 8))[0], size, ds64, "<Q", 0)
+            found = Samples.of(start, number, size, field, chunks.form, number - length + chunks.skip)
+            if length <= chunks.skip and _ends_well(get, size, chunks, body + length):
+                return Samples(start, 0, 0, field, chunks.form, found.extra)  # it holds none, and knows it
+            return found
+        at = body + length
+        at += -at % chunks.align
+    return None
+
+
+def _ends_well(get: Peek, size: int, chunks: _Chunks, at: int) -> bool:
+    """Whether whole chunks, or nothing, stand from here to the end of the file."""
+    for _ in range(MOST_CHUNKS):
+        if at + chunks.head > size:
+            break
+        number = struct.unpack(chunks.form, get(at + chunks.name, chunks.head - chunks.name))[0]
+        at += max(number, chunks.head) if chunks.inclusive else chunks.head + number
+        at += -at % chunks.align
+    return size <= at < size + chunks.align
+
+
+def mended(get: Peek, size: int) -> list[Piece] | None:
+    """The pieces of a file with a header that says what is there, if its own does not know it or libsndfile does not
+    know the header; None: read it as it is. Raises Fault if fewer samples are there than are declared."""
+    found = samples_of(get, size)
+    if found is None:
+        return None
+    if found.declared is not None and found.there < found.declared:
+        raise Fault(f"truncated audio, {found.there} of {found.declared} bytes of samples are there")
+    end, count = found.start + found.there, found.there + found.extra
+    new = {0: b"RF64"} if get(0, 4) == b"BW64" else {}
+    if found.declared is None and count < 1 << 8 * struct.calcsize(found.form):
+        new[found.field] = struct.pack(found.form, count)
+    elif found.declared is None and get(0, 4) == b"RIFF":  # more than RIFF can say
+        rf64 = struct.pack("<4sI4s4sIQQQI", b"RF64", 0xFFFFFFFF, b"WAVE", b"ds64", 28, end + 28, count, 0, 0)
+        return [rf64, range(12, found.field), b"\xff" * 4, range(found.field + 4, end)]
+    return replaced(new, size) if new else None
+
+
+def check_boxes(get: Peek, size: int) -> None:
+    """Fault for an MP4, Matroska, WebM or WMA file that ends before its header says; others pass."""
+    head = get(0, 24)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        end = _boxes_end(get, size)
+    elif head[:4] == b"\x1a\x45\xdf\xa3":
+        end = _segment_end(get)
+    elif head[:16] == _ASF:
+        at = struct.unpack("<Q", head[16:24])[0]
+        data = get(at, 24)
+        end = at + struct.unpack("<Q", data[16:])[0] if data[:16] == _ASF_DATA and len(data) == 24 else 0
+    else:
+        return
+    if size < end < 1 << 62:
+        raise Fault(f"truncated audio, {size} of {end} bytes are there")
+
+
+def _boxes_end(get: Peek, size: int) -> int:
+    at = 0
+    for _ in range(MOST_CHUNKS):
+        if at + 16 > size:
+            break
+        length, _name, long = struct.unpack(">I4sQ", get(at, 16))
+        if length == 0:  # to the end of the file
+            return size
+        length = long if length == 1 else length
+        if length < 8:
+            break
+        at += length
+    return at
+
+
+def _segment_end(get: Peek) -> int:
+    """0 if it is not said: then it was written as a stream."""
+    length, width = _vint(get, 4)
+    at = 4 + width + length  # behind the header
+    if get(at, 4) != b"\x18\x53\x80\x67":
+        return 0
+    length, width = _vint(get, at + 4)
+    return at + 4 + width + length if length != (1 << 7 * width) - 1 else 0
+
+
+def _vint(get: Peek, at: int) -> tuple[int, int]:
+    """(number, its bytes) of one of variable length."""
+    first = get(at, 1) or b"\x00"
+    width = 9 - first[0].bit_length()
+    number = int.from_bytes(get(at, width), "big")
+    return number & ~(1 << 7 * width), width

@@ -1,0 +1,95 @@
+"""How a sound file is to be opened, told by its content alone: its name says nothing here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flam_train.data.sound import flac, mpeg
+from flam_train.data.sound.headers import check_boxes, mended, peek
+from flam_train.data.sound.splice import File, Piece, view
+from flam_train.data.sound.tags import behind_id3
+
+BEGINNING, HEAD, TAIL = 44, 4096, 1 << 17
+"""Bytes that are read at once: all that says how long our own shards' WAV and FLAC are; of other kinds' beginnings; of
+an Ogg file's end, where its last page is."""
+
+MOST_SURE = 1 << 30
+"""Bytes of samples that no placeholder comes near."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is to be opened, and how long it is.
+
+    pieces   what libsndfile is shown instead of the file, with `zeros` behind it; None: the file itself
+    samples  of each channel; None: as many as libsndfile then says
+    how      "header": the file says so, and it fits; "counted": without decoding; "unsure": reading shows it
+    ffmpeg   only ffmpeg reads all of it
+    mpeg     it is MPEG audio, whose frames lean on those before them
+    """
+
+    pieces: Sequence[Piece] | None = None
+    zeros: int = 0
+    samples: int | None = None
+    how: str = "header"
+    ffmpeg: bool = False
+    mpeg: bool = False
+
+
+AS_IT_IS = Found()
+
+
+def look(file: File, size: int, check: bool = False) -> Found:
+    """Reads headers, and more where these do not say how long the sound is.
+
+    check  compare what a FLAC file's header says with its last frame, too
+    Raises Fault for a file that has fewer samples than it declares.
+    """
+    file.seek(0)
+    head = file.read(BEGINNING) or b""
+    declared = int.from_bytes(head[40:44], "little")
+    if head[:4] == b"RIFF" and head[36:40] == b"data" and 0 < declared <= min(size - 44, MOST_SURE):
+        return AS_IT_IS
+    if head[:4] == b"fLaC" and any(head[22:26]) and not check:
+        return AS_IT_IS
+    head += file.read(HEAD) or b""
+    start = 0
+    if head[:3] == b"ID3":
+        data = view(file, size)
+        start = behind_id3(data)
+        head = data[start : start + HEAD]
+    if head[:4] == b"fLaC":
+        pieces = flac.mended(view(file, size), start, check)
+        return Found(pieces, how="counted") if pieces else AS_IT_IS
+    if start or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
+        return _mpeg(file, size)
+    if head[:4] == b"OggS":
+        return Found(ffmpeg=_chained(file, head, size))
+    get = peek(file, head)
+    check_boxes(get, size)
+    return Found(mended(get, size))
+
+
+def _mpeg(file: File, size: int) -> Found:
+    counted = mpeg.count(view(file, size))
+    if counted is None:  # something else, or frames of a free format
+        return Found(how="unsure", mpeg=True)
+    if counted.samples is None:
+        return Found(mpeg=True)
+    # libsndfile guesses the length from the size of the file: it must not guess too little.
+    zeros = (counted.samples // mpeg.LEAST_SAMPLES + 2) * mpeg.LARGEST_FRAME
+    return Found(counted.spans, zeros, counted.samples, "counted", not counted.uniform, mpeg=True)
+
+
+def _chained(file: File, head: bytes, size: int) -> bool:
+    """Whether several recordings stand one behind the other in an Ogg file: libsndfile reads the first one only."""
+    streams, at = set(), 0
+    while at + 27 <= len(head) and head[at : at + 4] == b"OggS" and head[at + 5] & 2:  # the pages that begin a stream
+        streams.add(head[at + 14 : at + 18])
+        segments = head[at + 26]
+        at += 27 + segments + sum(head[at + 27 : at + 27 + segments])
+    file.seek(max(size - TAIL, 0))
+    tail = file.read(TAIL) or b""
+    last = tail.rfind(b"OggS\x00")
+    return last >= 0 and tail[last + 14 : last + 18] not in streams

@@ -1,0 +1,186 @@
+"""Opening a recording, whatever decodes it: its rate, channels, length, and its samples from any place on.
+
+Shape suffixes: S samples, C channels.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from flam_train.data.sound import ffmpeg
+from flam_train.data.sound.faults import Fault, named, reason
+from flam_train.data.sound.length import BLOCK, Length
+from flam_train.data.sound.look import Found, look
+from flam_train.data.sound.splice import File, Spliced
+
+OPENS = (
+    ".wav", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64",
+    ".rf64", ".bwf",
+)  # fmt: skip
+"""How files are called that libsndfile reads: if it does not, and ffmpeg is not there, it is the file's fault."""
+
+NO_LENGTH = 1 << 46
+"""Samples that no file holds: libsndfile says so many, or more, where it does not know."""
+
+LEAD_IN = 32 * 1152
+"""Samples decoded before those that are wanted of MPEG audio, whose frames lean on up to 30 before them."""
+
+REMEMBERED = 1 << 17
+"""Recordings whose length a process remembers."""
+
+
+class Native:
+    """A recording that libsndfile decodes: a context manager.
+
+    frames    samples of each channel; None: reading shows it
+    how       as in `Length`
+    seekable  whether it can be read from the middle on, `fast`: without looking through all that is before
+    """
+
+    def __init__(self, source: Any, found: Found) -> None:
+        """Raises LibsndfileError."""
+        self._file = soundfile.SoundFile(source)
+        self.rate, self.channels = self._file.samplerate, self._file.channels
+        self.frames: int | None = self._file.frames if found.samples is None else found.samples
+        self.how = found.how
+        if self.how == "unsure":
+            mpeg = self._file.format == "MP3"
+            self.frames, self.how = (None, "decoded") if mpeg else (self.frames, "header")
+        self.seekable = self._file.seekable()
+        self.fast = self.seekable and found.samples is None
+        self._lead_in = LEAD_IN if found.mpeg else 0
+        self._at = 0
+
+    def __enter__(self) -> Native:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._file.close()
+
+    @property
+    def exact(self) -> bool:
+        """Whether int16 is what it holds."""
+        return self._file.subtype == "PCM_16"
+
+    def read(self, first: int, count: int, dtype: str = "float64") -> np.ndarray:
+        """[S, C]: `count` samples from `first` on, or what is there of them and can be decoded. Where libsndfile cannot
+        seek, it goes forward only."""
+        f, lead = self._file, 0
+        if self.frames is not None:
+            count = max(min(count, self.frames - first), 0)
+        if self.seekable:
+            lead = min(first, self._lead_in)
+            if first - lead != self._at:  # even to where it stands a seek in a FLAC decodes a block for nothing
+                f.seek(first - lead)
+        else:
+            while self._at < first and (skipped := len(f.read(min(first - self._at, BLOCK)))):
+                self._at += skipped
+        found = f.read(lead + count, dtype=dtype, always_2d=True)[lead:]
+        self._at = first + len(found)
+        return found
+
+    def blocks(self, first: int = 0, count: int | None = None) -> Iterator[np.ndarray]:
+        """float64 [at most BLOCK, C]: `count` samples from `first` on (None: to the end), or what is there of them.
+
+        Raises Fault if fewer can be decoded than there are, and LibsndfileError.
+        """
+        stop = NO_LENGTH if self.frames is None else self.frames
+        stop = stop if count is None else min(first + count, stop)
+        begin = first
+        while first < stop:
+            block = self.read(first, min(stop - first, BLOCK))
+            if len(block):
+                yield block
+            elif self.frames is None:
+                break
+            else:
+                wanted = stop - begin
+                raise Fault(f"truncated audio, {first - begin} of {wanted} samples could be decoded")
+            first += len(block)
+
+
+Sound = Native | ffmpeg.Piped
+
+
+def native(file: File, found: Found, path: Path | None = None) -> Native:
+    """A file as `look` found it. path: where it lies, which is faster. Raises LibsndfileError."""
+    if found.pieces is not None:
+        return Native(Spliced(file, found.pieces, found.zeros), found)
+    file.seek(0)
+    return Native(file if path is None else str(path), found)
+
+
+def by_libsndfile(file: File, size: int, path: Path | None = None, check: bool = False) -> Native | str:
+    """The open recording, or why libsndfile does not read it. Raises Fault as `look` does."""
+    found = look(file, size, check)
+    if found.ffmpeg:
+        return "unreadable audio (several recordings in one)"
+    try:
+        sound = native(file, found, path)
+    except soundfile.LibsndfileError as error:
+        return reason(error)
+    if sound.frames is not None and sound.frames >= NO_LENGTH:
+        sound.__exit__()
+        return "unreadable audio (its length is not known)"
+    return sound
+
+
+@contextmanager
+def opened(path: Path, lead: float | None = None, name: Path | None = None) -> Iterator[Sound]:
+    """A recording of any format, open for reading. Within, too, Fault becomes Unusable that names the file.
+
+    lead  `Length.lead`, if it is known already
+    name  by which to name it, if it is a copy
+    """
+    with named(name or path), path.open("rb") as file:
+        sound = by_libsndfile(file, os.fstat(file.fileno()).st_size, path)
+        if isinstance(sound, Native):
+            with sound:
+                yield sound
+        else:
+            _needs("ffmpeg", path, sound)
+            with ffmpeg.decoding(path, measure(path).lead if lead is None else lead) as piped:
+                yield piped
+
+
+def measure(path: Path | str) -> Length:
+    """How long a recording is. It is looked at once, as long as it stays the same file.
+
+    Raises Unusable that names the file, what is wrong and the fix: unreadable, without samples, or with fewer of them
+    than it declares. ValueError: ffmpeg is needed, and not installed.
+    """
+    path = Path(path)
+    with named(path):
+        about = path.stat()
+    return _measured(path, about.st_size, about.st_mtime_ns)
+
+
+@functools.lru_cache(REMEMBERED)
+def _measured(path: Path, size: int, changed: int) -> Length:
+    with named(path), path.open("rb") as file:
+        sound = by_libsndfile(file, size, path, check=True)
+        if isinstance(sound, Native):
+            with sound:
+                frames = sum(map(len, sound.blocks())) if sound.frames is None else sound.frames
+                out = Length(frames, sound.rate, sound.channels, sound.how)
+        else:
+            _needs("ffprobe", path, sound)
+            out = ffmpeg.probe(path)
+        if out.frames <= 0:
+            raise Fault("holds no samples")
+        return out
+
+
+def _needs(program: str, path: Path, why: str) -> None:
+    """Fault for a file that libsndfile should read, where there is no ffmpeg to try."""
+    if path.suffix.lower() in OPENS and shutil.which(program) is None:
+        raise Fault(why)

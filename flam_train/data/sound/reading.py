@@ -1,0 +1,109 @@
+"""Any recording as the 48 kHz mono that shards hold.
+
+Shape suffixes: S samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from flam_train.batch import INT16_SCALE, SAMPLE_RATE
+from flam_train.data.sound.channels import Channel, check_channel, loudest, mixed
+from flam_train.data.sound.faults import FIX, Fault, named
+from flam_train.data.sound.opening import Native, Sound, opened
+
+MARGIN = 0.1
+"""Seconds read beyond both ends of a part before resampling: a filter that starts in the middle of a sound rings."""
+
+FLAC_CHANNELS = 8
+"""As many as it can hold."""
+
+
+def to_int16(waveform_S: np.ndarray, where: str, fix: str = FIX) -> np.ndarray:
+    """A float waveform in [-1, 1] as int16, clipped at full scale. NaN or infinity is a ValueError."""
+    try:
+        return _int16(waveform_S)
+    except Fault as error:
+        raise ValueError(f"{where}: {error}: {fix}") from error
+
+
+def _int16(waveform_S: np.ndarray) -> np.ndarray:
+    if not np.isfinite(waveform_S).all():
+        raise Fault("the audio has NaN or infinite samples")
+    return np.clip(np.rint(waveform_S * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
+
+
+def read(
+    path: Path | str,
+    start: float = 0.0,
+    seconds: float | None = None,
+    channel: Channel = "mean",
+    lead: float | None = None,
+    copies: Path | None = None,
+) -> np.ndarray:
+    """int16 [S] at 48 kHz, mono: `seconds` from `start` on (None: to the end), or what is there of them.
+
+    channel  see `channels.Channel`
+    lead     `Length.lead` of the file, if it is known already
+    copies   a folder for what is decoded of files in which one cannot seek: where many parts of such a file are read,
+             the first process that asks decodes it once
+    Resampled by soxr at its highest quality. Raises Unusable as `measure` does, and if there is nothing from `start`
+    on, or no such channel.
+    """
+    path = Path(path)
+    if channel == "loudest":
+        channel = loudest(path)
+    copy = _copy_of(path, copies) if copies else None
+    if copy is not None and not copy.is_file():
+        with opened(path, lead) as sound:
+            if isinstance(sound, Native) and sound.fast:
+                copy = None
+            else:
+                _write(copy, sound)
+    with opened(copy or path, lead, path) as sound:
+        return _part(sound, start, seconds, channel)
+
+
+def _part(sound: Sound, start: float, seconds: float | None, channel: Channel) -> np.ndarray:
+    check_channel(channel, sound.channels)
+    rate = sound.rate
+    step = rate // math.gcd(rate, SAMPLE_RATE)  # where samples of both rates coincide: a part has those of the whole
+    first = int(max(start - MARGIN, 0.0) * rate / step) * step
+    count = None if seconds is None else round((start + seconds + MARGIN) * rate) - first
+    mono = np.concatenate([np.zeros(0), *(mixed(block, channel) for block in sound.blocks(first, count))])
+    if rate != SAMPLE_RATE and len(mono):
+        mono = soxr.resample(mono, rate, SAMPLE_RATE, "VHQ")
+    skip = round(start * SAMPLE_RATE) - first * SAMPLE_RATE // rate
+    wanted = mono[skip : None if seconds is None else skip + round(seconds * SAMPLE_RATE)]
+    if not len(wanted):
+        raise Fault(f"has no samples from {start:g} s on")
+    return _int16(wanted)
+
+
+def _copy_of(path: Path, folder: Path) -> Path:
+    """Where it is, or would be. Of a file that is replaced there is another."""
+    with named(path):
+        about = path.stat()
+    name = f"{path}/{about.st_size}/{about.st_mtime_ns}".encode()
+    return folder / f"{hashlib.blake2b(name, digest_size=16).hexdigest()}.copy"
+
+
+def _write(copy: Path, sound: Sound) -> None:
+    """All of it, 24 bits a sample, in a format in which one can seek."""
+    copy.parent.mkdir(exist_ok=True)
+    draft = copy.with_name(f".{copy.name}.{os.getpid()}")
+    format = "FLAC" if sound.channels <= FLAC_CHANNELS else "W64"
+    try:
+        with soundfile.SoundFile(draft, "w", sound.rate, sound.channels, "PCM_24", format=format) as out:
+            for block in sound.blocks():
+                out.write(block)
+        os.replace(draft, copy)
+    finally:
+        draft.unlink(missing_ok=True)
