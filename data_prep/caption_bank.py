@@ -28,11 +28,12 @@ from flam_train.cli import prepare
 from flam_train.data.mixing.levels import MADE_OF, describe, sounding_extent
 from flam_train.data.preparation.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
 from flam_train.data.preparation.listing import write_missing
-from flam_train.data.preparation.recordings import Unusable, as_key
+from flam_train.data.preparation.recordings import as_key
 from flam_train.data.shards.audio import AUDIO
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.exclusion import read_excluded
 from flam_train.data.shards.schema import Event, Record
+from flam_train.data.sound.faults import Unusable
 from flam_train.disk import check_writable
 
 AMBIENCE = (

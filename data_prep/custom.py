@@ -37,17 +37,20 @@ from flam_train.data.labels.recognise import FORMATS
 from flam_train.data.labels.report import report
 from flam_train.data.labels.rows import ALL_TIERS, Wanted
 from flam_train.data.labels.taking import Choices, Taken, read_as, refuse_unread, spelled
+from flam_train.data.preparation.corpus_writer import progress_bar
 from flam_train.data.preparation.listing import Listing
-from flam_train.data.preparation.recordings import Unusable, as_key, seconds_of
+from flam_train.data.preparation.recordings import as_key
 from flam_train.data.preparation.splits import ENOUGH, draw, grouped, lacking, read_list
 from flam_train.data.shards.places import SPLITS
+from flam_train.data.sound.faults import Unusable
+from flam_train.data.sound.opening import measure
 from flam_train.vocabulary import Vocabulary
 
 
 def length(r: Labelled) -> float | None:
     """Seconds, None if the audio cannot be read (it is listed as missing when shards are written)."""
     try:
-        return seconds_of(r.path)
+        return measure(r.path).seconds
     except Unusable:
         return None
 
@@ -128,8 +131,9 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
         chosen = [r for r in found.recordings if r.spoken or args.complete]
     if not chosen:
         raise ValueError(f"{args.folder}: no recording has {'labels' if kind == 'events' else kind}: check them")
-    with ThreadPoolExecutor(16) as pool:
-        lengths = dict(zip((r.name for r in chosen), pool.map(length, chosen), strict=True))
+    with ThreadPoolExecutor(16) as pool, progress_bar(not args.quiet, "recordings") as progress:
+        found_lengths = progress.track(pool.map(length, chosen), len(chosen), description="measuring recordings")
+        lengths = dict(zip((r.name for r in chosen), found_lengths, strict=True))
     moved = found.align(lengths)
     joined = {} if known or args.keep_spelling else spelling.join(chosen)
     repeated = spelling.drop_repeated(chosen)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.checkpoints.export import load_export
-from flam_train.data.shards import audio
+from flam_train.data.sound.channels import Channel
+from flam_train.data.sound.reading import read
 from flam_train.frames import FrameGrid
 from flam_train.models.flam import FLAM
 
@@ -82,6 +83,10 @@ def detect(
     return sorted(found, key=lambda d: (d.onset, d.phrase))
 
 
-def read_recording(path: str | Path) -> Tensor:
-    """A sound file of any rate and channels as int16 [S], 48 kHz mono. Raises ValueError that names the file."""
-    return torch.from_numpy(audio.read_recording(path))
+def read_recording(path: str | Path, channel: Channel = "mean") -> Tensor:
+    """A sound file of any format, rate and channels as int16 [S], 48 kHz mono.
+
+    channel  "mean" of all channels, "first", "loudest", or a number from 1
+    Raises ValueError that names the file and the fix.
+    """
+    return torch.from_numpy(read(path, channel=channel))

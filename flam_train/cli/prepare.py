@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import TaskID
@@ -17,6 +18,7 @@ from flam_train.data.preparation.listing import MISSING, Listing, Options, prepa
 from flam_train.data.preparation.published import Archive
 from flam_train.data.shards.audio import AUDIO
 from flam_train.data.shards.corpus import Corpus
+from flam_train.data.sound.channels import Channel, channel_of
 from flam_train.disk import check_writable
 
 Archives = Callable[[argparse.Namespace], Sequence[Archive]]
@@ -51,6 +53,10 @@ def parser(
     common.add_argument(
         "--max-missing", type=float, default=0.05, metavar="SHARE", help="fail above this share [%(default)s]"
     )
+    common.add_argument(
+        "--channel", type=_channel, default="mean", metavar="mean|first|loudest|N",
+        help="of recordings that have several: their mean, one by its number from 1, or the loudest [%(default)s]",
+    )  # fmt: skip
     common.add_argument("--quiet", action="store_true", help="no progress bars")
     if archives is not None:
         common.add_argument("--download", action="store_true", help=f"fetch {download} into FOLDER first")
@@ -81,7 +87,7 @@ def run(
             fetch(args.archives(args), args.folder, options.show)
             args.folder = args.folder / args.unpacked
         for name, listing in read(args).items():
-            print(report(prepare(listing, args.out / name, options)))
+            print(report(prepare(with_channel(listing, args.channel), args.out / name, options)))
 
 
 @contextmanager
@@ -91,6 +97,14 @@ def answered(parser: argparse.ArgumentParser) -> Iterator[None]:
         yield
     except ENDS as error:
         parser.exit(*answer(error))
+
+
+def with_channel(listing: Listing, channel: Channel) -> Listing:
+    """The same with that channel of every recording for which the script does not say another."""
+    if channel == "mean":
+        return listing
+    chosen = [replace(r, channel=channel) if r.channel == "mean" else r for r in listing.recordings]
+    return replace(listing, recordings=chosen)
 
 
 def fetch(archives: Sequence[Archive], folder: Path, show: bool = True) -> None:
@@ -124,6 +138,13 @@ def report(folder: Path) -> str:
     if d.get("seconds_left_out"):
         lines.append(f"  left out behind the last windows: {d['seconds_left_out']:,} s")
     return "\n".join(lines)
+
+
+def _channel(text: str) -> Channel:
+    try:
+        return channel_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _part(text: str) -> tuple[int, int]:

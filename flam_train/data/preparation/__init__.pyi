@@ -11,5 +11,5 @@ from .listing import (
     write_missing as write_missing,
 )
 from .published import Archive as Archive
-from .recordings import Recording as Recording, Unusable as Unusable, as_key as as_key
+from .recordings import Recording as Recording, as_key as as_key
 from .verification import Report as Report, check_corpus as check_corpus

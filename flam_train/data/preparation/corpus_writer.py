@@ -21,10 +21,10 @@ import numpy as np
 import rich.progress
 
 import flam_train
-from flam_train.data.preparation.recordings import Unusable
 from flam_train.data.shards.schema import Record
 from flam_train.data.shards.tars import MANIFEST, ShardEntry, index_path, replace_with, sha256_of
 from flam_train.data.shards.writing import write_manifest, write_shard
+from flam_train.data.sound.faults import Unusable
 from flam_train.data.stream.server import start_server
 
 PLAN = "plan.json"

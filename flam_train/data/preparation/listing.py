@@ -79,7 +79,8 @@ class Listing:
         for r in sorted(self.recordings, key=lambda r: r.key):
             events = [(e.onset, e.offset, e.label) for e in r.events]
             plain = (r.key, r.path.name, r.captions, events, r.start, r.seconds, r.source, r.licence, r.split, r.ids)
-            hasher.update(json.dumps([plain, r.details, r.timed], sort_keys=True).encode())
+            rest = [r.details, r.timed] + ([r.channel] if r.channel != "mean" else [])
+            hasher.update(json.dumps([plain, *rest], sort_keys=True).encode())
             if r.unknown:  # else what was made before stays what it is
                 hasher.update(json.dumps(["unknown", r.unknown]).encode())
         return hasher.hexdigest()
@@ -205,7 +206,7 @@ def _check_missing(folder: Path, missing: list[tuple[str, str, str]], recordings
         key, file, why = missing[0]
         raise ValueError(
             f"{folder / MISSING}: {count} of {recordings} recordings are missing or unreadable, more than "
-            f"{options.most_missing:.0%} (the first: {key}, {file}: {why}): fetch them, or raise --max-missing"
+            f"{options.most_missing:.0%} (the first: {key}, {file}: {why}): see to them, or raise --max-missing"
         )
 
 

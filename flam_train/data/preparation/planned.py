@@ -12,6 +12,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,13 @@ import numpy as np
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data.mixing.levels import describe, sounding_extent
 from flam_train.data.preparation.corpus_writer import progress_bar
-from flam_train.data.preparation.recordings import Recording, Unusable, decoded_once, read_part, seconds_of
+from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.schema import Event, Record
 from flam_train.data.shards.tars import replace_with
+from flam_train.data.sound.channels import Channel, check_channel, loudest
+from flam_train.data.sound.faults import FIX, Fault, Unusable
+from flam_train.data.sound.opening import measure
+from flam_train.data.sound.reading import read
 from flam_train.data.stream.clips import cut
 
 WINDOW = 10.0
@@ -101,21 +106,21 @@ class PlannedSamples:
     def decide(
         self, plan_id: str, kind: str, share: Sequence[Recording], seed: int, processes: int, show: bool
     ) -> None:
-        """Reads the headers of all recordings and writes down the samples they become."""
+        """Measures all recordings and writes down the samples they become."""
         self.done.unlink(missing_ok=True)  # a kill from here on leaves no plan rather than half of two
         self._starts = self._file = None
         items: list[dict[str, Any]] = []
         missing: list[tuple[str, str, str]] = []
         left_out = 0.0
         with ThreadPoolExecutor(4 * processes) as pool, progress_bar(show, "recordings") as progress:
-            task = progress.add_task("reading headers", total=len(share))
-            for r, found in zip(share, pool.map(_length, share, chunksize=16), strict=True):
+            task = progress.add_task("measuring recordings", total=len(share))
+            for r, found in zip(share, pool.map(_meant, share, chunksize=16), strict=True):
                 progress.advance(task)
                 if isinstance(found, str):
                     missing.append((r.key, str(r.path), found))
                     continue
-                parts = windows(kind, found)
-                left_out += found - sum(length for _, length in parts)
+                parts = windows(kind, found.seconds)
+                left_out += found.seconds - sum(length for _, length in parts)
                 timed = {name: rows_of(rows, parts) for name, rows in r.timed.items()}
                 for k, ((start, length), inside) in enumerate(zip(parts, events_of(r.events, parts), strict=True)):
                     if not clear(r.unknown, start, length):
@@ -127,6 +132,7 @@ class PlannedSamples:
                         | {"details": r.details | {name: rows[k] for name, rows in timed.items()}}
                         | {"key": r.key if len(parts) == 1 else f"{r.key}-{k:04d}", "recording": r.key, "kind": kind}
                         | {"path": str(r.path), "events": events, "start": r.start + start, "seconds": length}
+                        | {"channel": found.channel, "lead": found.lead}
                     )
         items = spread(items, seed, key=lambda item: item["key"])
         lines = [json.dumps(item, ensure_ascii=False).encode() + b"\n" for item in items]
@@ -148,7 +154,8 @@ class PlannedSamples:
         return json.loads(self.done.read_text())["counts"]
 
     def missing_row(self, n: int, why: str) -> tuple[str, str, str]:
-        return self[n]["recording"], self[n]["path"], why
+        path = self[n]["path"]
+        return self[n]["recording"], path, why.removeprefix(f"{path}: ")
 
     def remove(self) -> None:
         for path in (self.done, self.offsets, self.lines):
@@ -179,11 +186,10 @@ class PlannedSamples:
         path = Path(item["path"])
         bank = item["kind"] == "bank"
         window = item["recording"] != item["key"]
-        file = decoded_once(path, self.decoded) if window else path
-        try:
-            waveform_S = read_part(file, item["start"], item["seconds"])
-        except Unusable as error:
-            raise Unusable(str(error).replace(str(file), str(path))) from error
+        # A plan of before says neither channel nor lead.
+        channel, lead = item.get("channel", "mean"), item.get("lead")
+        copies = self.decoded if window else None
+        waveform_S = read(path, item["start"], item["seconds"], channel, lead, copies)
         events = tuple(Event(*e) for e in item["events"])
         details = dict(item["details"]) | ({"ids": item["ids"]} if item["ids"] else {})
         if item["start"] or window:
@@ -191,7 +197,7 @@ class PlannedSamples:
         if bank:
             extent = sounding_extent(waveform_S)
             if extent is None:
-                raise Unusable(f"{path}: silent throughout: fetch it again")
+                raise Unusable(f"{path}: silent throughout: {FIX}")
             waveform_S = waveform_S[extent[0] : extent[1]]
             details |= describe(waveform_S, "event")
             details["cut_from"] = [item["start"] + x / SAMPLE_RATE for x in extent]
@@ -210,14 +216,31 @@ class PlannedSamples:
         return record, waveform_S
 
 
-def _length(recording: Recording) -> float | str:
-    """Seconds of the part that is meant, or why there are none."""
-    if not recording.path.is_file():
+@dataclass(frozen=True)
+class _Meant:
+    """The part of a file that a recording means: its seconds, the channel that is taken, and what the file begins with
+    of silence (`Length.lead`)."""
+
+    seconds: float
+    channel: Channel
+    lead: float
+
+
+def _meant(recording: Recording) -> _Meant | str:
+    """The part, or why there is none."""
+    path, channel = recording.path, recording.channel
+    if not path.is_file():
         return "missing"
     try:
-        seconds = seconds_of(recording.path) - recording.start
+        length = measure(path)
+        check_channel(channel, length.channels)
+        seconds = length.seconds - recording.start
+        if seconds <= 0:
+            return f"ends before {recording.start} s, where the part begins"
+        # Decided here, once, so that all windows of a recording have the same.
+        channel = loudest(path) if channel == "loudest" else channel
+    except Fault as error:
+        return f"{error}: {FIX}"
     except Unusable as error:
-        return str(error)
-    if seconds <= 0:
-        return f"ends before {recording.start} s, where the part begins"
-    return seconds if recording.seconds is None else min(seconds, recording.seconds)
+        return str(error).removeprefix(f"{path}: ")  # it has a column of its own
+    return _Meant(seconds if recording.seconds is None else min(seconds, recording.seconds), channel, length.lead)

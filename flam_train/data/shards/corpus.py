@@ -177,7 +177,7 @@ class Corpus:
         _, _, row = self._row(index)
         try:
             if row["meta_format"] == b"txt":
-                raw = {"captions": [line for line in text.decode().splitlines() if line.strip()]}
+                raw = {"captions": [line for line in text.decode("utf-8-sig").splitlines() if line.strip()]}
             else:
                 raw = json.loads(text) if text else {}
         except ValueError as error:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import webdataset
 from shard_samples import audio_bytes, corpus, sample, tar_of
+from sound_files import loud_and_quiet, mp3, unknown_length, without_xing
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data.shards import corpus as reading
-from flam_train.data.shards.audio import to_int16
+from flam_train.data.shards.audio import read_recording, to_int16
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Record
 from flam_train.data.shards.tars import index_tar
@@ -176,7 +177,7 @@ FLAC = audio_bytes(NOISE, format="FLAC")
     ("name", "data", "message"),
     [
         ("flac", FLAC[: len(FLAC) // 2], "unreadable or truncated audio.*fetch or prepare"),
-        ("wav", audio_bytes(NOISE)[:3000], "truncated audio, 3000 of 9644 bytes"),
+        ("wav", audio_bytes(NOISE)[:3000], "truncated audio, 2956 of 9600 bytes"),
         ("flac", b"no audio at all", "unreadable or truncated audio"),
         ("wav", audio_bytes(NOISE[:0]), "truncated audio, it holds no samples"),
         ("wav", audio_bytes(NOISE, 44100), "sample rate 44100 Hz, not 48000: resample"),
@@ -233,6 +234,51 @@ def test_foreign_tars_are_indexed_and_read(tmp_path):
     np.testing.assert_array_equal(opened.waveform(2), NOISE)
     np.testing.assert_array_equal(opened.waveform(0, 0.05, 0.01), NOISE[2400:2880])
     assert opened.manifest["seconds"] == pytest.approx(0.4, abs=0.02)
+
+
+@pytest.mark.parametrize("windowed", [1 << 24, 0])
+@pytest.mark.parametrize("kind", ["flac", "mp3", "wav", "gsm"])
+def test_foreign_audio_that_does_not_say_how_long_it_is(tmp_path, monkeypatch, kind, windowed):
+    """A FLAC of a stream, MP3 without a header, a WAV nobody finished: the length of what is there, and all of it."""
+    monkeypatch.setattr(reading, "WINDOWED", windowed)
+    wave = loud_and_quiet(5.0, SAMPLE_RATE)
+    data = {
+        "flac": lambda: unknown_length(audio_bytes(wave, format="FLAC")),
+        "mp3": lambda: without_xing(mp3(5.0, SAMPLE_RATE)),
+        "wav": lambda: (whole := audio_bytes(wave))[:40] + bytes(4) + whole[44:],
+        "gsm": lambda: audio_bytes(wave, subtype="GSM610"),
+    }[kind]()
+    tar_of(
+        tmp_path / "a.tar", {f"one.{'wav' if kind == 'gsm' else kind}": data, "one.txt": b"\xef\xbb\xbfa beep\nrain"}
+    )
+    opened = Corpus(index_folder(tmp_path, "theirs"))
+    (tmp_path / "plain").write_bytes(data)
+    want = read_recording(tmp_path / "plain").astype(int)
+    assert opened.record(0).duration == opened.manifest["seconds"] == len(want) / SAMPLE_RATE
+    assert len(want) / SAMPLE_RATE == pytest.approx(5.0, abs=0.06)
+    assert np.abs(opened.waveform(0) - want).max() <= 1
+    for start, seconds in ((0.0, 1.0), (3.3, 0.5), (4.5, 9.0)):
+        first = round(start * SAMPLE_RATE)
+        part = opened.waveform(0, start, seconds)
+        assert np.abs(part - want[first : first + round(seconds * SAMPLE_RATE)]).max() <= 1
+    assert opened.record(0).captions == ("a beep", "rain")
+
+
+def test_indexing_without_a_check_reads_no_audio(tmp_path, monkeypatch):
+    tar_of(tmp_path / "a.tar", {"one.flac": unknown_length(FLAC), "one.txt": b"rain"})
+    monkeypatch.setattr("flam_train.data.sound.opening.look", None)
+    assert Corpus(index_folder(tmp_path, "theirs", check=False)).manifest["seconds"] == 0
+    with pytest.raises(TypeError):
+        index_folder(tmp_path, "theirs")
+
+
+def test_foreign_audio_with_fewer_samples_than_it_declares(tmp_path):
+    for data in (audio_bytes(NOISE)[:-100], mp3(2.0, SAMPLE_RATE)[:9000]):
+        tar_of(tmp_path / "a.tar", {f"one.{'wav' if data[:1] == b'R' else 'mp3'}": data, "one.txt": b"rain"})
+        with pytest.raises(
+            ValueError, match=r"a.tar: sample 0 \('one'\): truncated audio, \d+ of \d+ .* are there: fetch or"
+        ):
+            index_folder(tmp_path, "theirs")
 
 
 def test_foreign_keys_that_two_tars_share_get_the_tars_name(tmp_path):
