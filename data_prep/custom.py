@@ -25,16 +25,17 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from flam_train.cli import prepare
 from flam_train.data.labels import spelling
 from flam_train.data.labels.attach import attach, spoken_elsewhere
-from flam_train.data.labels.attached import Attached, Labelled
+from flam_train.data.labels.attached import Attached, Labelled, by_channel
 from flam_train.data.labels.columns import ROLES
 from flam_train.data.labels.matching import Names
 from flam_train.data.labels.recognise import FORMATS
-from flam_train.data.labels.report import report
+from flam_train.data.labels.report import LISTED, report
 from flam_train.data.labels.rows import ALL_TIERS, Wanted
 from flam_train.data.labels.taking import Choices, Taken, read_as, refuse_unread, spelled
 from flam_train.data.preparation.corpus_writer import progress_bar
@@ -42,17 +43,25 @@ from flam_train.data.preparation.listing import Listing
 from flam_train.data.preparation.recordings import as_key
 from flam_train.data.preparation.splits import ENOUGH, draw, grouped, lacking, read_list
 from flam_train.data.shards.places import SPLITS
+from flam_train.data.sound.channels import channel_levels
 from flam_train.data.sound.faults import Unusable
 from flam_train.data.sound.opening import measure
 from flam_train.vocabulary import Vocabulary
 
+RAVEN = "raven"
+"""--channel: those that the rows of Raven's (or Kaleidoscope's) tables name, each a recording of its own."""
 
-def length(r: Labelled) -> float | None:
-    """Seconds, None if the audio cannot be read (it is listed as missing when shards are written)."""
+FAINT = 10.0
+"""dB by which the mean of a recording's channels may lie below the loudest of them before the report warns."""
+
+
+def listen(r: Labelled, mean: bool) -> tuple[float | None, float]:
+    """(seconds, dB by which the mean of its channels lies below the loudest one: 0 unless `mean` is what is taken).
+    Seconds are None if the audio cannot be read; it is listed as missing when shards are written."""
     try:
-        return measure(r.path).seconds
+        return measure(r.path).seconds, channel_levels(r.path) if mean else 0.0
     except Unusable:
-        return None
+        return None, 0.0
 
 
 def notes_of(found: Attached, chosen: int, dropped: int, kind: str, complete: bool) -> list[str]:
@@ -132,9 +141,16 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     if not chosen:
         raise ValueError(f"{args.folder}: no recording has {'labels' if kind == 'events' else kind}: check them")
     with ThreadPoolExecutor(16) as pool, progress_bar(not args.quiet, "recordings") as progress:
-        found_lengths = progress.track(pool.map(length, chosen), len(chosen), description="measuring recordings")
-        lengths = dict(zip((r.name for r in chosen), found_lengths, strict=True))
+        listened = pool.map(partial(listen, mean=args.channel in ("mean", RAVEN)), chosen)
+        listened = progress.track(listened, len(chosen), description="measuring recordings")
+        about = dict(zip((r.name for r in chosen), listened, strict=True))
+    lengths = {name: seconds for name, (seconds, _) in about.items()}
     moved = found.align(lengths)
+    seen = [r for r in chosen if any((row.channel or 1) > 1 for _, row, _ in r.rows)]
+    if args.channel == RAVEN:
+        chosen = by_channel(chosen)
+        if all(r.channel is None for r in chosen):
+            raise ValueError(f"--channel {RAVEN}: no row of a label file says a channel: take one by its number")
     joined = {} if known or args.keep_spelling else spelling.join(chosen)
     repeated = spelling.drop_repeated(chosen)
     taken = Taken(Choices(kind, args.points, known, args.licence))
@@ -154,6 +170,15 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     if repeated:
         again = "events are there more than once, equal in recording, phrase and times: each counts once"
         notes.append(f"{repeated} {again}")
+    if seen and args.channel == "mean":
+        notes.append(f"rows name channels, {seen[0].name}: --channel {RAVEN} stores those that they name")
+    faint = [f"{r.name} ({about[r.name][1]:.0f} dB)" for r in chosen if r.channel is None and about[r.name][1] >= FAINT]
+    if faint:
+        listed = ", ".join(faint[:LISTED]) + (", ..." if len(faint) > LISTED else "")
+        notes.append(
+            f"warning: the mean of the channels of {len(faint)} recordings lies {FAINT:g} dB or more below the loudest "
+            f"of them: {listed}: take one with --channel"
+        )
     notes += spelled(joined, spelling.near([label for some in events.values() for label in some]))
     notes += [*notes_of(found, len(chosen), taken.dropped, kind, args.complete), *how, *lacking(events)]
     told = report(by_split, kind, notes, taken.bad)
@@ -193,7 +218,7 @@ def columns(text: str) -> dict[str, str]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = prepare.parser(
-        __doc__, "the recordings, in folders or not, with their label files beside them or elsewhere"
+        __doc__, "the recordings, in folders or not, with their label files beside them or elsewhere", channels=(RAVEN,)
     )
     parser.add_argument("--labels", type=Path, help="a label file for all, or a folder of label files")
     parser.add_argument("--format", choices=FORMATS, help="of the label files, instead of recognising it")

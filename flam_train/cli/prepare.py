@@ -18,7 +18,7 @@ from flam_train.data.preparation.listing import MISSING, Listing, Options, prepa
 from flam_train.data.preparation.published import Archive
 from flam_train.data.shards.audio import AUDIO
 from flam_train.data.shards.corpus import Corpus
-from flam_train.data.sound.channels import Channel, channel_of
+from flam_train.data.sound.channels import WORDS, Channel, channel_of
 from flam_train.disk import check_writable
 
 Archives = Callable[[argparse.Namespace], Sequence[Archive]]
@@ -33,11 +33,13 @@ def parser(
     archives: Archives | None = None,
     unpacked: str = "",
     download: str = "the published files",
+    channels: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
     """With FOLDER, OUT and the common options; a script adds its own.
 
     archives  what --download brings into FOLDER for the given arguments; the corpus then is FOLDER/`unpacked`
     download  what that is, in words for --help
+    channels  what else --channel may be; the script then says the channel of its recordings itself
     """
     out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("folder", type=Path, help=folder)
@@ -54,7 +56,8 @@ def parser(
         "--max-missing", type=float, default=0.05, metavar="SHARE", help="fail above this share [%(default)s]"
     )
     common.add_argument(
-        "--channel", type=_channel, default="mean", metavar="mean|first|loudest|N",
+        "--channel", type=lambda text: text if text in channels else _channel(text), default="mean",
+        metavar="|".join((*WORDS, "N", *channels)),
         help="of recordings that have several: their mean, one by its number from 1, or the loudest [%(default)s]",
     )  # fmt: skip
     common.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -101,7 +104,7 @@ def answered(parser: argparse.ArgumentParser) -> Iterator[None]:
 
 def with_channel(listing: Listing, channel: Channel) -> Listing:
     """The same with that channel of every recording for which the script does not say another."""
-    if channel == "mean":
+    if channel == "mean" or (isinstance(channel, str) and channel not in WORDS):
         return listing
     chosen = [replace(r, channel=channel) if r.channel == "mean" else r for r in listing.recordings]
     return replace(listing, recordings=chosen)

@@ -13,7 +13,7 @@ SHORT = 3
 
 def key_of(label: str) -> str:
     """What labels have in common that are one phrase. Codes, which are short or have digits, are like no other."""
-    is_code = len(label) <= SHORT or any(c.isdigit() for c in label)
+    is_code = sum(c.isalpha() for c in label) <= SHORT or any(c.isdigit() for c in label)
     return label if is_code else " ".join(label.replace("_", " ").casefold().split())
 
 
@@ -49,14 +49,14 @@ def near(labels: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def drop_repeated(recordings: Sequence[Labelled]) -> int:
-    """Events that are equal in recording, channel, phrase and times to the millisecond count once, in place; returns
-    how many were dropped."""
+    """Events that are equal in recording, phrase and times to the millisecond count once, in place, whichever channels
+    they were seen in; returns how many were dropped."""
     dropped = 0
     for r in recordings:
         seen = set()
         kept = []
         for file, row, unit in r.rows:
-            event = row.label, round(1000 * row.onset), round(1000 * row.offset), row.channel
+            event = row.label, round(1000 * row.onset), round(1000 * row.offset)
             if event not in seen:
                 seen.add(event)
                 kept.append((file, row, unit))

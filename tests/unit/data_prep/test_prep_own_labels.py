@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 import custom
+import numpy as np
 import pytest
+import soundfile
 from recording_files import tone
 
 from flam_train.data.shards.corpus import Corpus
@@ -269,3 +271,45 @@ def test_a_group_is_a_column_of_the_table(run):
     rows = rows.replace("0.wav,0,0.5,wren,0\n", "0.wav,0,0.5,wren,0\n0.wav,0,0.4,wren,1\n")
     told = run("--labels", run.write("t.csv", rows), "--group", "Night", code=2)
     assert "0.wav: its rows say several things in column 'Night' (0, 1): mend them" in told
+
+
+def test_a_warning_where_the_mean_of_the_channels_is_faint(run):
+    wave = np.sin(np.arange(8 * 8000) / 8)
+    channels = {"opposite": [wave, -wave], "one of eight": [wave, *[0 * wave] * 7], "alike": [wave, wave]}
+    for name, every in channels.items():
+        run.folder.mkdir(exist_ok=True)
+        soundfile.write(run.folder / f"{name}.wav", 0.5 * np.stack(every, axis=1), 8000)
+        run.write(f"in/{name}.txt", "1\t2\ttone\n")
+    told = run()
+    faint = re.search(r"warning: the mean of the channels of 2 recordings lies 10 dB or more below .*", told)
+    assert faint
+    assert re.search(r"one of eight\.wav \(18 dB\), opposite\.wav \(\d\d dB\)", faint[0])
+    assert "lies 10 dB" not in run("--channel", "first")
+    corpus = Corpus(run.out / "train")
+    assert min(np.abs(corpus.waveform(n)).max() for n in range(len(corpus))) > 15_000
+
+
+def test_ravens_channel_column_chooses(run):
+    t = np.arange(8 * 8000) / 8000
+    run.folder.mkdir(exist_ok=True)
+    soundfile.write(run.folder / "a.wav", np.stack([a * np.sin(2 * np.pi * 440 * t) for a in (0.1, 0.2, 0.4)], 1), 8000)
+    run.recordings("b.wav")
+    head = RAVEN.splitlines()[0].replace("Begin File", "Begin File\tFile Offset (s)") + "\n"
+    rows = [
+        (1, 1, "a.wav", 1, "wren"),
+        (2, 3, "a.wav", 1, "wren"),
+        (3, 3, "a.wav", 4, "owl"),
+        (4, 1, "b.wav", 1, "owl"),
+    ]
+    table = head + "".join(f"{n}\tS\t{c}\t0\t1\t{file}\t{at}\t{label}\n" for n, c, file, at, label in rows)
+    path = run.write("t.txt", table)
+    assert "rows name channels, a.wav: --channel raven stores" in run("--labels", path)
+    assert run.events["a"] == [(1, 2, "wren"), (4, 5, "owl")]  # once, whichever channels it was seen in
+    run("--labels", path, "--channel", "raven")
+    assert run.events == {"a-ch1": [(1, 2, "wren")], "a-ch3": [(1, 2, "wren"), (4, 5, "owl")], "b-ch1": [(1, 2, "owl")]}
+    corpus = Corpus(run.out / "train")
+    loud = {corpus.key(n): np.abs(corpus.waveform(n)).max() / 32768 for n in range(3)}
+    assert loud["a-ch1"] == pytest.approx(0.1, abs=0.01)
+    assert loud["a-ch3"] == pytest.approx(0.4, abs=0.01)
+    run.write("in/b.txt", "1\t2\towl\n")
+    assert "no row of a label file says a channel" in run("--channel", "raven", code=2)
