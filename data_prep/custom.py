@@ -30,14 +30,14 @@ from pathlib import Path
 
 from flam_train.cli import prepare
 from flam_train.data.labels import spelling
-from flam_train.data.labels.attach import attach, spoken_elsewhere
+from flam_train.data.labels.attach import attach
 from flam_train.data.labels.attached import Attached, Labelled, by_channel
 from flam_train.data.labels.columns import ROLES
 from flam_train.data.labels.matching import Names
 from flam_train.data.labels.recognise import FORMATS
 from flam_train.data.labels.report import LISTED, report
 from flam_train.data.labels.rows import ALL_TIERS, Wanted
-from flam_train.data.labels.taking import Choices, Taken, read_as, refuse_unread, spelled
+from flam_train.data.labels.taking import Choices, Taken, read_as, refuse_false_negatives, spelled
 from flam_train.data.preparation.corpus_writer import progress_bar
 from flam_train.data.preparation.listing import Listing
 from flam_train.data.preparation.recordings import as_key
@@ -68,28 +68,18 @@ def notes_of(found: Attached, chosen: int, dropped: int, kind: str, complete: bo
     """Lines of the report about recordings without labels."""
     lines = []
     silent = sum(r.spoken and not r.rows for r in found.recordings)
-    unlabelled = sum(not r.spoken for r in found.recordings)
+    unheard = sum(r.unheard and not r.spoken for r in found.recordings)
+    unlabelled = sum(not r.spoken and not r.unheard for r in found.recordings)
     if kind == "captions":
         lines.append(f"{len(found.recordings) - chosen} recordings have no captions: left out")
     else:
         kept = "kept as negatives, --complete" if complete else "left out; negatives with --complete"
         lines += [f"{silent} recordings have labels that say they have no event: kept"] if silent else []
         lines += [f"{unlabelled} recordings have no labels: {kept}"] if unlabelled else []
+        lines += [f"{unheard} recordings have not been listened to, their label files say: left out"] if unheard else []
     if dropped:
         lines.append(f"{dropped} recordings are longer than a window: their captions are left out; see --kind captions")
     return lines
-
-
-def refuse_false_negatives(found: Attached, wanted: Wanted, args: argparse.Namespace) -> None:
-    """ValueError if --complete would call absent what label files that are not read say is there."""
-    refuse_unread(found, args.folder)
-    if args.labels is not None and args.labels.is_file():
-        for file, names in spoken_elsewhere(found, args.folder, args.labels, wanted).items():
-            raise ValueError(
-                f"{args.labels.parent / file}: speaks of {len(names)} recordings that {args.labels.name} does not, "
-                f"like {names[0]}: with --complete they would become negatives: give the folder of both with --labels "
-                "(and --splits FILE if they are splits), keep the recordings of each apart, or leave out --complete"
-            )
 
 
 def splits_of(found: Attached, chosen: list[Labelled], args: argparse.Namespace) -> tuple[dict[str, str], list[str]]:
@@ -130,14 +120,14 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
         raise ValueError(f"--points {args.points}: points must last more than 0 s")
     known = Vocabulary.load(args.vocabulary) if args.vocabulary else None
     wanted = Wanted(args.columns, args.tier, args.unlabelled, args.encoding, args.unit, args.group)
-    found = attach(args.folder, args.labels, wanted, args.format, args.captions)
+    found = attach(args.folder, args.labels, wanted, args.format, args.captions, [args.splits] if args.splits else [])
     if args.complete:
-        refuse_false_negatives(found, wanted, args)
+        refuse_false_negatives(found, args.folder, args.labels, wanted)
     kind = args.kind or ("events" if any(r.spoken for r in found.recordings) else "captions")
     if kind == "captions":
         chosen = [r for r in found.recordings if r.captions]
     else:
-        chosen = [r for r in found.recordings if r.spoken or args.complete]
+        chosen = [r for r in found.recordings if r.spoken or (args.complete and not r.unheard)]
     if not chosen:
         raise ValueError(f"{args.folder}: no recording has {'labels' if kind == 'events' else kind}: check them")
     with ThreadPoolExecutor(16) as pool, progress_bar(not args.quiet, "recordings") as progress:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from flam_train.data.labels import captions as caption_tables
 from flam_train.data.labels.attached import Attached, Labelled
 from flam_train.data.labels.giving import Giving, speaks_of_itself
-from flam_train.data.labels.matching import AUDIO, Names, recording_of, without_suffix
-from flam_train.data.labels.recognise import FORMATS, SUFFIXES, Recognised, parse
-from flam_train.data.labels.rows import Caption, Labels, Named, Row, Wanted, fault
+from flam_train.data.labels.matching import AUDIO, Names, recording_of
+from flam_train.data.labels.recognise import FORMATS, SUFFIXES, Recognised, parse, recognise
+from flam_train.data.labels.rows import Labels, Wanted, fault
+from flam_train.data.labels.unread import look
 
 
 def find_audio(folder: Path) -> list[Path]:
@@ -35,9 +36,10 @@ def attach(
     wanted: Wanted | None = None,
     format: str | None = None,
     captions: Path | None = None,
+    others: Sequence[Path] = (),
 ) -> Attached:
     """All recordings of a folder with their labels: of label files called like the recordings and beside them, or in
-    the folder or file `labels`; and the captions of a table.
+    the folder or file `labels`; and the captions of a table. `others` are files that hold something else.
 
     ValueError that names file, row and fix: also for a recording that is named and not there.
     """
@@ -45,56 +47,63 @@ def attach(
     recordings = [Labelled(p, p.relative_to(folder).as_posix()) for p in find_audio(folder)]
     names = Names([r.name for r in recordings])
     out = Attached(recordings)
-    giving = Giving(out, names)
-    used: dict[int, str] = {}
-    beside, others = _label_files(folder, labels, format, names, captions)
-    for path in beside:
-        base = labels if labels is not None and labels.is_dir() else path.parent if labels is not None else folder
-        file = path.relative_to(base).as_posix()
-        read, found = parse(path.read_bytes(), str(path), wanted, format)
+    giving = Giving(out, names, beside=labels is None)
+    used: dict[int, tuple[str, str]] = {}
+    passed = {path.resolve() for path in (captions, *others) if path is not None}
+    files, rest = _label_files(folder, labels, format, names, passed)
+    for path in files:
+        file = path.relative_to(_base(folder, labels)).as_posix()
+        data = path.read_bytes()
+        called = recording_of(file)
+        if labels is not None and labels.is_dir() and format is None and not names.called(called):
+            try:  # a folder of label files may hold other things
+                recognise(data, str(path), wanted)
+            except ValueError:
+                out.passed.append(file)
+                continue
+        read, found = parse(data, str(path), wanted, format)
         out.note(file, str(path), read, found)
-        own = _own(file, str(path), read, names, labels is None)
+        own = _own(called, str(path), read, names, labels is None)
         if speaks_of_itself(read):
             if own is None:
                 raise fault(
                     str(path),
-                    f"names no recordings and none is called {without_suffix(path.name, SUFFIXES)!r} "
-                    f"({names.nearest(path.name)}): rename it, add a column with file names, or remove it",
+                    f"names no recordings and none is called {called!r} ({names.nearest(called)}): rename it, add a "
+                    "column with file names, or remove it",
                 )
-            if own in used:
+            other, kind = used.setdefault(own, (file, found.format))
+            if kind != found.format:  # of one format they are parts, and what is in both counts once
                 raise fault(
                     str(path),
-                    f"{recordings[own].name} has labels in {used[own]} too: choose with --format, or --labels",
+                    f"{recordings[own].name} has labels in {other} too, as {kind}: choose with --format, or remove one",
                 )
-            used[own] = file
-        inside = path.parent.relative_to(folder).as_posix() if path.is_relative_to(folder) else None
-        giving.give(read, str(path), own, inside)
-    for path in others:
-        spoken = _spoken_in(path, wanted, format, names)
-        if spoken is not None:
-            out.unmatched[path.relative_to(folder).as_posix()] = len(spoken)
+        giving.give(read, str(path), own, _inside(path, folder, labels))
+    for path in rest:
+        here = names.exactly(recording_of(path.relative_to(folder).as_posix()))
+        found_unread = look(path, path.relative_to(folder).as_posix(), wanted, names)
+        if found_unread is not None and not (here and all(recordings[n].spoken for n in here)):
+            out.unread.append(found_unread)
     if captions is not None:
         read = caption_tables.parse(_bytes(captions), str(captions), wanted)
         out.note(captions.name, str(captions), read, Recognised("captions", "--captions says so"))
-        inside = captions.parent.relative_to(folder).as_posix() if captions.is_relative_to(folder) else None
-        giving.give(read, str(captions), None, inside)
+        giving.give(read, str(captions), None, _inside(captions, folder, None))
     giving.conclude()
     return out
 
 
-def spoken_elsewhere(found: Attached, folder: Path, labels: Path, wanted: Wanted) -> dict[str, list[str]]:
-    """{label file: recordings it speaks of} of label files beside the one that was given, of recordings that the given
-    one does not mention: those of another split, say. They are no negatives."""
-    names = Names([r.name for r in found.recordings])
-    out: dict[str, list[str]] = {}
-    for path in sorted(p for p in labels.parent.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES):
-        if path.resolve() == labels.resolve() or path.name.startswith("."):
-            continue
-        spoken = _spoken_in(path, wanted, None, names, called=True)
-        silent = [found.recordings[n].name for n in sorted(spoken or ()) if not found.recordings[n].spoken]
-        if silent:
-            out[path.name] = silent
-    return out
+def _base(folder: Path, labels: Path | None) -> Path:
+    """Below which the paths of label files are those of recordings."""
+    if labels is None:
+        return folder
+    return labels if labels.is_dir() else labels.parent
+
+
+def _inside(path: Path, folder: Path, labels: Path | None) -> str | None:
+    """The folder of a label file as one of the recordings' folders, if it may be one."""
+    for base in (folder, labels):
+        if base is not None and base.is_dir() and path.is_relative_to(base):
+            return path.parent.relative_to(base).as_posix()
+    return None
 
 
 def _bytes(path: Path) -> bytes:
@@ -104,58 +113,64 @@ def _bytes(path: Path) -> bytes:
 
 
 def _label_files(
-    folder: Path, labels: Path | None, format: str | None, names: Names, captions: Path | None
+    folder: Path, labels: Path | None, format: str | None, names: Names, passed: set[Path]
 ) -> tuple[list[Path], list[Path]]:
-    """The label files, sorted; beside recordings those that are called like one, and those that are not."""
+    """The label files, sorted; beside recordings those that are called like one, and all others."""
     if labels is not None and not labels.is_dir():
         _bytes(labels)
         return [labels], []
     suffixes = FORMATS[format].suffixes if format else SUFFIXES
-    found = sorted(p for p in files_below(labels or folder) if p.suffix.lower() in suffixes)
-    if captions is not None:
-        found = [p for p in found if p.resolve() != captions.resolve()]
+    found = sorted(p for p in files_below(labels or folder) if p.suffix.lower() in SUFFIXES)
+    found = [p for p in found if p.resolve() not in passed]
     if labels is not None:
+        found = [p for p in found if p.suffix.lower() in suffixes]
         if not found:
             raise ValueError(f"{labels}: no label files ({', '.join(suffixes)}): check the folder")
         return found, []
-    called = {p: bool(names.exactly(recording_of(p.relative_to(folder).as_posix()))) for p in found}
-    beside = [p for p in found if called[p]]
-    if not beside and captions is None:
-        elsewhere = next((p for p in found if names.called(recording_of(p.name))), None)
-        hint = f"give a table with --labels, like {found[0]}" if found else "give them with --labels"
-        if elsewhere is not None:
-            other = names.called(recording_of(elsewhere.name))[0]
-            hint = f"{elsewhere} may be of {other}, in another folder: put it beside, or give label files with --labels"
-        raise ValueError(f"{folder}: no label file is called like a recording ({', '.join(suffixes)}): {hint}")
-    return beside, [p for p in found if not called[p]]
+    called = [p for p in found if names.exactly(recording_of(p.relative_to(folder).as_posix()))]
+    beside = [p for p in called if p.suffix.lower() in suffixes]
+    if not beside and not passed:
+        raise ValueError(
+            f"{folder}: no label file is called like a recording ({', '.join(suffixes)}): {_hint(folder, found, names)}"
+        )
+    return beside, [p for p in found if p not in set(beside)]
 
 
-def _own(file: str, where: str, read: Labels, names: Names, beside: bool) -> int | None:
-    """The recording that a label file as a whole is about: the one it is called like, or else one that it links to."""
-    called = recording_of(file)
+def _hint(folder: Path, found: list[Path], names: Names) -> str:
+    """What to do about label files that are not called like recordings."""
+    for path in found:
+        other = look(path, path.name, Wanted(), names)
+        if other is not None and other.recordings:
+            return f"give a table with --labels, like {path}"
+    for path in found:
+        elsewhere = names.called(recording_of(path.name))
+        if elsewhere:
+            return (
+                f"{path} may be of {elsewhere[0]}, in another folder: put it beside, or give the folder of label "
+                "files with --labels"
+            )
+    some = f"call {found[0].relative_to(folder)} like its recording, " if found else ""
+    return f"{some}or give them with --labels".removeprefix("or " if not some else "")
+
+
+def _own(called: str, where: str, read: Labels, names: Names, beside: bool) -> int | None:
+    """The recording that a label file as a whole is about: the one it is called like; one that lies elsewhere may link
+    to it."""
+    exact = names.exactly(called)
     if beside:
-        found = names.exactly(called)
-        if len(found) > 1:
-            return names.find(called, where)  # a.wav and a.flac: told as a fault, with both
-        return found[0] if found else None
-    own = names.find(called, where)
-    return own if own is not None else next((n for url in read.of if (n := names.find(url, where)) is not None), None)
-
-
-def _spoken_in(path: Path, wanted: Wanted, format: str | None, names: Names, called: bool = False) -> set[int] | None:
-    """The recordings that a file names, and with `called` the one it is called like; None: it holds no labels."""
-    try:
-        read, _ = parse(path.read_bytes(), str(path), wanted, format)
-    except ValueError:
+        return names.find(called, where) if len(exact) > 1 else exact[0] if exact else None
+    if not speaks_of_itself(read):
         return None
-    every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions]
-    if not every:
-        return None
-    named = {r.recording for r in every if r.recording is not None} | set(read.of)
-    found = set()
-    for name in named | ({recording_of(path.name)} if called and speaks_of_itself(read) else set()):
-        try:
-            found.add(names.find(name, str(path)))
-        except ValueError:  # of several recordings: it speaks of one of them, and nobody knows which
-            continue
-    return {n for n in found if n is not None}
+    for url in read.of:
+        if (n := names.find(url, where)) is not None:
+            return n
+    if not read.of or len(exact) == 1:
+        return names.find(called, where)
+    alike = names.called(called)
+    if alike:
+        raise fault(
+            where,
+            f"links to {read.of[0]!r}, which is not in the folder, and is called like {alike[0]}: mend the link, or "
+            "put it beside its recording",
+        )
+    return None

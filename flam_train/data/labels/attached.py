@@ -10,6 +10,24 @@ from pathlib import Path
 from flam_train.data.labels.recognise import Recognised
 from flam_train.data.labels.rows import Labels, Row
 
+ALIKE = 0.5
+"""Seconds by which the length that a label file describes and that of its recording may differ."""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """file: as a report shows it; recordings: of which it speaks, by number; fault: why it cannot be read, if so."""
+
+    file: str
+    recordings: frozenset[int] = frozenset()
+    fault: str = ""
+
+    def __str__(self) -> str:
+        if self.fault:
+            return f"{self.file} ({self.fault})"
+        count = len(self.recordings)
+        return f"{self.file} (names {count} recordings: give it with --labels)" if count else self.file
+
 
 @dataclass
 class Labelled:
@@ -19,6 +37,7 @@ class Labelled:
     rows      (label file, row, what the row counts), in the order of the files
     captions  sentences about it
     spoken    whether any label file speaks of it, if only to say that it has no event
+    unheard   whether a label file says that nobody has listened to it: it has neither events nor their absence
     unknown   (label file, row, what the row counts) of stretches in which nobody knows what is heard
     about     what is said of it: id, author, licence, source, and the column that was asked for
     channel   the only one that its rows are of; None: all of it
@@ -29,6 +48,7 @@ class Labelled:
     rows: list[tuple[str, Row, str]] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
     spoken: bool = False
+    unheard: bool = False
     unknown: list[tuple[str, Row, str]] = field(default_factory=list)
     about: dict[str, str] = field(default_factory=dict)
     channel: int | None = None
@@ -41,7 +61,8 @@ class Attached:
     formats    format -> [(file, why)]
     columns    (format, {role: column}) -> files in which the columns have these roles
     notes      file -> what was read otherwise than its author may think
-    unmatched  label files that are called like no recording, and were not read: file -> recordings they name
+    unread     label files that were not read
+    passed     files of a folder of label files that are none
     shared     pairs of label files -> how many recordings both speak of
     domains    path of a file -> onset and offset of what it describes, where it says so
     differing  field -> recordings of which rows say different things: those are left out
@@ -51,7 +72,8 @@ class Attached:
     formats: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     columns: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = field(default_factory=lambda: defaultdict(list))
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    unmatched: dict[str, int] = field(default_factory=dict)
+    unread: list[Unread] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
     shared: Counter[tuple[str, str]] = field(default_factory=Counter)
     domains: dict[str, tuple[float, float]] = field(default_factory=dict)
     differing: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -76,7 +98,7 @@ class Attached:
             for rows in (r.rows, r.unknown):
                 for k, (file, row, unit) in enumerate(rows):
                     onset, offset = self.domains.get(file, (0.0, 0.0))
-                    if onset > 0 and seconds is not None and abs(seconds - (offset - onset)) < abs(seconds - offset):
+                    if onset > 0 and seconds is not None and abs(seconds - (offset - onset)) < ALIKE:
                         moved.add(file)
                         rows[k] = file, row._replace(onset=row.onset - onset, offset=row.offset - onset), unit
         return sorted(moved)

@@ -4,7 +4,18 @@ the label above it; Audacity 1.2 wrote `start TAB text`. URBAN-SED's and scaper'
 
 from __future__ import annotations
 
-from flam_train.data.labels.rows import Labels, Wanted, event, fault, is_number, is_time, lines_of, seconds, text_of
+from flam_train.data.labels.rows import (
+    Labels,
+    Row,
+    Wanted,
+    event,
+    fault,
+    is_number,
+    is_time,
+    lines_of,
+    seconds,
+    text_of,
+)
 from flam_train.data.labels.tables import either, only_durations
 
 
@@ -13,10 +24,10 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     wanted = wanted or Wanted()
     scale = 0.001 if wanted.unit == "ms" else 1.0
     both = either({"onset": "1", "offset": "2", "label": "3"})
-    rows = []
+    rows: list[Row] = []
     numbers = 0
     for n, line in enumerate(lines_of(text_of(data, file, wanted.encoding)), 1):
-        if not line.strip() or line.startswith("\\"):
+        if not line.strip() or line.startswith("\\") or (line.startswith("#") and not rows):
             continue
         start, *rest = line.split("\t")
         if not rest:

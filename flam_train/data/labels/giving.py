@@ -19,8 +19,10 @@ def speaks_of_itself(read: Labels) -> bool:
 class Giving:
     """Each row to its recording."""
 
-    def __init__(self, out: Attached, names: Names) -> None:
-        self.out, self.names = out, names
+    def __init__(self, out: Attached, names: Names, beside: bool = False) -> None:
+        """`beside`: label files lie beside the recordings that they are called like."""
+        self.out, self.names, self.beside = out, names, beside
+        self._called: dict[int, str] = {}
         self._speaking: dict[int, list[str]] = defaultdict(list)
         self._said: dict[tuple[int, str], set[str]] = defaultdict(set)
 
@@ -29,18 +31,15 @@ class Giving:
         recordings."""
         recordings = self.out.recordings
         found: dict[str, int | None] = {}
-        called: dict[int, str] = {}
         unknown: Counter[str] = Counter()
         first: tuple[str, int] | None = None
-        spoken = {own} if speaks_of_itself(read) and own is not None else set()
         every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions, *read.unknown]
+        spoken = {own} if not every and own is not None else set()  # an empty file says that there is no event
         for number, r in enumerate(every):
             n = own
             if r.recording is not None:
                 if r.recording not in found:
-                    n = found[r.recording] = self._find(r.recording, read, file, r.row, own, inside)
-                    if n is not None:
-                        self._one_recording(called, n, r.recording, file, r.row, read.unit)
+                    found[r.recording] = self._find(r.recording, read, file, r.row, own, inside)
                 n = found[r.recording]
             if n is None:
                 assert r.recording is not None
@@ -63,6 +62,10 @@ class Giving:
                 first[1],
                 read.unit,
             )
+        for r in read.unheard:
+            n = own if r.recording is None else self._find(r.recording, read, file, r.row, own, inside)
+            if n is not None:
+                recordings[n].unheard = True
         for said in read.about:
             n = own if said.recording is None else found.get(said.recording)
             if n is not None:
@@ -75,22 +78,25 @@ class Giving:
         for known in (name, *read.aliases.get(name, ())):
             n = self.names.find(known, file, row or None, read.unit, inside)
             if n is not None:
+                self._one_recording(n, name, file, row, read.unit)
                 return n
-        # A path of the machine where it was labelled: the name says whose it is if the file is called like it too.
+        # A path of the machine where it was labelled: the name says whose it is if the file lies beside one of it.
+        if not self.beside:
+            return None
         last = (parts_of(name) or ("",))[-1]
         same = own is not None and without_suffix(last) == without_suffix(parts_of(self.out.recordings[own].name)[-1])
         return own if same else None
 
-    def _one_recording(self, called: dict[int, str], n: int, name: str, file: str, row: int, unit: str) -> None:
-        """ValueError if a file calls one recording by two paths of which neither ends with the other: two recordings
+    def _one_recording(self, n: int, name: str, file: str, row: int, unit: str) -> None:
+        """ValueError if one recording is called by two paths of which neither ends with the other: two recordings
         are meant, and only one of them is there."""
-        before, now = (parts_of(without_suffix(text)) for text in (called.setdefault(n, name), name))
+        before, now = (parts_of(without_suffix(text)) for text in (self._called.setdefault(n, name), name))
         shorter = min(len(before), len(now))
         if before[-shorter:] != now[-shorter:]:
             raise fault(
                 file,
-                f"{name!r} and {called[n]!r} would both be {self.out.recordings[n].name}: give the folder above both, "
-                "or remove the rows of the other",
+                f"{name!r} and {self._called[n]!r} would both be {self.out.recordings[n].name}: give the "
+                "folder above both, or remove the rows of the other",
                 row,
                 unit,
             )

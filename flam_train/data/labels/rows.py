@@ -76,6 +76,8 @@ class Labels:
     without   recordings of which it says that they have no event
     captions  sentences about whole recordings
     unit      what `row` counts: "row" is a line of the file
+    unheard   recordings that it mentions, and of which nobody has said what is heard in them: they have neither events
+              nor their absence
     unknown   stretches of which it says that nobody knows what is heard in them: neither events nor their absence
     about     what it says of recordings
     of        paths of the recording that the file as a whole is about, the likeliest first; rows without a recording
@@ -90,6 +92,7 @@ class Labels:
     without: list[Named] = field(default_factory=list)
     captions: list[Caption] = field(default_factory=list)
     unit: str = "row"
+    unheard: list[Named] = field(default_factory=list)
     unknown: list[Row] = field(default_factory=list)
     about: list[About] = field(default_factory=list)
     of: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from flam_train.data.labels.rows import Labels, Row, Wanted, event, fault, seconds, text_of
+from flam_train.data.labels.rows import Labels, Row, Wanted, event, fault, is_number, seconds, text_of
 from flam_train.data.labels.tables import Cells, by_position, rows_of
 
 THRESHOLD = 0.5
@@ -55,7 +55,9 @@ def looks_soft(rows: Sequence[Cells], comma: bool) -> bool:
     adjoin and have one length of at most LONGEST, as those of a confidence seldom do."""
     segments: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for _, cells in rows:
-        if by_position(cells, comma) != {"onset": 0, "offset": 1, "label": 2, "value": 3}:
+        if by_position(cells, comma) != {"onset": 0, "offset": 1, "label": 2, "value": 3} or not is_number(
+            cells[3], comma
+        ):
             return False
         onset, offset, value = (seconds(cells[k], "", 0, "", comma=comma) for k in (0, 1, 3))
         if not 0 <= value <= MOST:

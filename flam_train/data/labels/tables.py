@@ -15,12 +15,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from flam_train.data.labels.columns import EVENTS, Column, assign, line, names_times, plain
 from flam_train.data.labels.rows import (
     ABOUT,
+    NO_CALL,
     About,
     Labels,
     Named,
@@ -32,11 +34,15 @@ from flam_train.data.labels.rows import (
     seconds,
     text_of,
 )
+from flam_train.data.preparation.audio_folders import SUFFIXES
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 
 HEAD = 100_000
 """Characters of a file in which its separator and header are looked for."""
+
+SEAMLESS = 4
+"""Rows of a recording that make a seamless whole: fewer do by chance."""
 
 Cells = tuple[int, list[str]]
 """A line's number, and its cells."""
@@ -65,7 +71,8 @@ def rows_of(text: str, separator: str, file: str, strict: bool = True) -> list[C
         if names_times([first[1:], *others], Wanted()):
             rows[0] = n, [first[1:].strip(), *others]
             break
-        if by_position([first, *others], separator != ",") or (others and not any(c.strip() for c in others)):
+        alone = not any(c.strip() for c in others)  # a recording without an event
+        if by_position([first, *others], separator != ",") or (alone and (others or first.lower().endswith(SUFFIXES))):
             break
         rows.pop(0)
     return rows
@@ -78,7 +85,10 @@ def _unquoted(cell: str) -> str:
 
 def by_position(cells: Sequence[str], comma: bool) -> dict[str, int] | None:
     """Role -> column of a row without a header, told by where its numbers stand; `value` is a number behind the
-    label."""
+    label, or an empty place for one."""
+    cells = [c.strip().removesuffix("%") for c in cells]
+    while len(cells) > 3 and not cells[-1]:
+        cells = cells[:-1]
     match [is_time(c, comma) for c in cells]:
         case [True, True] | [True, True, _]:
             return {"onset": 0, "offset": 1} | ({"label": 2} if len(cells) == 3 else {})
@@ -152,7 +162,8 @@ def parse_headerless(data: bytes, file: str, wanted: Wanted | None = None) -> La
     rows = rows_of(text, separator, file)
     comma = separator != ","
     given = given_numbers(wanted)
-    at = given or next((found for _, cells in rows if (found := by_position(cells, comma))), None)
+    told = [found for _, cells in rows if (found := by_position(cells, comma))]
+    at = given or next((found for found in told if "value" in found), None) or next(iter(told), None)
     if rows and at is None:
         raise fault(
             file, "no onset and offset are seen: name the columns by number, --columns onset=1,offset=2", rows[0][0]
@@ -163,7 +174,7 @@ def parse_headerless(data: bytes, file: str, wanted: Wanted | None = None) -> La
     unused = at.pop("value", None)
     most = max((*at.values(), unused if unused is not None else -1), default=-1)
     for n, cells in rows:
-        if not given and len(cells) > 1 + most:
+        if not given and any(c.strip() for c in cells[1 + most :]):
             raise fault(file, f"{len(cells)} columns, other rows have fewer: mend the row", n)
     columns = {role: Column(k, str(k + 1), 0.001 if wanted.unit == "ms" else 1.0) for role, k in at.items()}
     both = "" if given else either({role: column.name for role, column in columns.items()})
@@ -201,7 +212,9 @@ def _read(
         for what, column in about.items():
             if column.cell(cells).strip():
                 said.setdefault((name, what, " ".join(column.cell(cells).split())), n)
-        if name is not None and not any(cell.get(r, "").strip() for r in ("onset", "offset", "duration", "label")):
+        timed = any(cell.get(r, "").strip() for r in ("onset", "offset", "duration"))
+        label = " ".join(cell.get("label", "").split())
+        if not timed and ((name is not None and not label) or label.casefold() in NO_CALL):
             without.append(Named(name, n))
             continue
         onset = seconds(cell["onset"], file, n, "onset", comma=comma, scale=at["onset"].scale)
@@ -211,8 +224,11 @@ def _read(
             offset = onset + seconds(cell["duration"], file, n, "duration", comma=comma, scale=at["duration"].scale)
         channel = channel_of(cell.get("channel", ""), file, n)
         fix = f"swap or mend them, or say {both}" if both else "swap or mend them"
-        events.append(event(name, onset, offset, cell.get("label", ""), file, n, wanted, "row", channel, fix))
-    if both and only_durations([(e.onset, e.offset) for e in events]):
+        events.append(event(name, onset, offset, label, file, n, wanted, "row", channel, fix))
+    times: dict[str | None, list[tuple[float, float]]] = defaultdict(list)
+    for e in events:
+        times[e.recording].append((e.onset, e.offset))
+    if both and any(map(only_durations, times.values())):
         raise fault(file, f"each row begins where the one before ends if the second number is a duration: say {both}")
     names = {role: column.name for role, column in {**at, **about}.items()}
     return Labels(events, without, about=[About(*key, n) for key, n in said.items()], columns=names, notes=notes)
@@ -220,7 +236,7 @@ def _read(
 
 def only_durations(times: Sequence[tuple[float, float]]) -> bool:
     """Whether pairs of numbers that can be read as onset and offset make a seamless whole as onset and duration."""
-    if len(times) < 3:
+    if len(times) < SEAMLESS:
         return False
     as_durations = all(abs(a[0] + a[1] - b[0]) < 1e-6 for a, b in pairwise(times))
     return as_durations and not all(abs(a[1] - b[0]) < 1e-6 for a, b in pairwise(times))

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from flam_train.data.labels.attached import Attached, Labelled
+from flam_train.data.labels.matching import Names
 from flam_train.data.labels.report import LISTED, outside
-from flam_train.data.labels.rows import fault
+from flam_train.data.labels.rows import Wanted, fault
+from flam_train.data.labels.unread import elsewhere
 from flam_train.data.preparation.planned import windows
 from flam_train.data.preparation.recordings import Recording, as_key
 from flam_train.data.shards.schema import Event
 from flam_train.settings import nearest
 from flam_train.vocabulary import Vocabulary
 
-FAR = 50
+FAR = 10
 """Times that lie so many times the recording's length after its beginning may be milliseconds."""
 
 
@@ -145,27 +147,38 @@ def read_as(found: Attached) -> list[str]:
         lines.append(f"{Path(a).name} and {Path(b).name} both speak of {count} recordings")
     for what, names in found.differing.items():
         lines.append(f"{what}: differs from row to row in {_first(names)}: left out")
-    if found.unmatched:
-        lines.append(f"label files that are called like no recording, and were not read: {_unmatched(found)}")
+    if found.unread:
+        lines.append(f"label files that were not read: {_unread(found)}")
+    if found.passed:
+        lines.append(f"no label files, passed over: {len(found.passed)}, {_first(found.passed)}")
     return lines
 
 
-def refuse_unread(found: Attached, folder: Path) -> None:
-    """ValueError if there are label files that were not read: where absence is to mean absence, what they label must
-    not become a negative."""
-    if found.unmatched:
+def refuse_false_negatives(found: Attached, folder: Path, labels: Path | None, wanted: Wanted) -> None:
+    """ValueError if label files that were not read speak of recordings: where absence is to mean absence, what these
+    label must not become a negative."""
+    if found.unread:
         raise ValueError(
-            f"{folder}: {_unmatched(found)}: label files that are called like no recording; with --complete what they "
-            "label would be called absent: rename them, give them with --labels, move them away, or leave out "
-            "--complete"
+            f"{folder}: label files that were not read: {_unread(found)}: with --complete what they label would be "
+            "called absent: call them like their recordings, give those that name recordings with --labels, mend them, "
+            "or leave out --complete"
         )
+    if labels is None:
+        return
+    for path, unread in elsewhere(folder, labels, wanted, Names([r.name for r in found.recordings])):
+        silent = [found.recordings[n].name for n in sorted(unread.recordings) if not found.recordings[n].spoken]
+        if silent:
+            raise ValueError(
+                f"{path}: speaks of {len(silent)} recordings that {labels.name} does not, like {silent[0]}: with "
+                "--complete they would become negatives: give a folder of all label files with --labels (and --splits "
+                "FILE if they are splits), keep the recordings of each apart, or leave out --complete"
+            )
 
 
-def _unmatched(found: Attached) -> str:
-    files = [
-        f"{file} (names {n} recordings: give it with --labels)" if n else file for file, n in found.unmatched.items()
-    ]
-    return f"{len(files)}, {', '.join(files[:LISTED])}" + (", ..." if len(files) > LISTED else "")
+def _unread(found: Attached) -> str:
+    return f"{len(found.unread)}, {', '.join(map(str, found.unread[:LISTED]))}" + (
+        ", ..." if len(found.unread) > LISTED else ""
+    )
 
 
 def spelled(joined: dict[str, str], close: Sequence[tuple[str, ...]]) -> list[str]:

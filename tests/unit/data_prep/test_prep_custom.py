@@ -285,7 +285,7 @@ def test_two_label_files_for_a_recording_need_a_choice(tmp_path):
     (folder / "a.jams").write_text(
         '{"annotations": [{"namespace": "tag_open", "data": [{"time": 0, "duration": 0.5, "value": "dog"}]}]}'
     )
-    with pytest.raises(ValueError, match=r"a\.txt: a\.wav has labels in a\.jams too: choose with --format"):
+    with pytest.raises(ValueError, match=r"a\.txt: a\.wav has labels in a\.jams too, as jams: choose with --format"):
         attach(folder)
     assert [r.label for _, r, _ in attach(folder, format="jams").recordings[0].rows] == ["dog"]
     labels = tmp_path / "labels"

@@ -3,6 +3,7 @@ each with the right outcome."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_a_label_file_of_another_folder_is_not_that_of_a_recording_of_the_same_n
     run.write(f"in/siteB/{NIGHT}.txt", "5\t6\towl\n")
     assert f"siteB/{NIGHT}.txt may be of siteA/{NIGHT}.WAV, in another folder" in run(code=2)
     run.write("in/siteA/other.txt", "1\t2\twren\n")
-    assert f"called like no recording, and were not read: 1, siteB/{NIGHT}.txt" in run()
+    assert f"label files that were not read: 1, siteB/{NIGHT}.txt" in run()
     assert run.events == {"siteA_other": [(1, 2, "wren")]}
 
 
@@ -313,3 +314,147 @@ def test_ravens_channel_column_chooses(run):
     assert loud["a-ch3"] == pytest.approx(0.4, abs=0.01)
     run.write("in/b.txt", "1\t2\towl\n")
     assert "no row of a label file says a channel" in run("--channel", "raven", code=2)
+
+
+TABLE = "filename,onset,offset,label\n"
+
+
+def test_a_label_file_elsewhere_is_no_witness_for_another_folder(run):
+    run.recordings("siteA/x.wav")
+    told = run("--labels", run.write("L/x.csv", TABLE + "siteB/x.wav,1,2,owl\n"), code=2)
+    assert "row 2: 'siteB/x.wav' is not in the folder, did you mean siteA/x.wav?" in told
+
+
+def test_a_link_comes_before_a_name(run):
+    from label_samples import ALIGNED, SLOTS, eaf
+
+    def linked(url: str) -> str:
+        return eaf(SLOTS, ALIGNED).replace(
+            "/><TIME_ORDER", f'><MEDIA_DESCRIPTOR MEDIA_URL="{url}"/></HEADER><TIME_ORDER'
+        )
+
+    run.recordings("siteA/x.wav", "siteB/x.wav")
+    run("--labels", run.write("L/x.eaf", linked("file:///data/siteB/x.wav")))
+    assert list(run.events) == ["siteB_x"]
+    told = run("--labels", run.write("L/x.eaf", linked("file:///data/siteC/x.wav")), code=2)
+    assert "links to 'file:///data/siteC/x.wav', which is not in the folder, and is called like siteA/x.wav" in told
+    (run.at / "L" / "x.eaf").unlink()
+    run.write("L/siteA/x.eaf", linked("file:///Users/ann/x.wav"))  # a folder like that of the recordings
+    run("--labels", run.at / "L")
+    assert list(run.events) == ["siteA_x"]
+
+
+def test_rows_with_paths_need_no_name_of_the_file(run):
+    run.recordings("siteA/x.wav", "siteB/x.wav")
+    run("--labels", run.write("x.csv", TABLE + "siteA/x.wav,1,2,owl\nsiteB/x.wav,3,4,wren\n"))
+    assert run.events == {"siteA_x": [(1, 2, "owl")], "siteB_x": [(3, 4, "wren")]}
+    run.write("L/siteB/t.csv", TABLE + "x.wav,1,2,owl\n")
+    run("--labels", run.at / "L")
+    assert run.events == {"siteB_x": [(1, 2, "owl")]}
+
+
+def test_two_paths_for_one_recording_in_two_files(run):
+    run.recordings("x.wav")
+    run.write("L/a.csv", TABLE + "siteA/x.wav,1,2,owl\n")
+    run.write("L/b.csv", TABLE + "siteB/x.wav,1,2,wren\n")
+    told = run("--labels", run.at / "L", code=2)
+    assert "b.csv: row 2: 'siteB/x.wav' and 'siteA/x.wav' would both be x.wav" in told
+
+
+@pytest.mark.parametrize("given", ["L/train", "L/train/labels.csv"])
+def test_sibling_folders_of_splits_are_looked_through(run, given):
+    run.recordings("a.wav", "b.wav")
+    run.write("L/train/labels.csv", TABLE + "a.wav,1,2,owl\n")
+    other = run.write("L/test/labels.csv", TABLE + "b.wav,1,2,wren\n")
+    told = run("--labels", run.at / given, "--complete", code=2)
+    assert re.search(r"L/test/labels\.csv: speaks of 1 recordings that .* does not, like b\.wav", told)
+    other.unlink()
+    run.write("in/b.txt", "1\t2\twren\n")  # beside its recording, while the labels are elsewhere
+    assert "in/b.txt: speaks of 1 recordings" in run("--labels", run.at / given, "--complete", code=2)
+
+
+def test_what_a_format_leaves_out_and_what_cannot_be_read_is_no_absence(run):
+    run.recordings("a.wav", "b.wav", "c.wav")
+    run.write("in/a.txt", "1\t2\tdog\n")
+    run.write("in/b.json", '{"events": [{"onset": 1, "offset": 2, "label": "cat"}]}')
+    run.write("in/c_labels.txt", "1\t2\tdog\n5\t4\tdog\n")
+    told = run("--format", "audacity")
+    assert "label files that were not read: 2, b.json, c_labels.txt (row 2: the offset 4.0 s lies before" in told
+    told = run("--format", "audacity", "--complete", code=2)
+    assert "b.json, c_labels.txt" in told
+    run.write("in/a.jams", "{}")
+    assert "a.jams" not in run("--format", "audacity")  # a's labels were read; the user chose which
+
+
+def test_a_folder_of_label_files_may_hold_other_things(run):
+    run.recordings(*(f"{n}.wav" for n in range(3)), seconds=1)
+    for n in range(3):
+        run.write(f"L/{n}.txt", "0\t1\tdog\n")
+    run.write("L/README.txt", "What I heard.\n")
+    splits = run.write("L/splits.csv", "filename,split\n0.wav,train\n1.wav,train\n2.wav,test\n")
+    assert "no label files, passed over: 1, README.txt" in run("--labels", run.at / "L", "--splits", splits)
+    run.write("L/2.txt", "What I heard.\n")  # called like a recording: a fault, not a note
+    assert "2.txt: row 1: no label format is recognised" in run("--labels", run.at / "L", code=2)
+
+
+def test_two_tables_of_one_recording_are_joined(run):
+    run.recordings("a.wav")
+    run.write("in/a.Table.1.selections.txt", RAVEN.format("a.wav", "wren"))
+    run.write("in/a.Table.2.selections.txt", RAVEN.format("a.wav", "wren") + "2\tS 1\t1\t4\t5\ta.wav\towl\n")
+    told = run()
+    assert "both speak of 1 recordings" in told
+    assert run.events == {"a": [(1, 2, "wren"), (4, 5, "owl")]}
+
+
+def test_what_nobody_listened_to_is_no_negative(run, monkeypatch):
+    tasks = [
+        {"id": 1, "data": {"audio": "/a.wav"}, "annotations": [{"result": [{
+            "type": "labels", "value": {"start": 1, "end": 2, "labels": ["owl"]}}]}]},
+        {"id": 2, "data": {"audio": "/b.wav"}, "annotations": []},
+        {"id": 3, "data": {"audio": "/c.wav"}, "annotations": [{"result": []}]},
+    ]  # fmt: skip
+    run.recordings("a.wav", "b.wav", "c.wav")
+    told = run("--labels", run.write("export.json", json.dumps(tasks)), "--complete")
+    assert "1 recordings have not been listened to, their label files say: left out" in told
+    assert run.events == {"a": [(1, 2, "owl")], "c": []}
+
+
+def test_a_caption_says_nothing_of_events(run):
+    run.recordings("a.wav", "b.wav")
+    run.write("in/a.json", '{"captions": ["A dog."]}')
+    run.write("in/b.txt", "1\t2\tdog\n")
+    assert "1 recordings have no labels: left out" in run()
+    assert set(run.events) == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "events"),
+    [
+        ("a.csv", "0,1,owl,\n1,2,owl,0.9\n", [(0, 1, "owl"), (1, 2, "owl")]),
+        ("a.txt", "0\t1\towl\t\n", [(0, 1, "owl")]),
+        ("a.csv", "0,1,owl,91%\n2,3,owl,20%\n", [(0, 1, "owl"), (2, 3, "owl")]),
+        ("a.txt", "# by hand\n0\t1\towl\n", [(0, 1, "owl")]),
+        ("a.csv", "onset,offset,label\n,,nocall\n1,2,owl\n", [(1, 2, "owl")]),
+        ("a.txt", "0\t0.5\tcat\n0.5\t1\towl\n1.5\t2\tcat\n", [(0, 0.5, "cat"), (0.5, 1, "owl"), (1.5, 2, "cat")]),
+    ],
+)
+def test_correct_input_is_read(run, name, text, events):
+    run.recordings("a.wav")
+    run.write(f"in/{name}", text)
+    run()
+    assert run.events == {"a": events}
+
+
+def test_a_first_row_that_is_nothing_but_a_name(run):
+    run.recordings("#1 yard.wav", "b.wav")
+    run("--labels", run.write("t.csv", "#1 yard.wav\nb.wav,1,2,owl\n"))
+    assert run.events == {"#1_yard": [], "b": [(1, 2, "owl")]}
+
+
+def test_the_hints_lead_on(run):
+    run.recordings("a.wav", "b.wav")
+    run.write("in/a_results.txt", "1\t2\towl\n")
+    assert "call a_results.txt like its recording, or give them with --labels" in run(code=2)
+    table = run.write("in/z.csv", TABLE + "a.wav,1,2,owl\n")
+    assert f"give a table with --labels, like {table}" in run(code=2)
+    run("--labels", table)

@@ -140,7 +140,8 @@ def test_a_seamless_row_of_durations_is_refused(separator):
     with pytest.raises(
         ValueError, match="each row begins where the one before ends if the second number is a duration"
     ):
-        read(table([(0, 2, "a"), (2, 3.5, "b"), (5.5, 9, "c")]))
+        read(table([(0, 2, "a"), (2, 3.5, "b"), (5.5, 9, "c"), (14.5, 15, "d")]))
+    assert len(read(table([(0, 0.5, "a"), (0.5, 1, "b"), (1.5, 2, "c")])).rows) == 3  # by chance
     assert len(read(table([(0, 2, "a"), (2, 3.5, "b"), (3.5, 9, "c")])).rows) == 3
     assert len(read(table([(0, 2, "a"), (2, 3.5, "b")])).rows) == 2
 
