@@ -241,7 +241,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--name", help="of the corpus [the folder's]")
     parser.add_argument("--licence", default="", help="of the recordings, stored with each sample")
     parser.add_argument("--report-only", action="store_true", help="report and write nothing")
-    prepare.run(parser, listings, argv)
+    prepare.run(parser, listings, argv, splits=SPLITS)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from rich.progress import TaskID
 from flam_train.cli.answers import ENDS, answer
 from flam_train.data.preparation.corpus_writer import cores, progress_bar
 from flam_train.data.preparation.download import download
-from flam_train.data.preparation.listing import MISSING, Listing, Options, prepare
+from flam_train.data.preparation.listing import MISSING, Listing, Options, prepare, refuse_others
 from flam_train.data.preparation.published import Archive
 from flam_train.data.shards.audio import AUDIO
 from flam_train.data.shards.corpus import Corpus
@@ -72,10 +72,12 @@ def run(
     read: Read,
     argv: list[str] | None = None,
     check: Callable[[argparse.Namespace], None] = lambda args: None,
+    splits: Sequence[str] = (),
 ) -> None:
     """Reads the labels, writes the shards, prints the report. What goes wrong is answered in a line (`answered`).
 
-    check  raises ValueError for arguments that cannot work, before anything is fetched
+    check   raises ValueError for arguments that cannot work, before anything is fetched
+    splits  folders below OUT among which the same recordings are shared out (`refuse_others`)
     """
     args = parser.parse_args(argv)
     with answered(parser):
@@ -89,8 +91,10 @@ def run(
             check_writable(args.folder, "FOLDER")
             fetch(args.archives(args), args.folder, options.show)
             args.folder = args.folder / args.unpacked
-        for name, listing in read(args).items():
-            print(report(prepare(with_channel(listing, args.channel), args.out / name, options)))
+        listings = {name: with_channel(found, args.channel) for name, found in read(args).items()}
+        refuse_others(args.out, listings, options, splits if listings else ())
+        for name, listing in listings.items():
+            print(report(prepare(listing, args.out / name, options)))
 
 
 @contextmanager

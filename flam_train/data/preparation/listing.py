@@ -10,9 +10,10 @@ Shape suffixes: S samples.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ class Listing:
                 raise ValueError(f"{r.where}: key {r.key!r} is that of {seen[r.key]} too: keys must be unique")
             seen[r.key] = r.where
 
+    @functools.cached_property
     def digest(self) -> str:
         """Of everything but where the audio lies: another one makes other shards."""
         hasher = hashlib.blake2b(digest_size=16)
@@ -121,16 +123,13 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
     listing.check()
     folder = part_folder(out, options.part)
     share = spread(listing.recordings, options.seed)[options.part[0] - 1 :: options.part[1]]
-    digest = listing.digest()
-    plan_id = hashlib.blake2b(
-        json.dumps([digest, options.part, options.audio, options.per_shard, options.seed]).encode(), digest_size=16
-    ).hexdigest()
+    plan_id = _plan_id(listing, options)
     if _complete(folder, plan_id):
         # A run that was killed behind its manifest may have left these.
         PlannedSamples(folder).remove()
         forget_dropped(folder)
         return folder
-    _refuse_another(folder, plan_id)
+    refuse_others(out, {"": listing}, options)
     folder.mkdir(parents=True, exist_ok=True)
     items = PlannedSamples(folder)
     # What was missing may be there by now; once there are shards, the plan they were made by stays.
@@ -138,7 +137,13 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
     if stale or not items.is_of(plan_id):
         items.decide(plan_id, listing.kind, share, options.seed, options.processes, options.show)
     _check_missing(folder, items.missing(), len(share), options)
-    details = {**listing.details, "kind": listing.kind, "listing": digest, "plan": plan_id, "part": list(options.part)}
+    details = {
+        **listing.details,
+        "kind": listing.kind,
+        "listing": listing.digest,
+        "plan": plan_id,
+        "part": list(options.part),
+    }
     details |= {"files": sorted(listing.files)} if listing.files else {}
     plan = CorpusPlan(
         corpus=listing.corpus,
@@ -179,19 +184,57 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
     return folder
 
 
+def refuse_others(out: Path, listings: Mapping[str, Listing], options: Options, splits: Sequence[str] = ()) -> None:
+    """ValueError, before anything is written, if a folder below `out` holds shards of other labels or other options.
+
+    listings  what is to be made, by folder ("": `out` itself)
+    splits    folders among which the same recordings are shared out: one that lies there and is not to be made would
+              keep recordings that now stand in another
+    """
+    others = [folder for name, listing in listings.items() for folder in _others(out / name, listing, options)]
+    there = [name for name in splits if any(_marks(out / name))]
+    if splits and (others or set(there) - set(listings)):
+        raise ValueError(
+            f"{out} holds splits made in another way, of other labels or with other options ({', '.join(there)}): "
+            "delete all of them first, or name another OUT"
+        )
+    if others:
+        raise ValueError(
+            f"{', '.join(map(str, others))} holds shards made in another way, of other labels or with other options: "
+            "write to another folder, or delete this one first"
+        )
+
+
+def _others(out: Path, listing: Listing, options: Options) -> list[Path]:
+    """The folder of a corpus, and those of its parts, whose shards are of another listing, or, where this part goes,
+    were made with other options."""
+    own = part_folder(out, options.part)
+    found = []
+    for folder, details in _marks(out):
+        plan = _plan_id(listing, options)
+        if details.get("listing") != listing.digest or (folder == own and details.get("plan", plan) != plan):
+            found.append(folder)
+    return found
+
+
+def _marks(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """A corpus' folder and those of its parts that hold shards or are to, each with the details of what they are."""
+    for at in (folder, *sorted(folder.glob("part-*-of-*"))):
+        said = next((at / name for name in (PLAN, MANIFEST) if (at / name).is_file()), None)
+        if said is not None:
+            yield at, json.loads(said.read_text(encoding="utf-8")).get("details", {})
+        elif any(at.glob("*.tar")):
+            yield at, {}
+
+
+def _plan_id(listing: Listing, options: Options) -> str:
+    whole = [listing.digest, options.part, options.audio, options.per_shard, options.seed]
+    return hashlib.blake2b(json.dumps(whole).encode(), digest_size=16).hexdigest()
+
+
 def _complete(folder: Path, plan_id: str) -> bool:
     path = folder / MANIFEST
     return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["details"].get("plan") == plan_id
-
-
-def _refuse_another(folder: Path, plan_id: str) -> None:
-    """ValueError if the folder holds shards of other labels or other options."""
-    path = folder / PLAN
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8"))["details"].get("plan") != plan_id:
-        raise ValueError(
-            f"{folder} holds shards made in another way, of other labels or with other options: write to another "
-            "folder, or delete this one first"
-        )
 
 
 def too_many(missing: list[tuple[str, str, str]], recordings: int, options: Options) -> bool:

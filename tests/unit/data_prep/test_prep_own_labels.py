@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import custom
+import merge
 import numpy as np
 import pytest
 import soundfile
@@ -37,10 +39,10 @@ class Run:
         path.write_text(text)
         return path
 
-    def __call__(self, *options: object, code: int = 0) -> str:
+    def __call__(self, *options: object, code: int = 0, out: Path | None = None) -> str:
         """The report, or the error."""
         self.runs += 1
-        self.out = self.at / f"out{self.runs}"
+        self.out = out or self.at / f"out{self.runs}"
         args = [self.folder, self.out, "--quiet", "--processes", 1, "--test-share", 0, *options]
         try:
             custom.main([str(a) for a in args])
@@ -257,6 +259,45 @@ def test_nobody_knows_what_is_heard_in_a_stretch(run, monkeypatch):
     told = run()
     assert "2 clips, 2 events, 2 left out: nobody knows what is heard" in told
     assert run.events == {"a-0000": [(1, 2, "wren")], "a-0003": [(1, 2, "wren")]}
+
+
+def test_a_rerun_leaves_no_split_of_the_run_before(run):
+    run.recordings(*(f"{n:02d}.wav" for n in range(12)), seconds=0.5)
+    table = run.write("t.csv", "filename,onset,offset,label\n" + "".join(f"{n:02d}.wav,0,0.5,owl\n" for n in range(12)))
+    out = run.at / "same"
+
+    def rerun(*options, code=0):
+        return run("--labels", table, *options, code=code, out=out)
+
+    def made():
+        return {p.parent.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.glob("**/manifest.json"))}
+
+    refused = (
+        r"same holds splits made in another way, .* \((\w+(?:, \w+)*)\): delete all of them first, or name another"
+    )
+    for first, second in (((), ("--test-share", 1)), (("--test-share", 1), ())):
+        rerun(*first)
+        before = made()
+        assert re.search(refused, rerun(*second, code=2))[1] == next(iter(before))
+        assert made() == before
+        rerun(*first)
+        assert made() == before
+        rerun("--test-share", 1, "--report-only")
+        shutil.rmtree(out)
+    rerun("--test-share", 0.3, "--validation-share", 0.3)
+    shutil.rmtree(out / "train")
+    assert re.search(refused, rerun(code=2))[1] == "validation, test"
+    assert list(made()) == ["test", "validation"]
+    rerun("--test-share", 0.3, "--validation-share", 0.3)
+    assert list(made()) == ["test", "train", "validation"]
+    shutil.rmtree(out)
+    for part in ("1/2", "2/2"):
+        rerun("--test-share", 0.3, "--part", part)
+    merge.main([str(out)])
+    before = made()
+    rerun("--test-share", 0.3, "--part", "1/2")
+    assert "(train, test)" in rerun("--part", "2/2", code=2)
+    assert made() == before
 
 
 def test_a_group_is_a_column_of_the_table(run):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +19,7 @@ import soundfile
 from checkout import ROOT
 from recording_files import tone
 
+from flam_train.cli import prepare as cli
 from flam_train.data.preparation.listing import Listing, Options, prepare, read_missing
 from flam_train.data.preparation.merging import merge
 from flam_train.data.preparation.planned import events_of, windows
@@ -161,7 +164,11 @@ def test_parts_and_merge(tmp_path):
     assert (out / "note.txt").read_text() == "hello"
     assert [key for key, _, _ in read_missing(out)] == ["r002"]
     shutil.rmtree(out / "part-0002-of-0003")
-    prepare(Listing("toy", made[:-1], "captions"), out, parts[1])
+    other = Listing("toy", made[:-1], "captions")
+    with pytest.raises(ValueError, match=r"part-0001-of-0003, \S*part-0003-of-0003 holds shards made in another way"):
+        prepare(other, out, parts[1])
+    assert not (out / "part-0002-of-0003").exists()
+    prepare(other, tmp_path / "elsewhere", parts[1]).rename(out / "part-0002-of-0003")
     with pytest.raises(ValueError, match="other labels"):
         merge(out)
 
@@ -254,6 +261,25 @@ def test_changed_labelling_is_never_taken_for_the_same_corpus(tmp_path):
     ):
         with pytest.raises(ValueError, match="holds shards made in another way"):
             prepare(other, tmp_path / "out", QUIET)
+
+
+def test_nothing_is_written_where_one_of_several_corpora_would_be_refused(tmp_path, capsys):
+    """Else a rerun with other options would leave a new train beside an old test."""
+    made = recordings(tmp_path / "audio", [0.2] * 4, captions=("a tone",))
+    halves = {"train": made[:2], "test": made[2:]}
+
+    def script(**chosen):
+        listings = {name: Listing(f"toy-{name}", some, "captions") for name, some in chosen.items()}
+        with contextlib.suppress(SystemExit):
+            cli.run(cli.parser("toy"), lambda args: listings, [str(tmp_path), str(tmp_path / "out"), "--quiet"])
+        return capsys.readouterr().err
+
+    assert script(**halves) == ""
+    shutil.rmtree(tmp_path / "out" / "train")
+    assert re.search(r"out/test holds shards made in another way", script(train=made[:3], test=made[3:]))
+    assert not (tmp_path / "out" / "train").exists()
+    assert script(more=made) == ""  # published splits are fetched and made one by one
+    assert script(**halves) == ""
 
 
 def test_a_kill_behind_the_manifest_leaves_nothing_behind(tmp_path):
