@@ -99,7 +99,8 @@ def splits_of(found: Attached, chosen: list[Labelled], args: argparse.Namespace)
     by = {r.name: as_key(r.name.removesuffix(r.path.suffix)) for r in chosen}
     if args.group:
         column = {r.name: r.about[args.group] for r in chosen if args.group in r.about}
-        by = grouped(names, args.group, {args.group: column} if column else {})
+        heads: tuple[str, ...] = ()  # of the columns of the label tables
+        by = grouped(names, args.group, column, heads)
     groups = f"{len(set(by.values()))} groups by {args.group}, each in one split" if args.group else "by recording"
     splits = draw(by, args.test_share, args.validation_share, args.seed)
     notes = [f"splits: drawn {groups}"]

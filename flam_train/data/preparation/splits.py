@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from flam_train.data.shards.places import SPLITS
@@ -77,24 +77,27 @@ def _drawn(units: Iterable[str], share: float, salt: str) -> set[str]:
     return out
 
 
-def grouped(names: Sequence[str], by: str, columns: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def grouped(names: Sequence[str], by: str, column: Mapping[str, str], there: Collection[str]) -> dict[str, str]:
     """Recording -> group.
 
-    names    paths below the folder of recordings
-    by       `folder`: each folder is a group; a name in `columns`: each value is one; else a regular expression that
-             is sought in the path: what its first parenthesis holds, or all it matches
-    columns  those of the label tables: column -> recording -> value
+    names   paths below the folder of recordings
+    by      `folder`: each folder is a group; a column of the label tables: each value is one; else a regular expression
+            that is sought in the path: what its first parenthesis holds, or all it matches
+    column  recording -> value in the column of that name
+    there   names of the columns of the label tables
     Raises ValueError that names the first recording without a group.
     """
-    there = f"columns of the label tables are {', '.join(columns)}" if columns else "the label tables have no columns"
     if by == FOLDER:
         return {name: PurePosixPath(name).parent.as_posix() for name in names}
-    if by in columns:
-        found = {name: columns[by].get(name, "").strip() for name in names}
+    columns = (
+        f"column of the label tables (they have {', '.join(sorted(there))})" if there else "column of a label table"
+    )
+    if column or by.casefold() in {head.casefold() for head in there}:
+        found = {name: column.get(name, "").strip() for name in names}
         fix = f"has no {by}: fill in this column of its rows in the label table"
     elif not re.search(r"[\\.^$*+?{}\[\]|()]", by):
         raise ValueError(
-            f"--group {by}: no such column ({there}): name one of them, say {FOLDER}, or give a regular expression "
+            f"--group {by}: no such {columns}: name one, say {FOLDER}, or give a regular expression "
             r"with a parenthesis around what tells groups apart, like '^([^_]+)_'"
         )
     else:
@@ -104,7 +107,7 @@ def grouped(names: Sequence[str], by: str, columns: Mapping[str, Mapping[str, st
             raise ValueError(f"--group {by}: no regular expression ({error}): mend it") from error
         matches = {name: pattern.search(name) for name in names}
         found = {name: (m[1 if pattern.groups else 0] or "") if m else "" for name, m in matches.items()}
-        fix = f"has no group, --group {by!r} finds nothing in it, and is no column ({there}): mend the expression"
+        fix = f"has no group, --group {by!r} finds nothing in it, and is no {columns}: mend the expression"
     without = [name for name in names if not found[name]]
     if without:
         raise ValueError(f"{without[0]}{_more(len(without) - 1)}: {fix}")

@@ -86,26 +86,32 @@ def test_a_few_recordings_do_not_validate_by_themselves():
 
 def test_groups_by_folder_column_and_expression():
     names = ["north/night1/a.wav", "north/b.wav", "c_2020.wav"]
-    assert list(grouped(names, "folder", {"folder": {}}).values()) == ["north/night1", "north", "."]
-    column = {"site": dict.fromkeys(names, "x") | {names[0]: "y"}}
-    assert list(grouped(names, "site", column).values()) == ["y", "x", "x"]
-    assert list(grouped(names, r"(\w)(_\d+)?\.wav$", column).values()) == ["a", "b", "c"]
-    assert list(grouped(names, r"^.", column).values()) == ["n", "n", "c"]
+    column = dict.fromkeys(names, "x") | {names[0]: "y"}
+    assert list(grouped(names, "folder", column, ["folder"]).values()) == ["north/night1", "north", "."]
+    assert list(grouped(names, "site", column, ["site"]).values()) == ["y", "x", "x"]
+    assert list(grouped(names, r"(\w)(_\d+)?\.wav$", {}, ["site"]).values()) == ["a", "b", "c"]
+    assert list(grouped(names, r"^.", {}, []).values()) == ["n", "n", "c"]
 
 
 @pytest.mark.parametrize(
-    ("by", "match"),
+    ("by", "column", "match"),
     [
-        ("site", r"b\.wav \(and 1 more\): has no site: fill in this column"),
-        ("sight", r"--group sight: no such column \(columns of the label tables are site, night\): name one of them"),
-        ("(b", r"--group \(b: no regular expression \(.*\): mend it"),
-        (r"([ab])\.", r"c\.wav: has no group, --group '\(\[ab\]\)\\\\\.' finds nothing in it, and is no column"),
-        (r"a\.|b\.|(c)\.", r"a\.wav \(and 1 more\): has no group"),
+        ("site", {"a.wav": "x", "b.wav": " "}, r"b\.wav \(and 1 more\): has no site: fill in this column"),
+        ("site", {}, r"a\.wav \(and 2 more\): has no site: fill in this column"),
+        ("sight", {}, r"--group sight: no such column of the label tables \(they have Site, night\): name one,"),
+        ("(b", {}, r"--group \(b: no regular expression \(.*\): mend it"),
+        (r"([ab])\.", {}, r"c\.wav: has no group, --group '\(\[ab\]\)\\\\\.' finds nothing in it, and is no column"),
+        (r"a\.|b\.|(c)\.", {}, r"a\.wav \(and 1 more\): has no group"),
     ],
 )
-def test_recordings_without_a_group(by, match):
+def test_recordings_without_a_group(by, column, match):
     with pytest.raises(ValueError, match=match):
-        grouped(["a.wav", "b.wav", "c.wav"], by, {"site": {"a.wav": "x", "b.wav": " "}, "night": {}})
+        grouped(["a.wav", "b.wav", "c.wav"], by, column, {"night", "Site"})
+
+
+def test_groups_by_a_column_where_there_is_none():
+    with pytest.raises(ValueError, match=r"--group site: no such column of a label table: name one, say folder"):
+        grouped(["a.wav"], "site", {}, ())
 
 
 NAMES = ["a.wav", "b.wav", "in/c.wav"]
