@@ -37,11 +37,12 @@ from flam_train.data.labels.matching import Names
 from flam_train.data.labels.recognise import FORMATS
 from flam_train.data.labels.report import LISTED, report
 from flam_train.data.labels.rows import ALL_TIERS, Wanted
+from flam_train.data.labels.split_lists import read_list
 from flam_train.data.labels.taking import Choices, Taken, read_as, refuse_false_negatives, spelled
 from flam_train.data.preparation.corpus_writer import progress_bar
 from flam_train.data.preparation.listing import Listing
 from flam_train.data.preparation.recordings import as_key
-from flam_train.data.preparation.splits import ENOUGH, draw, grouped, lacking, read_list
+from flam_train.data.preparation.splits import ENOUGH, draw, grouped, lacking
 from flam_train.data.shards.places import SPLITS
 from flam_train.data.sound.channels import channel_levels
 from flam_train.data.sound.faults import Unusable
@@ -94,7 +95,12 @@ def splits_of(found: Attached, chosen: list[Labelled], args: argparse.Namespace)
             n = known.find(name, str(args.splits), row)
             return None if n is None else found.recordings[n].name
 
-        return read_list(args.splits, names, find), [f"splits: as listed in {args.splits.name}"]
+        splits, elsewhere = read_list(args.splits, names, find, args.encoding)
+        notes = [f"splits: as listed in {args.splits.name}"]
+        notes += [f"  {elsewhere} of its rows are of recordings that are not in the folder: passed over"] * bool(
+            elsewhere
+        )
+        return splits, notes
     # Channels of one recording are one unit, as is a recording without a group.
     by = {r.name: as_key(r.name.removesuffix(r.path.suffix)) for r in chosen}
     if args.group:

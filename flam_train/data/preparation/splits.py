@@ -1,4 +1,4 @@
-"""Which split each recording of one's own goes to: drawn by a hash, or given in a list.
+"""Which split each recording of one's own goes to, drawn by a hash.
 
 Neighbours sound alike: what one night, site, recorder or animal gave must not stand on both sides of a test. So whole
 groups are drawn; without groups each recording is one.
@@ -6,14 +6,10 @@ groups are drawn; without groups each recording is one.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
-
-from flam_train.data.shards.places import SPLITS
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 
 ENOUGH = 50
 """Recordings to train on, from which on some of them validate unless that is unwanted."""
@@ -24,15 +20,8 @@ SHARE = 0.1
 FOLDER = "folder"
 """Groups by this word are the folders of the recordings."""
 
-CALLED = {"train": "train training", "validation": "validation val valid dev", "test": "test eval evaluation"}
-"""What a list may call the splits, in any case."""
-
-NAME_COLUMNS = ("filename", "file_name", "file", "recording", "name", "path", "audio", "wav", "fname", "clip")
-SPLIT_COLUMNS = ("split", "subset", "fold")
-"""Of a list, best first."""
-
 LISTED = 20
-"""Phrases or recordings that a message names."""
+"""Phrases or columns that a message names."""
 
 
 def draw(groups: Mapping[str, str], test_share: float, validation_share: float | None, seed: int) -> dict[str, str]:
@@ -90,7 +79,9 @@ def grouped(names: Sequence[str], by: str, column: Mapping[str, str], there: Col
     if by == FOLDER:
         return {name: PurePosixPath(name).parent.as_posix() for name in names}
     columns = (
-        f"column of the label tables (they have {', '.join(sorted(there))})" if there else "column of a label table"
+        f"column of the label tables (they have {', '.join(sorted(there)[:LISTED])})"
+        if there
+        else "column of a label table"
     )
     if column or by.casefold() in {head.casefold() for head in there}:
         found = {name: column.get(name, "").strip() for name in names}
@@ -114,59 +105,8 @@ def grouped(names: Sequence[str], by: str, column: Mapping[str, str], there: Col
     return found
 
 
-def read_list(path: Path, names: Sequence[str], find: Callable[[str, int], str | None]) -> dict[str, str]:
-    """Recording -> split, from a table (commas, semicolons or tabs) with a column of file names and one of splits.
-
-    names  the recordings that need a split
-    find   (what the table calls a recording, its row) -> the recording, None for none
-    Rows of other recordings are passed over. Raises ValueError that names file, row and fix.
-    """
-    rows, name_at, split_at = _table(path)
-    called = {word: split for split, words in CALLED.items() for word in words.split()}
-    said: dict[str, tuple[str, int]] = {}
-    for n, cells in rows:
-        where = f"{path}: row {n}"
-        name, word = (cells[k] if k < len(cells) else "" for k in (name_at, split_at))
-        split = called.get(word.strip().casefold())
-        if not name.strip():
-            raise ValueError(f"{where}: names no recording: write its file name, or remove the row")
-        if split is None:
-            raise ValueError(f"{where}: {word!r} is no split: write {', '.join(SPLITS)}")
-        found = find(name, n)
-        if found is None:
-            raise ValueError(f"{where}: {name!r} is not in the folder: mend the name, or remove the row")
-        before = said.setdefault(found, (split, n))
-        if before[0] != split:
-            raise ValueError(f"{where}: {name!r} is in {split} here, in {before[0]} in row {before[1]}: remove one")
-    without = [name for name in names if name not in said]
-    if without:
-        raise ValueError(f"{path}: {without[0]}{_more(len(without) - 1)} is in no split: add a row for each recording")
-    return {name: said[name][0] for name in names}
-
-
 def _more(others: int) -> str:
     return f" (and {others} more)" if others else ""
-
-
-def _table(path: Path) -> tuple[list[tuple[int, list[str]]], int, int]:
-    """The rows below the header with their numbers, the column of names, the column of splits."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 ({error.reason}): save it as UTF-8") from error
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}): check the path") from error
-    for separator in ("\t", ",", ";"):
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        try:
-            rows = [(reader.line_num, cells) for cells in reader if any(c.strip() for c in cells)]
-        except csv.Error as error:
-            raise ValueError(f"{path}: row {reader.line_num}: not a table ({error}): mend the row") from error
-        header = [h.strip().casefold().replace(" ", "_") for h in rows[0][1]] if rows else []
-        at = [next((header.index(c) for c in kind if c in header), None) for kind in (NAME_COLUMNS, SPLIT_COLUMNS)]
-        if at[0] is not None and at[1] is not None:
-            return rows[1:], at[0], at[1]
-    raise ValueError(f"{path}: row 1: no columns filename and split: write this header")
 
 
 def lacking(events: Mapping[str, Mapping[str, int]]) -> list[str]:

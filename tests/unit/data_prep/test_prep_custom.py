@@ -131,9 +131,13 @@ def test_a_given_list_of_splits(folder, tmp_path, capsys):
     assert kept["test"] == {"c"}  # d has no labels
     assert run(folder, tmp_path / "o2", "--splits", table, "--validation-share", 0.1) == 2
     assert "leave out --validation-share" in capsys.readouterr().err
+    assert run(folder / "in", tmp_path / "part", "--splits", table) == 0
+    assert "  3 of its rows are of recordings that are not in the folder: passed over" in capsys.readouterr().out
     table.write_text("file,split\na_350.000_360.000,train\nb,val\n")
     assert run(folder, tmp_path / "o2", "--splits", table) == 2
-    assert "splits.csv: row 3: 'b' is not in the folder" in capsys.readouterr().err
+    assert "splits.csv: c.WAV (and 1 more) is in no split: add a row for each recording; row 3, 'b', is not" in (
+        capsys.readouterr().err
+    )
 
 
 def test_one_table_for_all(tmp_path, capsys):

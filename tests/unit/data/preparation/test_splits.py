@@ -1,15 +1,14 @@
-"""Splits of one's own recordings: drawn by group, or listed; what a split lacks is told."""
+"""Splits of one's own recordings: drawn by group; what a split lacks is told."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flam_train.data.preparation.splits import ENOUGH, draw, grouped, lacking, read_list
+from flam_train.data.preparation.splits import ENOUGH, draw, grouped, lacking
 
 
 def alone(keys) -> dict[str, str]:
@@ -112,54 +111,6 @@ def test_recordings_without_a_group(by, column, match):
 def test_groups_by_a_column_where_there_is_none():
     with pytest.raises(ValueError, match=r"--group site: no such column of a label table: name one, say folder"):
         grouped(["a.wav"], "site", {}, ())
-
-
-NAMES = ["a.wav", "b.wav", "in/c.wav"]
-
-
-def find(name: str, row: int) -> str | None:
-    return next((n for n in (*NAMES, "unlabelled.wav") if n.endswith(name)), None)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "filename,split\na.wav,train\nb.wav,Val\nc.wav,evaluation\n",
-        "\ufeffSubset;length;File name\r\ntraining;1,5;a.wav\r\n\r\ndev;2,5;b.wav\r\ntest;3,5;c.wav\r\n",
-        "recording\tfold\na.wav\ttrain\nb.wav\tvalidation\nc.wav\teval\nunlabelled.wav\ttest\nc.wav\ttest\n",
-    ],
-)
-def test_a_list_of_splits(tmp_path, text):
-    (tmp_path / "s.csv").write_text(text, newline="")
-    assert read_list(tmp_path / "s.csv", NAMES, find) == dict(zip(NAMES, ("train", "validation", "test"), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("text", "match"),
-    [
-        ("", "row 1: no columns filename and split: write this header"),
-        ("name,part\na.wav,train\n", "row 1: no columns filename and split"),
-        ("name,split\na.wav,1\n", "row 2: '1' is no split: write train, validation, test"),
-        ("name,split\na.wav\n", "row 2: '' is no split"),
-        ("name,split\n\n ,train\n", "row 3: names no recording"),
-        ("name,split\nz.wav,train\n", r"row 2: 'z\.wav' is not in the folder"),
-        ("name,split\na.wav,train\n./a.wav,x\na.wav,test\n", "row 3: 'x' is no split"),
-        ("name,split\na.wav,train\nb.wav,dev\na.wav,test\n", r"row 4: 'a\.wav' is in test here, in train in row 2"),
-        ("name,split\na.wav,train\n", r"s\.csv: b\.wav \(and 1 more\) is in no split: add a row for each recording"),
-    ],
-)
-def test_faults_of_a_list(tmp_path, text, match):
-    (tmp_path / "s.csv").write_text(text)
-    with pytest.raises(ValueError, match=re.escape(str(tmp_path)) + ".*" + match):
-        read_list(tmp_path / "s.csv", NAMES, find)
-
-
-def test_a_list_that_cannot_be_read(tmp_path):
-    with pytest.raises(ValueError, match=r"none\.csv: cannot be read \(No such file"):
-        read_list(tmp_path / "none.csv", NAMES, find)
-    (tmp_path / "s.csv").write_bytes("name,split\nü.wav,train\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"s\.csv: not UTF-8"):
-        read_list(tmp_path / "s.csv", NAMES, find)
 
 
 def test_what_a_split_lacks():
