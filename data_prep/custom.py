@@ -38,7 +38,7 @@ from flam_train.data.labels.recognise import FORMATS
 from flam_train.data.labels.report import LISTED, report
 from flam_train.data.labels.rows import ALL_TIERS, Wanted
 from flam_train.data.labels.split_lists import read_list
-from flam_train.data.labels.taking import Choices, Taken, read_as, refuse_false_negatives, spelled
+from flam_train.data.labels.taking import Choices, Taken, keys_of, read_as, refuse_false_negatives, spelled
 from flam_train.data.preparation.corpus_writer import progress_bar
 from flam_train.data.preparation.listing import Listing
 from flam_train.data.preparation.recordings import as_key
@@ -101,7 +101,7 @@ def splits_of(found: Attached, chosen: list[Labelled], args: argparse.Namespace)
             elsewhere
         )
         return splits, notes
-    # Channels of one recording are one unit, as is a recording without a group.
+    # Channels of one recording are one unit, and so are a.wav and a.flac, which may be the same sound.
     by = {r.name: as_key(r.name.removesuffix(r.path.suffix)) for r in chosen}
     if args.group:
         column = {r.name: r.about[args.group] for r in chosen if args.group in r.about}
@@ -150,7 +150,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
             raise ValueError(f"--channel {RAVEN}: no row of a label file says a channel: take one by its number")
     joined = {} if known or args.keep_spelling else spelling.join(chosen)
     repeated = spelling.drop_repeated(chosen)
-    taken = Taken(Choices(kind, args.points, known, args.licence))
+    taken = Taken(Choices(kind, args.points, known, args.licence), keys_of(chosen, lengths, kind))
     for r in chosen:
         taken.take(r, lengths[r.name])
     taken.check_unit()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from flam_train.data.labels.matching import Names
 from flam_train.data.labels.report import LISTED, outside
 from flam_train.data.labels.rows import Wanted, fault
 from flam_train.data.labels.unread import elsewhere
-from flam_train.data.preparation.planned import windows
+from flam_train.data.preparation.caption_files import short_hash
+from flam_train.data.preparation.planned import key_of_window, windows
 from flam_train.data.preparation.recordings import Recording, as_key
 from flam_train.data.shards.schema import Event
 from flam_train.settings import nearest
@@ -38,12 +39,14 @@ class Choices:
 class Taken:
     """The recordings that were taken, in the order they came.
 
+    keys      of recordings, by name (`keys_of`)
     bad       rows outside their recording, each with what is wrong and the fix
     faults    those of them that lie outside by more than half a second, with the path of their file
     dropped   recordings whose captions are left out, because they become several samples
     """
 
     choices: Choices
+    keys: Mapping[str, str]
     recordings: list[Recording] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -68,7 +71,7 @@ class Taken:
         channel: dict[str, Any] = {} if r.channel is None else {"channel": r.channel}
         self.recordings.append(
             Recording(
-                key=key_of(r),
+                key=key_of(r, self.keys[r.name]),
                 path=r.path,
                 where=str(r.path),
                 captions=tuple(r.captions) if single else (),
@@ -94,9 +97,27 @@ class Taken:
                 )
 
 
-def key_of(r: Labelled) -> str:
+def key_of(r: Labelled, key: str) -> str:
     """A recording's key, or that of one of its channels."""
-    return as_key(r.name.removesuffix(r.path.suffix)) + ("" if r.channel is None else f"-ch{r.channel}")
+    return key if r.channel is None else f"{key}-ch{r.channel}"
+
+
+def keys_of(recordings: Iterable[Labelled], lengths: Mapping[str, float | None], kind: str) -> dict[str, str]:
+    """{name: key}: the path as a key, with eight digits of its hash behind it where that key, or the key of one of the
+    samples that the recording becomes, would be another recording's too: `a b.wav` beside `a_b.wav`, `a.flac` beside
+    `a.wav`, `a-0001.wav` beside an `a.wav` of several windows. `lengths`: by name, as `Taken.take` gets them."""
+    keys: dict[str, str] = {}
+    made: dict[str, set[str]] = defaultdict(set)
+    for r in recordings:
+        keys[r.name] = as_key(r.name.removesuffix(r.path.suffix))
+        own, seconds = key_of(r, keys[r.name]), lengths[r.name]
+        parts = 1 if seconds is None else len(windows(kind, seconds))
+        made[r.name] |= {own, *(key_of_window(own, k, parts) for k in range(parts))}
+    shared = Counter(key for some in made.values() for key in some)
+    return {
+        name: f"{key}-{short_hash(name)}" if any(shared[k] > 1 for k in made[name]) else key
+        for name, key in keys.items()
+    }
 
 
 def events_of(r: Labelled, seconds: float | None, points: float | None, known: Vocabulary | None) -> list[Event]:

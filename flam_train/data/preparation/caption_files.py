@@ -128,13 +128,15 @@ def file_name(name: str, where: str) -> str:
 
 
 def unique_keys(names: Iterable[str]) -> dict[str, str]:
-    """{name: key}: `as_key`, with eight digits of a hash behind it where several names would have the same key."""
+    """{name: key}: `as_key`, with a `short_hash` behind it where several names would have the same key."""
     keys = {name: as_key(name) for name in names}
     shared = Counter(keys.values())
-    return {
-        name: key if shared[key] == 1 else f"{key}-{hashlib.blake2b(name.encode(), digest_size=4).hexdigest()}"
-        for name, key in keys.items()
-    }
+    return {name: key if shared[key] == 1 else f"{key}-{short_hash(name)}" for name, key in keys.items()}
+
+
+def short_hash(name: str) -> str:
+    """Eight digits."""
+    return hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
 
 
 def left_out_table(rows: Iterable[tuple[str, str]]) -> str:

@@ -69,7 +69,9 @@ class Listing:
         seen: dict[str, str] = {}
         for r in self.recordings:
             if r.key in seen:
-                raise ValueError(f"{r.where}: key {r.key!r} is that of {seen[r.key]} too: keys must be unique")
+                raise ValueError(
+                    f"{r.where}: key {r.key!r} is that of {seen[r.key]} too: call one otherwise, or leave it out"
+                )
             seen[r.key] = r.where
 
     @functools.cached_property

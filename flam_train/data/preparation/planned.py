@@ -57,6 +57,11 @@ def windows(kind: str, seconds: float) -> list[tuple[float, float]]:
     return [(start, min(WINDOW, seconds - start)) for start in starts]
 
 
+def key_of_window(key: str, k: int, parts: int) -> str:
+    """The key of sample k of the `parts` that a recording becomes."""
+    return key if parts == 1 else f"{key}-{k:04d}"
+
+
 def events_of(events: Sequence[Event], parts: list[tuple[float, float]]) -> list[tuple[Event, ...]]:
     """What of the events lies in each of the windows that follow one another, in seconds from its start.
 
@@ -130,7 +135,7 @@ class PlannedSamples:
                     items.append(
                         {name: getattr(r, name) for name in ("captions", "source", "licence", "split", "ids")}
                         | {"details": r.details | {name: rows[k] for name, rows in timed.items()}}
-                        | {"key": r.key if len(parts) == 1 else f"{r.key}-{k:04d}", "recording": r.key, "kind": kind}
+                        | {"key": key_of_window(r.key, k, len(parts)), "recording": r.key, "kind": kind}
                         | {"path": str(r.path), "events": events, "start": r.start + start, "seconds": length}
                         | {"channel": found.channel, "lead": found.lead}
                     )

@@ -261,6 +261,36 @@ def test_nobody_knows_what_is_heard_in_a_stretch(run, monkeypatch):
     assert run.events == {"a-0000": [(1, 2, "wren")], "a-0003": [(1, 2, "wren")]}
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("siteA/x.wav", "siteA_x.wav"), ("a b.wav", "a_b.wav"), ("a.wav", "a.flac"), ("a.b.wav", "a/b.wav", "a_b.wav")],
+)
+def test_recordings_whose_names_would_make_one_key(run, names):
+    run.recordings(*names, "else.wav")
+    rows = "filename,onset,offset,label\nelse.wav,1,2,z\n"
+    rows += "".join(f"{name},1,2,{n}\n" for n, name in enumerate(names))
+    run("--labels", run.write("t.csv", rows))
+    found = {events[0][2]: key for key, events in run.events.items()}
+    assert found.pop("z") == "else"
+    assert sorted(found) == [str(n) for n in range(len(names))]
+    before = run.events
+    run.recordings("new.wav")
+    run("--labels", run.write("t.csv", rows + "new.wav,1,2,new\n"))
+    assert run.events == before | {"new": [(1, 2, "new")]}
+
+
+def test_a_recording_that_is_called_like_a_window_of_another(run):
+    run.recordings("a.wav", seconds=25)
+    run.recordings("a-0001.wav", "b.wav", "b-0001.wav")
+    for name in ("a", "a-0001", "b", "b-0001"):
+        run.write(f"in/{name}.txt", f"1\t2\t{name}\n")
+    run()
+    keys = set(run.events)
+    assert len(keys) == 6
+    assert {"b", "b-0001"} < keys  # a short recording has no windows
+    assert {e[2] for events in run.events.values() for e in events} == {"a", "a-0001", "b", "b-0001"}
+
+
 def test_a_rerun_leaves_no_split_of_the_run_before(run):
     run.recordings(*(f"{n:02d}.wav" for n in range(12)), seconds=0.5)
     table = run.write("t.csv", "filename,onset,offset,label\n" + "".join(f"{n:02d}.wav,0,0.5,owl\n" for n in range(12)))
