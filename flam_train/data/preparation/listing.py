@@ -181,6 +181,12 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
             details=details | conclude([]),
         )
     else:
+        unclear = len(share) - len({key for key, _, _ in items.missing()})
+        if unclear:
+            raise ValueError(
+                f"{folder}: nothing to write: in every window of {unclear} recordings there is a stretch of which "
+                "nobody knows what is heard (UNK): label those stretches, or leave the recordings out"
+            )
         raise ValueError(f"{folder}: not one recording could be read: see {folder / MISSING}")
     items.remove()
     return folder

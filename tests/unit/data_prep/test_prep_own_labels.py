@@ -330,6 +330,17 @@ def test_a_rerun_leaves_no_split_of_the_run_before(run):
     assert made() == before
 
 
+def test_where_nobody_knows_what_is_heard_in_any_window(run):
+    run.recordings("a.wav", "b.wav", seconds=15)
+    rows = "Audiofilename,Starttime,Endtime,Q\n{0}.wav,1,2,POS\n{0}.wav,3,4,UNK\n{0}.wav,12,13,UNK\n"
+    run.write("in/a.csv", rows.format("a"))
+    told = run(code=2)
+    assert "nothing to write: in every window of 1 recordings there is a stretch of which nobody knows what is" in told
+    run.write("in/b.csv", rows.format("b").replace("13,UNK", "13,NEG"))
+    run()
+    assert run.events == {"b-0001": []}
+
+
 def test_a_group_is_a_column_of_the_table(run):
     run.recordings(*(f"{n}.wav" for n in range(12)), seconds=0.5)
     rows = "filename,onset,offset,label,Night\n" + "".join(f"{n}.wav,0,0.5,wren,{n // 3}\n" for n in range(12))
