@@ -178,7 +178,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
         )
     notes += spelled(joined, spelling.near([label for some in events.values() for label in some]))
     notes += [*notes_of(found, len(chosen), taken.dropped, kind, args.complete), *how, *lacking(events)]
-    told = report(by_split, kind, notes, taken.bad)
+    told = report(by_split, kind, notes, taken.bad, args.folder)
     print(told)
     if taken.faults and not args.cut:
         more = len(taken.faults) - 1

@@ -7,6 +7,7 @@ import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from flam_train.data.preparation.planned import WINDOW, clear, events_of, windows
 from flam_train.data.preparation.recordings import Recording
@@ -93,10 +94,14 @@ def positive_frames(
 
 
 def report(
-    splits: Mapping[str, Sequence[tuple[Recording, float | None]]], kind: str, notes: Sequence[str], bad: Sequence[str]
+    splits: Mapping[str, Sequence[tuple[Recording, float | None]]],
+    kind: str,
+    notes: Sequence[str],
+    bad: Sequence[str],
+    folder: Path,
 ) -> str:
     """A table of what the splits hold: (recording, seconds of its audio or None if it cannot be read). `notes` are
-    sentences above it, `bad` the rows outside their recordings."""
+    sentences above it, `bad` the rows outside their recordings; `folder` that above all recordings."""
     grid = FrameGrid()
     phrases: dict[str, Phrase] = defaultdict(Phrase)
     lines = list(notes)
@@ -106,12 +111,14 @@ def report(
         known = [(r, seconds) for r, seconds in recordings if seconds is not None]
         unread = len(recordings) - len(known)
         samples = [inside for r, seconds in known for inside in _samples(r, kind, seconds)]
-        events, pieces = sum(len(r.events) for r, _ in recordings), sum(len(inside) for inside in samples if inside)
+        events = sum(len(r.events) for r, _ in recordings)
+        pieces = Counter(n for inside in samples for n in inside or ())
+        several, none = sum(count > 1 for count in pieces.values()), events - len(pieces)
+        apart = [f"{several} reach into several"] * bool(several) + [f"{none} lie in none"] * bool(none)
         lines.append(
             f"{split}: {len(recordings)} recordings, {sum(s for _, s in known) / 3600:.3f} hours, "
             f"{sum(inside is not None for inside in samples)} clips, {events} events"
-            + (f" ({pieces} in the clips: one that reaches into two is in both)" if pieces > events else "")
-            + (f" ({pieces} in the clips: the others lie outside them)" if pieces < events else "")
+            + (f" ({pieces.total()} in the clips: {', '.join(apart)})" if apart else "")
             + (f", {sum(bool(r.captions) for r, _ in recordings)} with captions" if _captioned(recordings) else "")
             + (f", {unread} unreadable" if unread else "")
             + (f", {samples.count(None)} left out: nobody knows what is heard" if None in samples else "")
@@ -126,7 +133,8 @@ def report(
             for label in {e.label for e in r.events}:
                 phrases[label].recordings += 1
                 phrases[label].frames += frames[label]
-            doubled += [f"{r.source}: {b.label!r} {a.onset:g}-{a.offset:g} s and {b.onset:g}-{b.offset:g} s"
+            name = r.path.relative_to(folder).as_posix()
+            doubled += [f"{name}: {b.label!r} {a.onset:g}-{a.offset:g} s and {b.onset:g}-{b.offset:g} s"
                         for a, b in overlaps(r.events)]  # fmt: skip
     if phrases:
         lines += ["", *_table(phrases, all_frames, list(splits))]
@@ -135,12 +143,14 @@ def report(
     return "\n".join(lines) + "\n"
 
 
-def _samples(r: Recording, kind: str, seconds: float) -> list[tuple[Event, ...] | None]:
-    """The events of each sample that a recording becomes; None for a window that becomes none."""
+def _samples(r: Recording, kind: str, seconds: float) -> list[list[tuple[str, str]] | None]:
+    """Which events are in each sample that a recording becomes, as (its key, the event's number); None for a window
+    that becomes none."""
     parts = windows(kind, seconds)
+    numbered = [Event(e.onset, e.offset, str(n)) for n, e in enumerate(r.events)]
     return [
-        inside if clear(r.unknown, *part) else None
-        for part, inside in zip(parts, events_of(r.events, parts), strict=True)
+        [(r.key, e.label) for e in inside] if clear(r.unknown, *part) else None
+        for part, inside in zip(parts, events_of(numbered, parts), strict=True)
     ]
 
 

@@ -188,8 +188,12 @@ def test_the_report_says_why_the_shards_hold_more_events(run):
     run.recordings("a.wav", seconds=25)
     run.write("in/a.txt", "9\t11\tdog\n1\t2\tdog\n")
     told = run()
-    assert "3 clips, 2 events (3 in the clips: one that reaches into two is in both)" in told
+    assert "3 clips, 2 events (3 in the clips: 1 reach into several)" in told
     assert sum(map(len, run.events.values())) == 3
+    run.recordings("a.wav", seconds=30.5)  # the last half second is no clip
+    run.write("in/a.txt", "8\t12\towl\n30.2\t30.4\twren\n")
+    assert "3 clips, 2 events (2 in the clips: 1 reach into several, 1 lie in none)" in run()
+    assert sum(map(len, run.events.values())) == 2
 
 
 def test_which_column_has_which_role_is_always_said(run):
@@ -339,6 +343,12 @@ def test_where_nobody_knows_what_is_heard_in_any_window(run):
     run.write("in/b.csv", rows.format("b").replace("13,UNK", "13,NEG"))
     run()
     assert run.events == {"b-0001": []}
+
+
+def test_overlaps_are_told_by_the_recordings_path(run):
+    run.recordings("in/a.wav")
+    rows = "filename,onset,offset,label,url\nin/a.wav,1,3,owl,https://x/7\nin/a.wav,2,4,owl,https://x/7\n"
+    assert "  in/a.wav: 'owl' 1-3 s and 2-4 s\n" in run("--labels", run.write("t.csv", rows))
 
 
 def test_a_group_is_a_column_of_the_table(run):
