@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from flam_train.batch import SAMPLE_RATE
 from flam_train.cli import prepare
 from flam_train.data.mixing.levels import MADE_OF, describe, sounding_extent
 from flam_train.data.preparation.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
+from flam_train.data.preparation.credits import counted
 from flam_train.data.preparation.listing import write_missing
 from flam_train.data.preparation.recordings import as_key
 from flam_train.data.shards.audio import AUDIO
@@ -111,14 +113,18 @@ def key_of(corpus: Corpus, key: str) -> str:
     return as_key(f"{corpus.name}-{key}")
 
 
-def choose(folders: Sequence[str], rule: Rule, exclude: Sequence[str], show: bool) -> Sounds:
-    """Reads the records of all corpora. Raises ValueError where none fits, or where two sounds would have one key."""
+def choose(
+    folders: Sequence[str], rule: Rule, exclude: Sequence[str], show: bool
+) -> tuple[Sounds, list[tuple[str, str]]]:
+    """Reads the records of all corpora: the sounds, and the licence and author of each. Raises ValueError where none
+    fits, or where two sounds would have one key."""
     corpora = [Corpus(folder) for folder in folders]
     names = [corpus.name for corpus in corpora]
     if len(set(names)) < len(names):
         raise ValueError(f"two of the corpora have one name ({', '.join(names)}): keys could not be told apart")
     excluded = read_excluded(exclude)
     found: list[tuple[int, int]] = []
+    whose: list[tuple[str, str]] = []
     keys: dict[str, str] = {}
     with progress_bar(show, "clips") as progress:
         for c, corpus in enumerate(corpora):
@@ -128,6 +134,7 @@ def choose(folders: Sequence[str], rule: Rule, exclude: Sequence[str], show: boo
                 record = corpus.record(row)
                 if record.key not in left_out and rule.takes(record):
                     found.append((c, row))
+                    whose.append((sys.intern(record.licence), str(record.details.get("author", ""))))
                     key, where = key_of(corpus, record.key), f"{corpus.folder}: {record.key}"
                     if key in keys:
                         raise ValueError(f"{where} and {keys[key]} would both be called {key!r}: leave one out")
@@ -139,7 +146,7 @@ def choose(folders: Sequence[str], rule: Rule, exclude: Sequence[str], show: boo
             f"{rule.words[0]} to {rule.words[1]} words, or a background: see --longest, --words and --ambience"
         )
     rows = np.array(found, dtype=np.int64)
-    return Sounds(corpora, rule, rows[:, 0], rows[:, 1])
+    return Sounds(corpora, rule, rows[:, 0], rows[:, 1]), whose
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -167,7 +174,7 @@ def main(argv: list[str] | None = None) -> None:
     with prepare.answered(parser):
         check_writable(args.out, "OUT")
         rule = Rule(args.longest, tuple(args.words), args.ambience)
-        sounds = choose(args.shards, rule, args.exclude, not args.quiet)
+        sounds, whose = choose(args.shards, rule, args.exclude, not args.quiet)
         count = len(sounds.row_of)
         chosen = np.stack([sounds.corpus_of, sounds.row_of]).astype("<i8").tobytes()
         details = {
@@ -191,7 +198,9 @@ def main(argv: list[str] | None = None) -> None:
         def conclude(dropped: list[tuple[int, str]]) -> dict[str, Any]:
             rows = [sounds.where(n) for n, _ in dropped]
             write_missing(args.out, [(key, folder, "silent throughout") for key, folder in rows])
-            return {"recordings": count, "missing": len(dropped)}
+            silent = {n for n, _ in dropped}
+            heard = counted(some for n, some in enumerate(whose) if n not in silent)
+            return {"recordings": count, "missing": len(dropped)} | heard
 
         write_corpus(args.out, plan, sounds, args.processes, not args.quiet, conclude)
         print(prepare.report(args.out))

@@ -23,6 +23,7 @@ from flam_train.data import mixing
 from flam_train.data.mixing.draw import draw
 from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.preparation.corpus_writer import CorpusPlan, cores, progress_bar, write_corpus
+from flam_train.data.preparation.credits import counted
 from flam_train.data.shards.audio import AUDIO
 from flam_train.data.shards.exclusion import read_excluded
 from flam_train.data.shards.schema import Record
@@ -116,7 +117,13 @@ def main(argv: list[str] | None = None) -> None:
             details=details,
             files=files,
         )
-        write_corpus(args.out, plan, Maker(bank, recipe, args.seed, args.phrasings, args.split), args.processes)
+
+        def conclude(dropped: list[tuple[int, str]]) -> dict[str, Any]:
+            assert not dropped  # of a bank every sound can be read, or is an error
+            return counted((licence, "") for licence in bank.licence)
+
+        maker = Maker(bank, recipe, args.seed, args.phrasings, args.split)
+        write_corpus(args.out, plan, maker, args.processes, conclude=conclude)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,18 @@ KINDS = ("licences", "authors")
 
 
 def credits(recordings: Iterable[Recording]) -> dict[str, Any]:
-    """{"licences": {licence: recordings}, "authors": {author: recordings}}, each only if there is one."""
+    """What `counted` gives of recordings."""
+    return counted((r.licence, str(r.details.get("author", ""))) for r in recordings)
+
+
+def counted(whose: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """{"licences": {licence: recordings}, "authors": {author: recordings}}, each only if there is one, from the licence
+    and the author of each recording, "" where it is not known."""
     licences: Counter[str] = Counter()
     authors: Counter[str] = Counter()
-    for r in recordings:
-        licences[r.licence] += 1
-        authors[str(r.details.get("author", ""))] += 1
+    for licence, author in whose:
+        licences[licence] += 1
+        authors[author] += 1
     return _named({"licences": licences, "authors": authors})
 
 

@@ -44,7 +44,7 @@ def shards(tmp_path_factory) -> Path:
         waveform[: SAMPLE_RATE // 2] = 0
         if key == "hush":
             waveform[:] = 0
-        details = {"ids": [f"freesound:{key}"]} if key != "rain" else {}
+        details = {"ids": [f"freesound:{key}"], "author": "Ann"} if key != "rain" else {"author": "Bob"}
         clip = Record(key, seconds, tuple(captions), (), f"source of {key}", "CC0", "train", details)
         samples.append((clip, waveform))
     entries = [write_shard(folder / f"shard-{k:06d}.tar", samples[4 * k : 4 * k + 4]) for k in range(3)]
@@ -77,6 +77,7 @@ def test_what_becomes_an_event_a_background_or_nothing(bank):
     assert (details["missing"], details["clips"], details["rule"]["words"]) == (1, 9, [2, 13])
     assert [(key, why) for key, _, why in read_missing(bank)] == [("hush", "silent throughout")]
     assert details["corpora"][0]["name"] == "clips"
+    assert (details["licences"], details["authors"]) == ({"CC0": 3}, {"Ann": 2, "Bob": 1})
 
 
 def test_mixtures_have_the_captions_as_phrases(bank):
@@ -166,6 +167,7 @@ def test_from_captions_to_a_training_step(bank, tmp_path):
     simulate.main([str(out), "--bank", str(bank), "--exclude", str(tmp_path / "overlap.txt"), *options])
     mixtures = Corpus(out)
     assert mixtures.name == "simulated"
+    assert mixtures.credits()["licences"] == {"CC0": 2}  # of the sounds, for the provenance of who learns from them
     assert {e.label for n in range(8) for e in mixtures.record(n).events} == {"A dog barks twice"}
     assert Bank(bank, excluded={"clips": {"rain"}}).left_out != [[]]
     with pytest.raises(ValueError, match="all of them are to be left out"):
