@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from needs import FFMPEG
+from sound_files import loud_and_quiet, through_ffmpeg
 
 from flam_train.inference import detect, read_recording, score_recording
 from flam_train.models.flam import FLAM
@@ -68,6 +70,22 @@ def test_reading_any_file(tmp_path):
     (tmp_path / "b.wav").write_bytes(b"no sound")
     with pytest.raises(ValueError, match=r"b\.wav: unreadable.*: replace it, or leave it out"):
         read_recording(tmp_path / "b.wav")
+
+
+def test_one_of_several_channels(tmp_path):
+    left, right = 0.01 * np.ones(4800), -0.25 * np.ones(4800)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), 48_000)
+    for channel, want in (("mean", -0.12), ("first", 0.01), ("loudest", -0.25), (2, -0.25)):
+        got = read_recording(tmp_path / "a.wav", channel) / 32768
+        assert torch.allclose(got, torch.full((4800,), want), atol=1e-4)
+    with pytest.raises(ValueError, match=r"a\.wav: has 2 channels, channel 3 is wanted: replace it, or leave it out"):
+        read_recording(tmp_path / "a.wav", 3)
+
+
+@FFMPEG
+def test_what_preparation_reads_is_read_here(tmp_path):
+    path = through_ffmpeg(tmp_path / "12:30.m4a", loud_and_quiet(2.0), 44_100)
+    assert len(read_recording(path)) == pytest.approx(96_000, abs=2000)
 
 
 def test_an_empty_recording_is_refused(model):

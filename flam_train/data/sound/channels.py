@@ -26,6 +26,9 @@ WHOLE, EXCERPTS, EXCERPT = 30.0, 6, 1.0
 """Seconds up to which a recording is listened to as a whole for its levels; of a longer one, how many parts, and
 seconds of each."""
 
+NUMPY_ADDS_PAIRS = 8
+"""From so many numbers on it does not add them one after the other."""
+
 
 def channel_of(text: str) -> Channel:
     """What `--channel` takes. Raises ValueError."""
@@ -45,9 +48,15 @@ def check_channel(channel: Channel, channels: int) -> None:
 
 def mixed(wave_SC: np.ndarray, channel: Channel) -> np.ndarray:
     """[S]: the mean of all channels, or one; not "loudest", for which the whole recording must be known."""
-    if channel == "mean":
+    if channel != "mean":
+        return wave_SC[:, 0 if channel == "first" else int(channel) - 1]
+    count = wave_SC.shape[1]
+    if count >= NUMPY_ADDS_PAIRS:
         return wave_SC.mean(axis=1)
-    return wave_SC[:, 0 if channel == "first" else int(channel) - 1]
+    total_S = wave_SC[:, 0]
+    for other in range(1, count):  # the bits of `mean`, which takes a third of the time of preparing a recording
+        total_S = total_S + wave_SC[:, other]
+    return total_S / count
 
 
 def loudest(path: Path) -> int:
@@ -102,6 +111,6 @@ def _squares(blocks: Iterable[np.ndarray]) -> np.ndarray:
     """[C + 1]: sums of the squares of each channel, and last of their mean. No block: zeros."""
     total = np.zeros(1)
     for block_SC in blocks:
-        every_SC = np.concatenate([block_SC, block_SC.mean(axis=1, keepdims=True)], axis=1)
-        total = total + np.square(every_SC).sum(axis=0)
+        every = [*block_SC.T, mixed(block_SC, "mean")]
+        total = total + np.array([np.square(one_S).sum() for one_S in every])
     return total

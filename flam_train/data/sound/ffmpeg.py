@@ -1,4 +1,7 @@
-"""What libsndfile does not read, through the programs ffmpeg and ffprobe."""
+"""What libsndfile does not read, through the programs ffmpeg and ffprobe.
+
+Shape suffixes: S samples, C channels.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +90,7 @@ class Piped:
         self._out.read(behind - len(head))
 
     def blocks(self, first: int = 0, count: int | None = None) -> Iterator[np.ndarray]:
-        """float64 [at most BLOCK, channels]: `count` samples from `first` on (None: to the end), or what is there."""
+        """float64 [S, C], BLOCK numbers each: `count` samples from `first` on (None: to the end), or what is there."""
         while first and (skipped := len(self._next(first))):
             first -= skipped
         while count != 0 and len(block := self._next(BLOCK if count is None else count)):
@@ -95,7 +98,7 @@ class Piped:
             count = None if count is None else count - len(block)
 
     def _next(self, count: int) -> np.ndarray:
-        data = self._out.read(4 * self.channels * min(count, BLOCK))
+        data = self._out.read(4 * self.channels * min(count, BLOCK // self.channels))
         whole = len(data) // (4 * self.channels) * 4 * self.channels
         return np.frombuffer(data[:whole], ">f4").reshape(-1, self.channels).astype(np.float64)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BLOCK = 1 << 20
-"""Samples of each channel that are decoded at once."""
+"""Samples that are decoded at once, of all channels together."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Native:
         return found
 
     def blocks(self, first: int = 0, count: int | None = None) -> Iterator[np.ndarray]:
-        """float64 [at most BLOCK, C]: `count` samples from `first` on (None: to the end), or what is there of them.
+        """float64 [S, C], BLOCK numbers each: `count` samples from `first` on (None: to the end), or what is there.
 
         Raises Fault if fewer can be decoded than there are, and LibsndfileError.
         """
@@ -97,7 +97,7 @@ class Native:
         stop = stop if count is None else min(first + count, stop)
         begin = first
         while first < stop:
-            block = self.read(first, min(stop - first, BLOCK))
+            block = self.read(first, min(stop - first, BLOCK // self.channels))
             if len(block):
                 yield block
             elif self.frames is None:

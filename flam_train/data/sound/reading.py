@@ -16,7 +16,7 @@ import soxr
 
 from flam_train.batch import INT16_SCALE, SAMPLE_RATE
 from flam_train.data.sound.channels import Channel, check_channel, loudest, mixed
-from flam_train.data.sound.faults import FIX, Fault, named
+from flam_train.data.sound.faults import FIX, Fault, named, reason
 from flam_train.data.sound.opening import Native, Sound, opened
 
 MARGIN = 0.1
@@ -77,7 +77,8 @@ def _part(sound: Sound, start: float, seconds: float | None, channel: Channel) -
     step = rate // math.gcd(rate, SAMPLE_RATE)  # where samples of both rates coincide: a part has those of the whole
     first = int(max(start - MARGIN, 0.0) * rate / step) * step
     count = None if seconds is None else round((start + seconds + MARGIN) * rate) - first
-    mono = np.concatenate([np.zeros(0), *(mixed(block, channel) for block in sound.blocks(first, count))])
+    parts = [mixed(block, channel) for block in sound.blocks(first, count)]
+    mono = parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0), *parts])
     if rate != SAMPLE_RATE and len(mono):
         mono = soxr.resample(mono, rate, SAMPLE_RATE, "VHQ")
     skip = round(start * SAMPLE_RATE) - first * SAMPLE_RATE // rate
@@ -91,19 +92,23 @@ def _copy_of(path: Path, folder: Path) -> Path:
     """Where it is, or would be. Of a file that is replaced there is another."""
     with named(path):
         about = path.stat()
-    name = f"{path}/{about.st_size}/{about.st_mtime_ns}".encode()
+    name = os.fsencode(f"{path}/{about.st_size}/{about.st_mtime_ns}")
     return folder / f"{hashlib.blake2b(name, digest_size=16).hexdigest()}.copy"
 
 
 def _write(copy: Path, sound: Sound) -> None:
-    """All of it, 24 bits a sample, in a format in which one can seek."""
+    """All of it, 24 bits a sample, in a format in which one can seek. ValueError if it cannot be written: that is not
+    the recording's fault."""
     copy.parent.mkdir(exist_ok=True)
     draft = copy.with_name(f".{copy.name}.{os.getpid()}")
     format = "FLAC" if sound.channels <= FLAC_CHANNELS else "W64"
     try:
         with soundfile.SoundFile(draft, "w", sound.rate, sound.channels, "PCM_24", format=format) as out:
             for block in sound.blocks():
-                out.write(block)
+                try:
+                    out.write(block)
+                except soundfile.LibsndfileError as error:
+                    raise ValueError(f"{copy.parent}: cannot be written ({reason(error)}): make room") from error
         os.replace(draft, copy)
     finally:
         draft.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from recording_files import tone
 from shard_samples import audio_bytes
 from sound_files import loud_and_quiet, mp3, through_ffmpeg, unknown_length, without_xing
 
-from flam_train.cli.prepare import with_channel
+from flam_train.cli.prepare import parser, with_channel
 from flam_train.data.preparation.listing import Listing, Options, prepare, read_missing
 from flam_train.data.preparation.planned import PlannedSamples
 from flam_train.data.preparation.recordings import Recording
@@ -126,6 +126,15 @@ def test_channels(tmp_path):
     assert (key, why) == ("b", "has 1 channel, channel 2 is wanted: replace it, or leave it out")
     chosen = with_channel(Listing("toy", [replace(a, channel=2), b], "events"), "first")
     assert [r.channel for r in chosen.recordings] == [2, "first"]
+
+
+def test_the_option_of_all_scripts(capsys):
+    said = parser("what it is").parse_args(["FOLDER", "OUT", "--channel", "2"])
+    assert said.channel == 2
+    assert parser("what it is").parse_args(["FOLDER", "OUT"]).channel == "mean"
+    with pytest.raises(SystemExit):
+        parser("what it is").parse_args(["FOLDER", "OUT", "--channel", "left"])
+    assert "'left' is no channel: mean, first, loudest, or a number from 1" in capsys.readouterr().err
 
 
 def test_the_digest_of_the_mean_is_that_of_before(tmp_path):

@@ -47,6 +47,13 @@ def test_one_of_several(format, tmp_path):
         read(path, channel=2)
 
 
+@pytest.mark.parametrize("count", range(1, 18))
+def test_the_mean_is_numpys_bit_for_bit(count):
+    """Shards that were prepared before are those of today."""
+    wave = np.random.default_rng(count).normal(size=(999, count)) * 10.0 ** np.arange(-8, count - 8)
+    np.testing.assert_array_equal(channels.mixed(wave, "mean"), wave.mean(axis=1))
+
+
 def test_the_loudest_is_that_of_the_whole_recording(tmp_path):
     path = tmp_path / "a.wav"
     wave = np.concatenate([sounds(2.0, [0.05, 0.02]), sounds(2.0, [0.01, 0.2])])
