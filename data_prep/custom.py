@@ -23,6 +23,7 @@ are kept with --kind captions, which stores recordings whole, up to 60 s.
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -205,8 +206,8 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 
 def columns(text: str) -> dict[str, str]:
-    """`role=name,...` as a dict."""
-    pairs = [pair.partition("=") for pair in text.split(",")]
+    """`role=name,...` as a dict; a name may hold commas."""
+    pairs = [pair.partition("=") for pair in re.split(rf",(?=(?:{'|'.join(ROLES)})=)", text)]
     for role, equals, name in pairs:
         if role not in ROLES or not equals or not name:
             raise argparse.ArgumentTypeError(f"{role!r} must be one of {', '.join(ROLES)}, with =NAME")

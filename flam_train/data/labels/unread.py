@@ -10,7 +10,7 @@ from flam_train.data.labels.giving import speaks_of_itself
 from flam_train.data.labels.matching import Names, recording_of
 from flam_train.data.labels.recognise import SUFFIXES, parse, recognise
 from flam_train.data.labels.rows import Caption, Named, Row, Wanted
-from flam_train.data.preparation.splits import CALLED
+from flam_train.data.labels.split_lists import CALLED
 
 
 def look(path: Path, file: str, wanted: Wanted, names: Names, called: bool = False) -> Unread | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 
@@ -342,3 +343,14 @@ def test_a_table_is_no_wider_than_a_terminal(tmp_path, capsys):
     for label in long:
         assert label.replace(" ", "") in re.sub(r"\s+|\d+\.\d+%?", "", re.sub(r"(?m)  +\d.*$", "", table))
     assert re.search(r"(?m)^dog +3 +3 +1\.5 +\d+ +\d+\.\d\d% +1 +1 +1$", table)
+
+
+def test_names_of_columns_may_hold_commas():
+    assert custom.columns("onset=Start, s,label=Call type,filename=a=b") == {
+        "onset": "Start, s",
+        "label": "Call type",
+        "filename": "a=b",
+    }
+    for text in ("onset", "start=1", "onset="):
+        with pytest.raises(argparse.ArgumentTypeError, match="must be one of filename, onset"):
+            custom.columns(text)
