@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from flam_train.data.labels.columns import first_of, plain
-from flam_train.data.labels.rows import ABOUT, About, Caption, Labels, Wanted, fault, phrase, text_of
+from flam_train.data.labels.columns import about_columns, first_of, named, plain, said
+from flam_train.data.labels.rows import Caption, Labels, Wanted, fault, phrase, text_of
 from flam_train.data.labels.tables import HEAD, SEPARATORS, rows_of
 
 
@@ -27,23 +27,22 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     separator, columns, name = best
     if not columns:
         raise fault(file, "no columns filename and caption (or caption_1, caption_2, ...): write this header", 1)
-    rows = rows_of(text, separator, file)
-    kept = {field: k for field in ABOUT if (k := first_of(field, rows[0][1])) is not None and k != name}
-    captions, about = [], []
-    for n, cells in rows[1:]:
+    (_, header), *rows = rows_of(text, separator, file)
+    at = about_columns(header, wanted, [name, *columns])
+    captions = []
+    for n, cells in rows:
         if len(cells) <= name or not cells[name].strip():
             raise fault(file, "names no recording: write its file name", n)
         texts = [cells[k] for k in columns if k < len(cells) and cells[k].strip()]
         if not texts:
             raise fault(file, "has no caption: write one, or remove the row", n)
-        if len(cells) > len(rows[0][1]):
-            raise fault(file, f"{len(cells)} columns, the header has {len(rows[0][1])}: quote texts with commas", n)
-        about += [
-            About(cells[name], field, " ".join(cells[k].split()), n)
-            for field, k in kept.items()
-            if k < len(cells) and cells[k].strip()
-        ]
+        if len(cells) > len(header):
+            raise fault(file, f"{len(cells)} columns, the header has {len(header)}: quote texts with commas", n)
         captions += [Caption(cells[name], phrase(t, file, n), n) for t in texts]
-    roles = {"filename": rows[0][1][name], "captions": " ".join(rows[0][1][k] for k in columns)}
-    roles |= {field: rows[0][1][k] for field, k in kept.items()}
-    return Labels(captions=captions, about=about, columns=roles)
+    roles = {"filename": header[name], "captions": " ".join(header[k] for k in columns)}
+    return Labels(
+        captions=captions,
+        about=said(at, header, rows, {n: cells[name] for n, cells in rows}, wanted),
+        columns=roles | named(at, header, wanted),
+        header=tuple(h.strip() for h in header),
+    )

@@ -6,10 +6,10 @@ Where two columns fit and say different things, nobody guesses: the error names 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from flam_train.data.labels.rows import ABOUT, Wanted, fault, is_number, is_time, seconds
+from flam_train.data.labels.rows import ABOUT, About, Wanted, fault, is_number, is_time, listed, seconds
 
 ROLES = {
     "filename": (
@@ -31,15 +31,17 @@ ROLES = {
     "licence": ("licence license", "rights"),
     "source": ("source url", ""),
 }
-"""What columns may be called, best first, and what they are called if none of these is there; case, spaces and a unit
-of time do not matter. A channel is only what --columns calls one."""
+"""What columns may be called, best first, and what they are called if none of these is there, as `plain` writes it. A
+channel is only what --columns calls one."""
 
 EVENTS = ("filename", "onset", "offset", "duration", "label", "channel")
 
 UNITS = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0} | dict.fromkeys(
     ("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), 0.001
 )
-_UNIT = re.compile(rf"\s*[\[(]\s*({'|'.join(UNITS)})\s*[\])]$|[_ ]({'|'.join(UNITS)})$")
+_WORD = re.compile(r"[^\W_]+")
+_PATTERN = re.compile(r"[\\.^$*+?{}\[\]|()]")
+"""A sign of a regular expression."""
 
 ROUNDED = 0.0051
 """Seconds by which an offset may differ from onset and duration: tables round to a hundredth."""
@@ -52,19 +54,24 @@ class Column(NamedTuple):
     name: str
     scale: float = 1.0
 
-    def cell(self, cells: Sequence[str]) -> str:
+    def cell(self, cells: Sequence[Any]) -> Any:
         return cells[self.at] if self.at < len(cells) else ""
 
 
+def _words(name: str) -> tuple[list[str], str]:
+    """The words of a header's name, and its unit of time, which is none of them: `Start (s)`, `onset_ms`."""
+    words = _WORD.findall(name.casefold())
+    return (words[:-1], words[-1]) if len(words) > 1 and words[-1] in UNITS else (words, "")
+
+
 def plain(name: str) -> str:
-    """A header's name without case, spaces and a unit of time."""
-    return re.sub(r"[\s-]+", "_", _UNIT.sub("", name.strip().casefold()))
+    """A header's name without case, signs and a unit of time: `AUTO ID*`, `AUTO.ID.` and `auto_id` are one."""
+    return "_".join(_words(name)[0])
 
 
 def scale_of(name: str, wanted: Wanted) -> float:
     """Seconds of a column's unit: as its name says, else as --unit does."""
-    unit = _UNIT.search(name.strip().casefold())
-    return UNITS[unit[1] or unit[2] if unit else wanted.unit]
+    return UNITS[_words(name)[1] or wanted.unit]
 
 
 def names_times(header: Sequence[str], wanted: Wanted) -> bool:
@@ -75,10 +82,76 @@ def names_times(header: Sequence[str], wanted: Wanted) -> bool:
     return "onset" in there and bool(there & {"offset", "duration"})
 
 
-def first_of(role: str, header: Sequence[str]) -> int | None:
-    """The column that bears the best of a role's names."""
-    names = [plain(h) for h in header]
+def first_of(role: str, header: Sequence[str], taken: Collection[int] = ()) -> int | None:
+    """The column that bears the best of a role's names, none of those that are taken."""
+    names = ["" if k in taken else plain(h) for k, h in enumerate(header)]
     return next((names.index(known) for usual in ROLES[role] for known in usual.split() if known in names), None)
+
+
+def about_columns(header: Sequence[str], wanted: Wanted, taken: Collection[int] = ()) -> dict[str, Column]:
+    """The columns of `ABOUT`, as --columns or their names say, where the others have roles of their own."""
+    names = [h.strip() for h in header]
+    at = {}
+    for field in ABOUT:
+        own = wanted.columns.get(field)
+        k = names.index(own) if own in names else first_of(field, header, taken)
+        if k is not None:
+            at[field] = Column(k, names[k])
+    return at
+
+
+def kept(header: Sequence[str], wanted: Wanted) -> int | None:
+    """The column that is asked for with `Wanted.keep`: called so, or so but for case, signs and spaces. A regular
+    expression is only the name of what is called so."""
+    name = (wanted.keep or "").strip()
+    if not name:
+        return None
+    same = (k for k, h in enumerate(header) if h.strip() == name)
+    loose = (k for k, h in enumerate(header) if plain(h) == plain(name) and not _PATTERN.search(name))
+    return next(same, next(loose, None))
+
+
+def said(
+    at: Mapping[str, Column],
+    header: Sequence[str],
+    rows: Iterable[tuple[int, Sequence[Any]]],
+    of: Mapping[int, str | None],
+    wanted: Wanted,
+) -> list[About]:
+    """What rows, each with its number, say of their recordings, once each: in the columns of `ABOUT` among `at`, and in
+    the one that is asked for, under its name. `of`: row -> recording; rows that are not in it are passed over."""
+    columns = {field: at[field].at for field in ABOUT if field in at}
+    own = kept(header, wanted)
+    if own is not None and wanted.keep is not None:
+        columns[wanted.keep] = own
+    out: dict[tuple[str | None, str, str], About] = {}
+    for n, cells in rows:
+        for field, k in columns.items() if n in of else ():
+            text = " ".join(str(cells[k]).split()) if k < len(cells) else ""
+            if text:
+                out.setdefault((of[n], field, text), About(of[n], field, text, n))
+    return list(out.values())
+
+
+def named(at: Mapping[str, Column], header: Sequence[str], wanted: Wanted) -> dict[str, str]:
+    """{role: the column's name}, for the report, with the one that is asked for."""
+    names = {role: column.name for role, column in at.items()}
+    own = kept(header, wanted)
+    if own is not None and wanted.keep is not None:
+        names.setdefault(wanted.keep, header[own].strip())
+    return names
+
+
+def times(
+    cells: Sequence[Any], at: Mapping[str, Column], file: str, row: int, unit: str = "row", comma: bool = False
+) -> tuple[float, float]:
+    """Onset and offset in seconds, which are the same where there is neither an offset nor a duration."""
+    found = {
+        role: seconds(at[role].cell(cells), file, row, at[role].name, unit, comma, at[role].scale)
+        for role in ("onset", "offset", "duration")
+        if role in at
+    }
+    return found["onset"], found.get("offset", found["onset"] + found.get("duration", 0.0))
 
 
 def _known(role: str) -> set[str]:
@@ -91,9 +164,17 @@ def line(wanted: Wanted, **more: str) -> str:
 
 
 def assign(
-    header: Sequence[str], body: Sequence[Sequence[str]], wanted: Wanted, file: str, row: int, unit: str = "row"
+    header: Sequence[str],
+    body: Sequence[Sequence[str]],
+    wanted: Wanted,
+    file: str,
+    row: int,
+    unit: str = "row",
+    roles: Mapping[str, tuple[str, ...]] = ROLES,
+    instants: bool = False,
 ) -> dict[str, Column]:
-    """Role -> column, of the roles that the table has. `body` are its rows' cells, `row` the header's number.
+    """Role -> column, of the roles that the table has. `body` are its rows' cells, `row` the header's number; `roles`:
+    what the columns are called that are looked for, as in `ROLES`; `instants`: whether events may have no length.
 
     ValueError for a column of --columns that is not there, two columns for a role that say different things, and times
     that cannot be told; a label or filename may lack.
@@ -104,11 +185,11 @@ def assign(
         if len(fits) != 1:
             what = f"{len(fits)} columns are called" if fits else "no column"
             fix = "rename one" if fits else "mend --columns"
-            raise fault(file, f"{what} {name[:40]!r} for {role}; there are {_listed(header)}: {fix}", row, unit)
+            raise fault(file, f"{what} {name[:40]!r} for {role}; there are {listed(header)}: {fix}", row, unit)
         found[role] = fits[0]
     taken = set(found.values())
     names = [plain(h) for h in header]
-    for role, usual in ROLES.items():
+    for role, usual in roles.items():
         if role in found or (role in ("offset", "duration") and {"offset", "duration"} & set(wanted.columns)):
             continue
         for known in usual:
@@ -121,10 +202,10 @@ def assign(
                 found[role] = fits[0]
                 taken.add(fits[0])
                 break
-    if "onset" not in found or not {"offset", "duration"} & set(found):
+    if "onset" not in found or not (instants or {"offset", "duration"} & set(found)):
         what = "onset" if "onset" not in found else "offset or duration"
         fix = f"name it with --columns {what.split()[0]}=NAME"
-        raise fault(file, f"no column is an {what}; there are {_listed(header)}: {fix}", row, unit)
+        raise fault(file, f"no column is an {what}; there are {listed(header)}: {fix}", row, unit)
     columns = {role: Column(k, header[k].strip(), scale_of(header[k], wanted)) for role, k in found.items()}
     if {"offset", "duration"} <= set(columns) and not {"offset", "duration"} <= set(wanted.columns):
         if not all(_same_end(cells, columns) for cells in body):
@@ -206,7 +287,3 @@ def _same_end(cells: Sequence[str], columns: dict[str, Column]) -> bool:
         for text, role in zip(texts, ("onset", "offset", "duration"), strict=True)
     )
     return abs(onset + duration - offset) < ROUNDED
-
-
-def _listed(header: Sequence[str]) -> str:
-    return ", ".join(repr(h[:40]) for h in header[:12])

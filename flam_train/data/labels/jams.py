@@ -37,7 +37,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
             if is_label:
                 found.append((name, n, observation))
     if not names and others:
-        raise fault(file, f"no namespace that holds labels, only {listed(others)}: use --tier")
+        raise fault(file, f"no namespace that holds labels, only {listed(sorted(others))}: use --tier")
     chosen = set(one_tier(names, wanted, file, "namespace"))
     rows = []
     for name, n, observation in found:

@@ -6,7 +6,8 @@ import codecs
 import json
 import math
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -74,6 +75,8 @@ class Labels:
 
     rows      its events, in the file's order
     without   recordings of which it says that they have no event
+    unheard   recordings that it mentions, and of which nobody knows what is heard in them: left out, where absence is
+              to mean absence too. None of them has rows here, or is known to have no event
     captions  sentences about whole recordings
     unit      what `row` counts: "row" is a line of the file
     unheard   recordings that it mentions, and of which nobody has said what is heard in them: they have neither events
@@ -84,6 +87,7 @@ class Labels:
               are that one's. Empty: the file is called like its recording
     aliases   other names of recordings: {as rows have it: names to look for if that one is unknown}
     columns   {role: the column's name} of a table, in the order of the roles
+    header    the names of all columns of a table, or of all that is said of a recording
     domain    onset and offset of what the file describes, in seconds, if it says so
     notes     what was read otherwise than its author may think, with counts, for the report
     """
@@ -100,6 +104,8 @@ class Labels:
     columns: Mapping[str, str] = field(default_factory=dict)
     domain: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    unheard: list[Named] = field(default_factory=list)
+    header: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,10 +213,10 @@ def event(
 
 
 def phrase(label: object, file: str, row: int, unlabelled: str | None = None, unit: str = "row") -> str:
-    """A label or caption: not empty, no control characters."""
+    """A label or caption: not empty, no control characters; letters that look alike are one (NFC)."""
     if not isinstance(label, str):
         raise fault(file, f"the label {_short(label)} is not text: mend the row", row, unit)
-    text = " ".join(label.split()) or " ".join((unlabelled or "").split())
+    text = " ".join(unicodedata.normalize("NFC", label if label.strip() else unlabelled or "").split())
     if not text:
         raise fault(
             file, "has no label: write what is heard, remove it, or name all such rows with --unlabelled", row, unit
@@ -238,23 +244,37 @@ def one_tier(names: list[str], wanted: Wanted, file: str, what: str = "tier") ->
     """Which of the tiers with labels to read. ValueError if there are several and none was chosen."""
     if wanted.tier is not None and wanted.tier != ALL_TIERS:
         if wanted.tier not in names:
-            raise fault(file, f"no labels in a {what} {wanted.tier!r}: it has {listed(names)}: choose with --tier")
+            raise fault(
+                file, f"no labels in a {what} {wanted.tier!r}: it has {listed(sorted(names))}: choose with --tier"
+            )
         return [wanted.tier]
     if len(set(names)) > 1 and wanted.tier is None:
-        raise fault(file, f"has several {what}s, {listed(names)}: choose one with --tier, or --tier {ALL_TIERS}")
+        raise fault(
+            file, f"has several {what}s, {listed(sorted(names))}: choose one with --tier, or --tier {ALL_TIERS}"
+        )
     return names
+
+
+def is_no_call(label: str) -> bool:
+    return " ".join(label.split()).casefold() in NO_CALL
 
 
 def without_no_calls(rows: list[Row]) -> tuple[list[Row], list[Named], tuple[str, ...]]:
     """(rows that are events, recordings of the others, a note): a stretch without a call is no event, but heard."""
-    none = [row for row in rows if row.label.casefold() in NO_CALL]
+    none = [row for row in rows if is_no_call(row.label)]
     note = (f"{len(none)} rows say that there is no call: heard, no events",) if none else ()
-    return [row for row in rows if row.label.casefold() not in NO_CALL], [Named(r.recording, r.row) for r in none], note
+    return [row for row in rows if not is_no_call(row.label)], [Named(r.recording, r.row) for r in none], note
 
 
-def listed(names: list[str]) -> str:
+def only_unheard(named: Iterable[Named], heard: Iterable[Row | Named]) -> list[Named]:
+    """`named` without recordings of which something is known, each once."""
+    known = {r.recording for r in heard}
+    return list({r.recording: r for r in named if r.recording not in known}.values())
+
+
+def listed(names: Iterable[str]) -> str:
     """The first of some names, none of them long, for a message."""
-    return ", ".join(_short(n) for n in sorted(set(names))[:8]) or "none"
+    return ", ".join(_short(n) for n in list(dict.fromkeys(names))[:12]) or "none"
 
 
 def _short(value: object) -> str:
