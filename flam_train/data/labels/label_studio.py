@@ -4,8 +4,8 @@ JSON is a list of tasks: `data` with the location of the audio, `annotations` ea
 of which {"from_name": control, "value": {"start", "end", "channel", "labels"}} is read, in seconds, the channel from 0.
 Several labels are several events. Cancelled annotations and what is no stretch of time are left out, and counted;
 predictions are not used. JSON_MIN is a list of the tasks' `data`, each with a list of values under the name of every
-control. Controls are tiers. A task that was annotated with nothing has no event; one that was not annotated is left
-out.
+control. Controls are tiers. A task that was annotated with nothing has no event; of one that was not annotated, or of
+which only other things are said than stretches of time, nobody knows what is heard.
 
 A recording is the path of its location. Files that were uploaded got eight hexadecimal digits in front of their names.
 Rows are counted over tasks.
@@ -18,7 +18,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flam_train.data.labels.locations import path_of
+from flam_train.data.labels.columns import about_columns, said
+from flam_train.data.labels.locations import in_label_studio
 from flam_train.data.labels.rows import (
     About,
     Labels,
@@ -29,6 +30,7 @@ from flam_train.data.labels.rows import (
     fault,
     listed,
     one_tier,
+    only_unheard,
     parse_json,
     seconds,
 )
@@ -41,6 +43,10 @@ _MIN = {"id", "annotator", "annotation_id", "created_at", "updated_at", "lead_ti
 
 _OTHER_VALUES = {"choices", "text", "rating", "number", "taxonomy", "datetime"}
 """What controls other than labels say of a stretch."""
+
+_VALUES = _OTHER_VALUES | {"start", "end", "labels"}
+
+_NOT_ANNOTATED = "tasks were not annotated"
 
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 _FILE = re.compile(r"\.[A-Za-z0-9]{2,4}(?=$|[?#])")
@@ -56,7 +62,7 @@ def is_export(raw: Any) -> bool:
     if isinstance(raw, dict):
         return False
     return {"annotation_id", "lead_time"} <= tasks[0].keys() or any(
-        "labels" in v for t in tasks for _, v in _controls(t)
+        {"start", "end", "labels"} <= v.keys() for t in tasks for _, v in _controls(t)
     )
 
 
@@ -69,38 +75,49 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         raise fault(file, "no list of tasks: export JSON or JSON_MIN from Label Studio")
     rows: list[tuple[str, Row]] = []
     without: list[Named] = []
+    unheard: list[Named] = []
     about: list[About] = []
+    header: dict[str, None] = {}
     aliases: dict[str, tuple[str, ...]] = {}
     left: Counter[str] = Counter()
     for n, task in enumerate(tasks, 1):
         if not isinstance(task, dict):
             raise fault(file, "is no object: mend it, or export it again", n, UNIT)
-        name, fields = _recording(task, file, n, wanted)
-        base = name.rsplit("/", 1)[-1]
+        audio, fields = _audio(task, file, n, wanted)
+        name = in_label_studio(fields[audio])
+        if not name.strip() or name.startswith("data:"):
+            raise fault(file, f"its {audio[:40]!r} is no location of a file: export tasks that name files", n, UNIT)
+        folder, slash, base = name.rpartition("/")
         if match := _UPLOADED.match(base):
-            aliases[name] = (base[match.end() :],)
-        results = _results(task, file, n, left)
-        if results is None:
-            left["tasks were not annotated"] += 1
-        elif not results:
-            without.append(Named(name, n))
-        for control, value in results or ():
-            rows += [(control, row) for row in _events(value, name, file, n, wanted, left)]
-        if wanted.keep is not None and isinstance(text := fields.get(wanted.keep), (str, int, float)):
-            about.append(About(name, wanted.keep, str(text), n))
+            aliases[name] = (folder + slash + base[match.end() :],)
+        results = _results(task, audio, file, n, left)
+        found = [
+            (control, row) for control, value in results or () for row in _events(value, name, file, n, wanted, left)
+        ]
+        rows += found
+        if not found:
+            (unheard if results is None or results else without).append(Named(name, n))
+        about += _about(fields, {audio, *(_MIN if fields is task else ())}, name, n, wanted)
+        header |= dict.fromkeys(k for k, v in fields.items() if isinstance(v, str))
     chosen = set(one_tier([control for control, _ in rows], wanted, file)) if rows else set()
+    events = [row for control, row in rows if control in chosen]
+    heard = {row.recording for row in events}
+    # A stretch that only another control labels was listened to.
+    without += {r.recording: Named(r.recording, r.row) for _, r in rows if r.recording not in heard}.values()
     return Labels(
-        [row for control, row in rows if control in chosen],
+        events,
         without,
         unit=UNIT,
         about=about,
         aliases=aliases,
-        notes=tuple(f"{count} {what}: left out" for what, count in left.items()),
+        notes=tuple(f"{count} {what}: left out" for what, count in left.items() if count),
+        unheard=only_unheard(unheard, [*events, *without]),
+        header=tuple(header),
     )
 
 
-def _recording(task: dict[str, Any], file: str, n: int, wanted: Wanted) -> tuple[str, Mapping[str, Any]]:
-    """(the path of its audio, its data)."""
+def _audio(task: dict[str, Any], file: str, n: int, wanted: Wanted) -> tuple[str, Mapping[str, Any]]:
+    """(which of its data is the location of its audio, its data)."""
     fields = task.get("data") if any(key in task for key in _FULL) else task
     if not isinstance(fields, dict):
         raise fault(file, "its `data` is no object: export it again", n, UNIT)
@@ -108,25 +125,38 @@ def _recording(task: dict[str, Any], file: str, n: int, wanted: Wanted) -> tuple
     files = {k: v for k, v in texts.items() if _FILE.search(v)} or texts
     key = wanted.columns.get("filename", "audio" if "audio" in files or len(files) != 1 else next(iter(files)))
     if key not in texts:
-        raise fault(file, f"which is its audio? It has {listed(list(texts))}: say --columns filename=KEY", n, UNIT)
-    name = path_of(texts[key])
-    if not name or name.startswith("data:"):
-        raise fault(file, f"its {key[:40]!r} is no location of a file: export tasks that name files", n, UNIT)
-    return name, fields
+        raise fault(file, f"which is its audio? It has {listed(sorted(texts))}: say --columns filename=KEY", n, UNIT)
+    return key, fields
+
+
+def _about(fields: Mapping[str, Any], others: set[str], name: str, n: int, wanted: Wanted) -> list[About]:
+    """What the data of a task say of its recording; `others` of them only if they are asked for."""
+    header = [k for k, v in fields.items() if isinstance(v, (str, int, float))]
+    at = about_columns(header, wanted, [k for k, key in enumerate(header) if key in others])
+    return said(at, header, [(n, [fields[h] for h in header])], {n: name}, wanted)
 
 
 def _controls(task: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(control, value) of a task of JSON_MIN: lists of objects with times."""
+    """(control, value) of a task of JSON_MIN: lists of objects, and objects of what else was chosen or written."""
     for key, values in task.items():
-        if isinstance(values, list) and key not in _MIN:
-            yield from ((key, v) for v in values if isinstance(v, dict) and {"start", "end"} <= v.keys())
+        if key not in _MIN:
+            found = values if isinstance(values, list) else [values]
+            yield from ((key, v) for v in found if isinstance(v, dict) and _VALUES & v.keys())
 
 
-def _results(task: dict[str, Any], file: str, n: int, left: Counter[str]) -> list[tuple[str, dict[str, Any]]] | None:
-    """(control, value) of all that was said of a task; None: it was not annotated."""
+def _results(
+    task: dict[str, Any], audio: str, file: str, n: int, left: Counter[str]
+) -> list[tuple[str, dict[str, Any]]] | None:
+    """(control, value) of all that was said of a task; None: nobody knows whether anything was."""
     if not any(key in task for key in _FULL):
         found = list(_controls(task))
-        return found if found or task.get("annotation_id", 0) is not None else None
+        if not found and task.get("annotation_id", 0) is None:
+            left[_NOT_ANNOTATED] += 1
+            return None
+        if not found and task.keys() - _MIN - {audio}:
+            left["tasks without labels have other keys, data or choices, which only JSON tells apart"] += 1
+            return None
+        return found
     annotations = next(task[key] for key in _FULL if key in task)
     if not isinstance(annotations, list) or not all(isinstance(a, dict) for a in annotations):
         raise fault(file, "its annotations are no list of objects: export it again", n, UNIT)
@@ -141,6 +171,7 @@ def _results(task: dict[str, Any], file: str, n: int, left: Counter[str]) -> lis
         for result in said:
             value = result.get("value")
             results.append((str(result.get("from_name")), value if isinstance(value, dict) else {}))
+    left[_NOT_ANNOTATED] += not done
     return results if done else None
 
 

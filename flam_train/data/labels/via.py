@@ -3,8 +3,9 @@
 the seconds of a segment, and `av`, the values of attributes, which are texts or keys of their options. Also its two
 exports as CSV, whose headers are in comments; the one of temporal segments does not say what the keys of options mean.
 
-Segments only: what has no two times (a region in a frame, an attribute of a whole file) is left out, and counted.
-Attributes are tiers.
+Segments only: what has no two times (a region in a frame, an attribute of a whole file) is left out, and counted. Of a
+file without a segment nobody knows whether it was heard. Attributes are tiers. A file is the path of its `src`, or,
+where that is empty or holds the sound itself, its `fname`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from flam_train.data.labels.locations import path_of
-from flam_train.data.labels.rows import Labels, Wanted, event, fault, lines_of, one_tier, parse_json, seconds, text_of
+from flam_train.data.labels.rows import (
+    Labels,
+    Named,
+    Wanted,
+    event,
+    fault,
+    lines_of,
+    one_tier,
+    only_unheard,
+    parse_json,
+    seconds,
+    text_of,
+)
 from flam_train.data.labels.tables import rows_of
 
 CSV_HEADER = "# CSV_HEADER = metadata_id,file_list,"
@@ -32,7 +45,6 @@ _TEXT, _CHECKBOX = 1, 2
 
 class _Entry(NamedTuple):
     row: int
-    file_id: str
     recording: str
     z: list[Any]
     av: Mapping[str, Any]
@@ -42,7 +54,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     """The segments of one attribute."""
     wanted = wanted or Wanted()
     text = text_of(data, file, wanted.encoding)
-    aliases: dict[str, tuple[str, ...]] = {}
+    silent: list[Named] = []
     if text.lstrip().startswith("#"):
         unit, (attributes, entries, notes) = "row", _of_csv(text, file)
     else:
@@ -50,9 +62,12 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         if not isinstance(project, dict) or not project.keys() >= KEYS:
             raise fault(file, "no object with `metadata`, `view` and `file`: save the project of VIA 3 again")
         unit, notes, attributes = UNIT, [], project.get("attribute")
-        entries = list(_of_project(project, file, aliases))
-        silent = len(project["file"].keys() - {e.file_id for e in entries})
-        notes += [f"{silent} files have no entry: VIA does not say whether they were heard, left out"] if silent else []
+        files = _dict(project["file"], "file", file)
+        entries = list(_of_project(project, files, file))
+        names = [Named(name, 0) for one in files.values() if (name := _name(one))]
+        silent = only_unheard(names, [Named(e.recording, e.row) for e in entries])
+        what = "files have no entry: VIA does not say whether they were heard, left out"
+        notes += [f"{len(silent)} {what}"] if silent else []
     if not isinstance(attributes, dict) or not all(isinstance(a, dict) for a in attributes.values()):
         raise fault(file, "no object of attributes: save the project of VIA 3 again")
     segments = [e for e in entries if len(e.z) == 2]
@@ -63,9 +78,12 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         if not name or name in chosen:
             onset, offset = (seconds(t, file, e.row, "z", unit) for t in e.z)
             rows.append(event(e.recording, onset, offset, label, file, e.row, wanted, unit))
-    others = len(entries) - len(segments)
-    notes += [f"{others} entries are no segments in time: left out"] if others else []
-    return Labels(rows, unit=unit, aliases=aliases, notes=tuple(notes))
+    others = [Named(e.recording, e.row) for e in entries if len(e.z) != 2]
+    notes += [f"{len(others)} entries are no segments in time: left out"] if others else []
+    # A segment that only another attribute describes was listened to.
+    without = only_unheard([Named(e.recording, e.row) for e in segments], rows)
+    unheard = only_unheard([*silent, *others], [*rows, *without])
+    return Labels(rows, without, unit=unit, notes=tuple(notes), unheard=unheard)
 
 
 def _labels(e: _Entry, attributes: Mapping[str, Any], file: str, unit: str) -> Iterator[tuple[str, str]]:
@@ -95,8 +113,8 @@ def _dict(value: Any, name: str, file: str) -> dict[str, Any]:
     return value
 
 
-def _of_project(project: dict[str, Any], file: str, aliases: dict[str, tuple[str, ...]]) -> Iterator[_Entry]:
-    files, views = _dict(project["file"], "file", file), _dict(project["view"], "view", file)
+def _of_project(project: dict[str, Any], files: Mapping[str, Any], file: str) -> Iterator[_Entry]:
+    views = _dict(project["view"], "view", file)
     for n, one in enumerate(_dict(project["metadata"], "metadata", file).values(), 1):
         if not isinstance(one, dict) or not isinstance(one.get("z"), list) or not isinstance(one.get("av"), dict):
             raise fault(file, "is no object with lists `z` and values `av`: mend it", n, UNIT)
@@ -104,21 +122,18 @@ def _of_project(project: dict[str, Any], file: str, aliases: dict[str, tuple[str
         ids = view.get("fid_list") if isinstance(view, dict) else None
         if not isinstance(ids, list) or len(ids) != 1 or str(ids[0]) not in files:
             raise fault(file, f"its view {str(one.get('vid'))[:40]!r} is not of one file: mend it", n, UNIT)
-        name, others = _names(files[str(ids[0])], file, n)
-        aliases.update({name: others} if others else {})
-        yield _Entry(n, str(ids[0]), name, one["z"], one["av"])
+        name = _name(files[str(ids[0])])
+        if not name:
+            raise fault(file, "its file has no `src` and no `fname`: write its name", n, UNIT)
+        yield _Entry(n, name, one["z"], one["av"])
 
 
-def _names(one: Any, file: str, n: int) -> tuple[str, tuple[str, ...]]:
-    """(what a file is called, what else it may be called)."""
-    source = one.get("src") if isinstance(one, dict) else None
-    name = one.get("fname") if isinstance(one, dict) else None
+def _name(one: Any) -> str:
+    """What a file is called, "" if nothing says so. `fname` is without folders, or any name."""
+    source, name = (one.get("src"), one.get("fname")) if isinstance(one, dict) else (None, None)
     path = path_of(source) if isinstance(source, str) and not source.startswith(("data:", "blob:")) else ""
-    if not isinstance(name, str) or not name.strip():
-        name = path
-    if not name.strip():
-        raise fault(file, "its file has no `fname`: write its name", n, UNIT)
-    return name, (path,) if path.strip() and path != name else ()
+    found = path if path.strip() else name
+    return found if isinstance(found, str) and found.strip() else ""
 
 
 def _of_csv(text: str, file: str) -> tuple[Any, list[_Entry], list[str]]:
@@ -145,12 +160,17 @@ def _of_csv(text: str, file: str) -> tuple[Any, list[_Entry], list[str]]:
             raise fault(file, f"{len(cells)} columns, the header has {len(header)}: mend the row", n)
         files, av, *z = (cells[k] for k in at)
         names, values = _cell(files, "file_list", file, n), _cell(av, "metadata", file, n)
-        if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str) or not path_of(names[0]):
+        if (
+            not isinstance(names, list)
+            or len(names) != 1
+            or not isinstance(names[0], str)
+            or not path_of(names[0]).strip()
+        ):
             raise fault(file, f"file_list {files[:40]!r} is not the name of one file: mend it", n)
         times: Any = [t for t in z if t != "undefined"] if by_ends else _cell(z[0], "temporal_coordinates", file, n)
         if not isinstance(times, list) or not isinstance(values, dict):
             raise fault(file, "its times are no list, or its metadata no object: mend the row", n)
-        entries.append(_Entry(n, names[0], path_of(names[0]), times, values))
+        entries.append(_Entry(n, path_of(names[0]), times, values))
     notes = ["options may be written as their keys: the project's JSON has their names"] if by_ends and entries else []
     return attributes, entries, notes
 
