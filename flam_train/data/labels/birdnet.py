@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flam_train.data.labels.rows import Labels, Wanted, event, seconds
-from flam_train.data.labels.tool_tables import plain, read
+from flam_train.data.labels.columns import ROLES, named, plain, said, times
+from flam_train.data.labels.rows import Labels, Wanted, event
+from flam_train.data.labels.tool_tables import read
 
 NAMES = (
     ".BirdNET.selection.table.txt",
@@ -24,20 +25,18 @@ NAMES = (
 )
 """What takes the place of a recording's own ending in the names of the files beside it, the longer ones first."""
 
-_COLUMNS = {
-    "onset": ("start s", "start", "start time"),
-    "offset": ("end s", "end", "end time"),
-    "label": ("common name", "species name"),
-    "filename": ("file", "filepath", "file path", "input"),
-}
-_LIBRARY = {"start time", "end time", "species name", "confidence"}
-_HEADS = ({"start s", "end s", "common name"}, {"start", "end", "scientific name", "common name"})
+_ROLES = {**ROLES, "filename": ("input", *ROLES["filename"]), "label": ("common_name", "species_name")}
+_HEADS = (
+    {"start", "end", "scientific_name", "common_name"},
+    {"start_time", "end_time", "species_name", "confidence", "input"},
+    {"start_time", "end_time", "species_name", "confidence", "file_path"},
+)
 
 
 def told_by(header: Sequence[str]) -> str | None:
     """Why this is its header, None: it is not."""
     names = {plain(h) for h in header}
-    if any(head <= names for head in _HEADS) or (names >= _LIBRARY and {"input", "file path"} & names):
+    if any(head <= names for head in _HEADS):
         return f"its header is BirdNET's, with {', '.join(repr(h) for h in header[:5])}"
     return None
 
@@ -46,26 +45,25 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     """Its detections, called by the common name, or by the scientific one if that is empty."""
     wanted = wanted or Wanted()
     table = read(data, file, wanted, "a header with 'Start (s)' and 'Common name'")
-    at = table.roles(_COLUMNS, wanted)
-    scientific, confidence = table.find("scientific name"), table.find("confidence")
-    joined = "label" in at and plain(table.header[at["label"]]) == "species name"
+    at = table.assign(_ROLES, wanted)
+    scientific, confidence = table.find("scientific_name"), table.find("confidence")
+    joined = "label" in at and plain(at["label"].name) == "species_name"
     rows = []
     for n, cells in table.rows:
-        name = cells[at["filename"]] if "filename" in at else None
+        name = at["filename"].cell(cells) if "filename" in at else None
         if name is not None and not name.strip():
             raise table.fault("names no recording: write its file name", n)
-        label = cells[at["label"]] if "label" in at else ""
+        label = at["label"].cell(cells) if "label" in at else ""
         if joined:  # "Turdus merula_Eurasian Blackbird"
             label = label.partition("_")[2].strip() or label
         if not label.strip() and scientific is not None and "label" not in wanted.columns:
             label = cells[scientific]
-        onset = seconds(cells[at["onset"]], file, n, "start", comma=True)
-        if "offset" in at:
-            offset = seconds(cells[at["offset"]], file, n, "end", comma=True)
-        else:
-            offset = onset + seconds(cells[at["duration"]], file, n, "duration", comma=True)
-        rows.append(event(name, onset, offset, label, file, n, wanted))
-    about = table.kept(wanted, {r.row: r.recording for r in rows})
+        rows.append(event(name, *times(cells, at, file, n, comma=table.comma), label, file, n, wanted))
     note = f"all {len(rows)} detections are taken: the column {table.header[confidence or 0]!r} is not used"
-    notes = (note,) if rows and confidence is not None else ()
-    return Labels(rows, about=about, columns=table.columns(at), notes=notes)
+    return Labels(
+        rows,
+        about=said(at, table.header, table.rows, {r.row: r.recording for r in rows}, wanted),
+        columns=named(at, table.header, wanted),
+        header=tuple(table.header),
+        notes=(note,) if rows and confidence is not None else (),
+    )

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from flam_train.data.labels.rows import Labels, Named, Row, Wanted, event, seconds
-from flam_train.data.labels.tool_tables import plain, read
+from flam_train.data.labels.columns import Column, named, plain, said, scale_of, times
+from flam_train.data.labels.rows import Labels, Named, Row, Wanted, event, listed
+from flam_train.data.labels.tool_tables import read
 
 _TIMES = ["audiofilename", "starttime", "endtime"]
 
@@ -25,17 +26,20 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     table = read(data, file, wanted, "a header Audiofilename,Starttime,Endtime and a column a class")
     if told_by(table.header) is None or not any(table.header[3:]):
         raise table.fault(
-            f"the header must be Audiofilename,Starttime,Endtime and a column a class; it is {table.listed()}: mend it"
+            f"the header must be Audiofilename,Starttime,Endtime and a column a class; it is {listed(table.header)}: "
+            "mend it"
         )
+    roles = zip(("filename", "onset", "offset"), table.header[:3], strict=True)
+    at = {role: Column(k, name, scale_of(name, wanted)) for k, (role, name) in enumerate(roles)}
     rows: list[Row] = []
     unknown: list[Row] = []
-    named: dict[str, int] = {}
-    for n, (name, start, end, *cells) in table.rows:
+    first: dict[str, int] = {}
+    for n, (name, *cells) in table.rows:
         if not name.strip():
             raise table.fault("names no recording: write its Audiofilename", n)
-        named.setdefault(name, n)
-        onset, offset = seconds(start, file, n, "Starttime"), seconds(end, file, n, "Endtime")
-        for label, cell in zip(table.header[3:], cells, strict=True):
+        first.setdefault(name, n)
+        onset, offset = times((name, *cells), at, file, n, comma=table.comma)
+        for label, cell in zip(table.header[3:], cells[2:], strict=True):
             value = cell.strip().upper()
             if not label and not value:  # a comma too many at the end of each line
                 continue
@@ -45,13 +49,14 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
             if value != "NEG":
                 (rows if value == "POS" else unknown).append(row)
     heard = {r.recording for r in (*rows, *unknown)}
-    without = [Named(name, n) for name, n in named.items() if name not in heard]
+    without = [Named(name, n) for name, n in first.items() if name not in heard]
     queries = [h for h in table.header[3:] if re.fullmatch(r"Q(_\d+)?", h)]
     return Labels(
         rows,
         without,
         unknown=unknown,
-        about=table.kept(wanted, {n: cells[0] for n, cells in table.rows}),
-        columns=dict(zip(("filename", "onset", "offset"), table.header, strict=False)),
+        about=said(at, table.header, table.rows, {n: cells[0] for n, cells in table.rows}, wanted),
+        columns=named(at, table.header, wanted),
+        header=tuple(table.header),
         notes=(f"a class is called {queries[0]!r}, whatever it is: rename the column",) if queries else (),
     )

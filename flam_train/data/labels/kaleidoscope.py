@@ -3,25 +3,29 @@ Guide", ".csv output files"), and BirdNET's in their manner. FOLDER lies below I
 DURATION are seconds in that file; CHANNEL is 0 for the left, 1 for the right one. Versions write `AUTO ID`, `AUTO ID*`
 or `AUTO-ID`, and columns in many orders.
 
-A label is the MANUAL ID, if any row has one: then the others were not looked at. Else it is what the tool heard, AUTO
-ID or TOP1MATCH (BirdNET: also common_name); `NoID` is a sound that it could not name.
+A label is the MANUAL ID, if any row has one: then the others were not looked at, and nobody knows what is heard there.
+Else it is what the tool heard, AUTO ID or TOP1MATCH (BirdNET: also common_name); `NoID` is a sound that it could not
+name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from flam_train.data.labels.rows import Labels, Row, Wanted, event, seconds
-from flam_train.data.labels.tool_tables import ToolTable, plain, read
+from flam_train.data.labels.columns import ROLES, Column, named, plain, said, times
+from flam_train.data.labels.locations import joined
+from flam_train.data.labels.rows import ABOUT, Labels, Row, Wanted, event
+from flam_train.data.labels.tool_tables import ToolTable, read
 
-_COLUMNS = {
+_ROLES = {
+    "filename": ("in_file",),
     "onset": ("offset",),
     "duration": ("duration",),
-    "label": ("auto id", "top1match", "common name", "scientific name"),
-    "filename": ("in file",),
+    "label": ("auto_id", "top1match", "common_name", "scientific_name"),
+    **{field: ROLES[field] for field in ABOUT},
 }
-_TOLD_BY = {"in file", "offset", "duration"}
-_NO_ID = "noid"
+_TOLD_BY = {"in_file", "offset", "duration"}
+_NO_ID = "NoID"
 
 
 def told_by(header: Sequence[str]) -> str | None:
@@ -32,63 +36,56 @@ def told_by(header: Sequence[str]) -> str | None:
 
 
 def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
-    """Its detections. A recording is FOLDER/IN FILE; with several INDIR, INDIR/FOLDER/IN FILE."""
+    """Its detections. A recording is INDIR/FOLDER/IN FILE, as far as there are these columns."""
     wanted = wanted or Wanted()
     table = read(data, file, wanted, "a header with IN FILE, OFFSET and DURATION")
-    at = table.roles(_COLUMNS, wanted)
-    manual = table.find("manual id")
-    by_hand = "label" not in wanted.columns and manual is not None and any(c[manual].strip() for _, c in table.rows)
-    if by_hand and manual is not None:
-        at["label"] = manual
+    at = table.assign(_ROLES, wanted)
+    own = at.get("label")  # what the tool heard
+    manual = None if "label" in wanted.columns else table.find("manual_id")
+    if manual is not None and any(cells[manual].strip() for _, cells in table.rows):
+        at["label"] = Column(manual, table.header[manual])
+    else:
+        manual = None
     channel = table.find("channel")
-    names = _recordings(table, at.get("filename"))
+    folders = table.find("folder"), table.find("indir")
+    aliases: dict[str, tuple[str, ...]] = {}
     rows: list[Row] = []
     unknown: list[Row] = []
     without_id = 0
     for n, cells in table.rows:
-        label = cells[at["label"]] if "label" in at else ""
-        if by_hand and not label.strip():
+        name = None
+        if "filename" in at:
+            name, *others = _paths(at["filename"].cell(cells), *("" if k is None else cells[k] for k in folders))
+            if not name:
+                raise table.fault("names no recording: write its IN FILE", n)
+            aliases.update({name: tuple(others)} if others else {})
+        label = at["label"].cell(cells) if "label" in at else ""
+        unseen = manual is not None and not label.strip()
+        if unseen:
             without_id += 1
-            continue
-        onset = seconds(cells[at["onset"]], file, n, table.header[at["onset"]], comma=True)
-        if "offset" in at:
-            offset = seconds(cells[at["offset"]], file, n, table.header[at["offset"]], comma=True)
-        else:
-            offset = onset + seconds(cells[at["duration"]], file, n, table.header[at["duration"]], comma=True)
+            label = (own.cell(cells).strip() if own else "") or _NO_ID
         seen_in = _channel(cells[channel], table, n) if channel is not None else None
-        row = event(names.get(n, (None,))[0], onset, offset, label, file, n, wanted, channel=seen_in)
-        (unknown if row.label.casefold() == _NO_ID else rows).append(row)
+        row = event(name, *times(cells, at, file, n, comma=table.comma), label, file, n, wanted, channel=seen_in)
+        (unknown if unseen or row.label.casefold() == _NO_ID.casefold() else rows).append(row)
     return Labels(
         rows,
         unknown=unknown,
-        about=table.kept(wanted, {r.row: r.recording for r in (*rows, *unknown)}),
-        aliases={every[0]: every[1:] for every in names.values() if len(every) > 1},
-        columns=table.columns(at),
-        notes=_notes(table, at, rows, without_id, by_hand),
+        about=said(at, table.header, table.rows, {r.row: r.recording for r in (*rows, *unknown)}, wanted),
+        aliases=aliases,
+        columns=named(at, table.header, wanted),
+        header=tuple(table.header),
+        notes=_notes(at, rows, without_id, manual is not None),
     )
 
 
-def _recordings(table: ToolTable, in_file: int | None) -> dict[int, tuple[str, ...]]:
-    """Row -> the names of its recording, the likeliest first."""
-    if in_file is None:
-        return {}
-    folder, root = table.find("folder"), table.find("indir")
-    several = root is not None and len({cells[root].strip() for _, cells in table.rows}) > 1
-    out = {}
-    for n, cells in table.rows:
-        if not cells[in_file].strip():
-            raise table.fault("names no recording: write its IN FILE", n)
-        below = _joined(cells[folder] if folder is not None else "", cells[in_file])
-        full = _joined(cells[root] if root is not None else "", below)
-        base = below.rsplit("/", 1)[-1]
-        out[n] = tuple(dict.fromkeys((full, below, base) if several else (below, full, base)))
-    return out
-
-
-def _joined(folder: str, name: str) -> str:
-    """A path; Kaleidoscope on Windows writes backslashes."""
-    folder = folder.strip().replace("\\", "/").rstrip("/")
-    return f"{folder}/{name.strip()}" if folder not in ("", ".") else name.strip().replace("\\", "/")
+def _paths(name: str, folder: str, root: str) -> list[str]:
+    """What a recording is called, likeliest first; "" if it has no name. INDIR may be called otherwise now, so the path
+    below it will do; a bare name would be that of a recording in any folder."""
+    if not name.strip():
+        return [""]
+    below = joined(folder, name)
+    full = joined(root, below)
+    return [full, below] if full != below and "/" in below else [full]
 
 
 def _channel(cell: str, table: ToolTable, n: int) -> int | None:
@@ -101,9 +98,9 @@ def _channel(cell: str, table: ToolTable, n: int) -> int | None:
     return int(cell) + 1
 
 
-def _notes(table: ToolTable, at: dict[str, int], rows: list[Row], without_id: int, by_hand: bool) -> tuple[str, ...]:
+def _notes(at: Mapping[str, Column], rows: list[Row], without_id: int, by_hand: bool) -> tuple[str, ...]:
     if without_id:
-        return (f"{without_id} rows have no MANUAL ID: left out, since others have one",)
-    if rows and not by_hand and "label" in at and plain(table.header[at["label"]]) in _COLUMNS["label"]:
-        return (f"{len(rows)} labels are the tool's own, of {table.header[at['label']]!r}, whatever their score",)
+        return (f"{without_id} rows have no MANUAL ID, and others have one: nobody knows what is heard in them",)
+    if rows and not by_hand and "label" in at and plain(at["label"].name) in _ROLES["label"]:
+        return (f"{len(rows)} labels are the tool's own, of {at['label'].name!r}, whatever their score",)
     return ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
+from flam_train.data.labels.columns import named, said, times
 from flam_train.data.labels.rows import Labels, Wanted, event, fault, seconds, text_of
 from flam_train.data.labels.tool_tables import read
 
@@ -19,7 +20,7 @@ DOCTYPE = "<!DOCTYPE sonic-visualiser>"
 _FRAMES = {"FRAME", "STARTFRAME", "ENDFRAME"}
 _TIMES = {"TIME", "START", "END"}
 _OTHERS = {"VALUE", "HEIGHT", "DURATION", "LEVEL", "URI", "IMAGE", "EXTENT START", "EXTENT END", "LABEL"}
-_COLUMNS = {"onset": ("time", "start"), "offset": ("end",), "duration": ("duration",), "label": ("label",)}
+_ROLES = {"onset": ("time", "start"), "offset": ("end",), "duration": ("duration",), "label": ("label",)}
 
 
 def told_by(header: Sequence[str]) -> str | None:
@@ -38,20 +39,19 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     if text.lstrip().startswith("<"):
         return _of_layer(text, file, wanted)
     table = read(data, file, wanted, "a header with TIME and LABEL")
-    if table.find("frame", "startframe", "endframe") is not None:
+    if _FRAMES & {h.upper() for h in table.header}:
         raise table.fault("its times are frames, and it does not say their rate: export it again with times in seconds")
-    at = table.roles(_COLUMNS, wanted, instants=True)
+    at = table.assign(_ROLES, wanted, instants=True)
     rows = []
     for n, cells in table.rows:
-        onset = seconds(cells[at["onset"]], file, n, table.header[at["onset"]])
-        offset = onset
-        if "offset" in at:
-            offset = seconds(cells[at["offset"]], file, n, table.header[at["offset"]])
-        elif "duration" in at:
-            offset = onset + seconds(cells[at["duration"]], file, n, table.header[at["duration"]])
-        label = cells[at["label"]] if "label" in at else ""
-        rows.append(event(None, onset, offset, label, file, n, wanted))
-    return Labels(rows, columns=table.columns(at))
+        label = at["label"].cell(cells) if "label" in at else ""
+        rows.append(event(None, *times(cells, at, file, n, comma=table.comma), label, file, n, wanted))
+    return Labels(
+        rows,
+        about=said(at, table.header, table.rows, dict.fromkeys(r.row for r in rows), wanted),
+        columns=named(at, table.header, wanted),
+        header=tuple(table.header),
+    )
 
 
 def _of_layer(text: str, file: str, wanted: Wanted) -> Labels:

@@ -9,7 +9,8 @@ import pytest
 import tool_labels as samples
 
 from flam_train.data.labels import birdnet
-from flam_train.data.labels.locations import path_of
+from flam_train.data.labels.attach import attach
+from flam_train.data.labels.locations import in_label_studio, joined, path_of
 from flam_train.data.labels.recognise import parse as parse_any
 from flam_train.data.labels.recognise import recognise
 from flam_train.data.labels.rows import Labels, Wanted
@@ -85,7 +86,7 @@ def test_birdnet():
     assert events(samples.BIRDNET_PACKAGE) == whole
     early = "Start (s),End (s),Scientific name,;Common name,Confidence\n0,3,Turdus merula,Blackbird,0.8\n"
     assert events(early) == [(None, 0.0, 3.0, "Blackbird", 2, None)]  # what it wrote in early 2022
-    assert read(samples.BIRDNET.splitlines()[0]) == Labels(columns=labels.columns)
+    assert read(samples.BIRDNET.splitlines()[0]) == Labels(columns=labels.columns, header=labels.header)
     kept = read(samples.BIRDNET, keep="Scientific name").about
     assert tuple(kept[0])[1:] == ("Scientific name", "Turdus merula", 2)
     for ending in ("BirdNET.selection.table.txt", "BirdNET.results.csv", "BirdNET.results.txt"):
@@ -93,19 +94,21 @@ def test_birdnet():
 
 
 def test_kaleidoscope():
-    name = "site1/may/SM4_20240501_053000.wav"
+    name = "D:/birds/site1/may/SM4_20240501_053000.wav"
     labels = read(samples.KALEIDOSCOPE_CLUSTER)
-    last = ("a.wav", 62.5, 63.5, "Robin, song", 4, None)
+    last = ("D:/birds/a.wav", 62.5, 63.5, "Robin, song", 4, None)
     assert [tuple(r) for r in labels.rows] == [(name, 12.345, 13.845, "Wren", 2, 1), last]
-    assert labels.aliases[name] == (f"D:/birds/{name}", "SM4_20240501_053000.wav")
-    assert labels.notes == ("1 rows have no MANUAL ID: left out, since others have one",)
+    # INDIR may be called otherwise by now; a bare name could be that of any folder.
+    assert labels.aliases == {name: ("site1/may/SM4_20240501_053000.wav",)}
+    assert [tuple(r) for r in labels.unknown] == [(name, 20, 20.75, "cluster.02", 3, 2)]
+    assert labels.notes == ("1 rows have no MANUAL ID, and others have one: nobody knows what is heard in them",)
     own = events(samples.KALEIDOSCOPE_CLUSTER, columns={"label": "TOP1MATCH*"})
     assert [r[3:] for r in own] == [("cluster.01", 2, 1), ("cluster.02", 3, 2), ("cluster.02", 4, None)]
     bats = read(samples.KALEIDOSCOPE_ID)
-    assert [tuple(r) for r in bats.rows] == [("night1/S4U_20240701_213000.wav", 0.0, 5.0, "PIPPIP", 2, 1)]
+    assert [tuple(r) for r in bats.rows] == [("D:/bats/night1/S4U_20240701_213000.wav", 0.0, 5.0, "PIPPIP", 2, 1)]
     assert [tuple(r)[1:4] for r in bats.unknown] == [(2.5, 5.0, "NoID")]
     assert "whatever their score" in bats.notes[0]
-    expected = [("site1/rec1.wav", 3.0, 6.0, "Eurasian Blackbird", 2, None)]
+    expected = [("/data/site1/rec1.wav", 3.0, 6.0, "Eurasian Blackbird", 2, None)]
     assert events(samples.KALEIDOSCOPE_BIRDNET) == events(samples.KALEIDOSCOPE_BIRDNET_3) == expected
 
 
@@ -113,7 +116,65 @@ def test_recordings_of_one_name_below_several_folders_of_kaleidoscope_stay_apart
     rows = "D:\\a,,x.wav,0,1,1,dog\nD:\\b,,x.wav,0,1,1,cat\n"
     labels = read("INDIR,FOLDER,IN FILE,CHANNEL,OFFSET,DURATION,MANUAL ID\n" + rows)
     assert [r.recording for r in labels.rows] == ["D:/a/x.wav", "D:/b/x.wav"]
-    assert labels.aliases["D:/b/x.wav"] == ("x.wav",)
+    assert not labels.aliases
+    for indir, folder, recording in (
+        ("", "siteB", "siteB/x.wav"),
+        (".", ".", "x.wav"),
+        ("D:\\b", ".", "D:/b/x.wav"),
+        ("", "", "x.wav"),
+    ):
+        labels = read(f"INDIR,FOLDER,IN FILE,OFFSET,DURATION,AUTO ID\n{indir},{folder},x.wav,1,1,dog\n")
+        assert (labels.rows[0].recording, labels.aliases) == (recording, {})
+
+
+def test_what_nobody_looked_at_in_kaleidoscope_is_unknown():
+    head = "IN FILE,OFFSET,DURATION,MANUAL ID"
+    labels = read(f"{head}\nx.wav,1,1,dog\nx.wav,3,1,\ny.wav,5,1,\n")
+    assert [tuple(r[:4]) for r in labels.unknown] == [("x.wav", 3.0, 4.0, "NoID"), ("y.wav", 5.0, 6.0, "NoID")]
+    labels = read(f"{head},AUTO ID*\nx.wav,1,1,dog,cat\nx.wav,3,1,,owl\n")
+    assert [r.label for r in (*labels.rows, *labels.unknown)] == ["dog", "owl"]
+    assert labels.columns["label"] == "MANUAL ID"
+
+
+OF_SITE_B = {
+    "raven": "Begin Time (s)\tEnd Time (s)\tBegin Path\tBegin File\tSpecies\n0\t1\t/r/siteB/x.wav\tx.wav\ta\n",
+    "raven folder": "Begin Time (s)\tEnd Time (s)\tBegin Path\tBegin File\tSpecies\n0\t1\t/r/siteB\tx.wav\ta\n",
+    "kaleidoscope": "INDIR,FOLDER,IN FILE,OFFSET,DURATION,AUTO ID\nC:\\r,siteB,x.wav,0,1,a\n",
+    "kaleidoscope root": "INDIR,FOLDER,IN FILE,OFFSET,DURATION,AUTO ID\nC:\\siteB,,x.wav,0,1,a\n",
+    "birdnet": "start,end,scientific_name,common_name,filepath\n0,1,a,a,/r/siteB/x.wav\n",
+    "few_shot": "Audiofilename,Starttime,Endtime,a\nsiteB/x.wav,0,1,POS\n",
+    "mlf": '#!MLF!#\n"*/siteB/x.lab"\n0.0 1.0 a\n.\n',
+    "label studio": json.dumps(
+        [
+            {
+                "data": {"audio": "/data/local-files/?d=siteB/0a1b2c3d-x.wav"},
+                "annotations": [{"result": [{"from_name": "l", "value": {"start": 0, "end": 1, "labels": ["a"]}}]}],
+            }
+        ]
+    ),
+    "via": json.dumps(
+        {
+            "attribute": {"1": {"aname": "l", "type": 1}},
+            "file": {"1": {"fname": "x.wav", "src": "https://h/siteB/x.wav"}},
+            "view": {"1": {"fid_list": ["1"]}},
+            "metadata": {"m": {"vid": "1", "z": [0, 1], "av": {"1": "a"}}},
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("tool", OF_SITE_B)
+def test_a_recording_in_another_folder_is_not_meant(tool, tmp_path):
+    labels = tmp_path / "labels.txt"
+    labels.write_text(OF_SITE_B[tool])
+    (tmp_path / "in/siteA").mkdir(parents=True)
+    (tmp_path / "in/siteA/x.wav").touch()
+    with pytest.raises(ValueError, match=r"siteB/.*x.* is not in the folder"):
+        attach(tmp_path / "in", labels)
+    (tmp_path / "in/siteB").mkdir()
+    (tmp_path / "in/siteB/x.wav").touch()
+    found = {r.name: [row.label for _, row, _ in r.rows] for r in attach(tmp_path / "in", labels).recordings}
+    assert found == {"siteA/x.wav": [], "siteB/x.wav": ["a"]}
 
 
 def test_few_shot():
@@ -172,6 +233,7 @@ def test_label_studio():
     ]
     assert labels.aliases == {"1a2b3c4d-rec 1.wav": ("rec 1.wav",)}
     assert [tuple(w) for w in labels.without] == [("site1/rec3.wav", 3)]
+    assert [tuple(w) for w in labels.unheard] == [("a/rec4.flac", 4)]
     assert set(labels.notes) == {
         "1 results are no labels of a stretch of time: left out",
         "1 annotations were cancelled: left out",
@@ -191,6 +253,7 @@ def test_label_studio_min():
         (61.0, 62.5, "cat", 1, 2),
     ]
     assert [tuple(w) for w in labels.without] == [("rec2.wav", 2)]
+    assert [tuple(w) for w in labels.unheard] == [("rec3.wav", 3)]
     assert labels.notes == ("1 tasks were not annotated: left out",)
     two = json.loads(samples.LABEL_STUDIO_MIN)
     two[0]["other"] = [{"start": 1, "end": 2, "labels": ["x"]}]
@@ -202,6 +265,59 @@ def test_label_studio_min():
     with pytest.raises(ValueError, match=r"task 1: which is its audio.*'sound_file', 'video': say --columns filename="):
         read(json.dumps(two), "a.json")
     assert events(json.dumps(two[:1]), columns={"filename": "video"})[0][0] == "b.mp4"
+
+
+def label_studio(*tasks: tuple[str, list], **data: str) -> Labels:
+    export = [{"data": {"audio": audio, **data}, "annotations": annotations} for audio, annotations in tasks]
+    return read(json.dumps(export), "a.json", tier="label")
+
+
+def test_of_what_is_no_stretch_in_label_studio_nothing_is_known():
+    """Neither that something is heard nor that nothing is: no negatives."""
+
+    def said(control: str = "label", **value: object) -> dict:
+        return {"from_name": control, "value": value}
+
+    dog = said(start=1, end=2, labels=["dog"])
+    labels = label_studio(
+        ("choice.wav", [{"result": [said(choices=["owl"])]}]),
+        ("text.wav", [{"result": [said(start=1, end=2, text=["?"])]}]),
+        ("none.wav", []),
+        ("cancelled.wav", [{"result": [dog], "was_cancelled": True}]),
+        ("both.wav", [{"result": [said(choices=["owl"])]}, {"result": [dog]}]),
+        ("nothing.wav", [{"result": []}]),
+        ("other.wav", [{"result": [said("quality", start=1, end=2, labels=["loud"])]}]),
+        ("none.wav", [{"result": [dog]}]),  # twice: one knew
+    )
+    assert [n.recording for n in labels.unheard] == ["choice.wav", "text.wav", "cancelled.wav"]
+    assert [n.recording for n in labels.without] == ["nothing.wav", "other.wav"]
+    assert [r.recording for r in labels.rows] == ["both.wav", "none.wav"]
+
+
+def test_what_json_min_does_not_tell_is_not_known():
+    done = {"annotator": 1, "annotation_id": 7, "lead_time": 1.0}
+    tasks = [
+        {"audio": "a.wav", "sound": [{"start": 1, "end": 2, "labels": ["dog"]}], "site": "north", **done},
+        {"audio": "b.wav", "site": "north", **done},
+        {"audio": "c.wav", "species": {"choices": ["owl", "wren"]}, **done},
+        {"audio": "d.wav", **done},
+    ]
+    labels = read(json.dumps(tasks), "a.json")
+    assert [n.recording for n in labels.unheard] == ["b.wav", "c.wav"]
+    assert [n.recording for n in labels.without] == ["d.wav"]
+    assert any("data or choices, which only JSON tells apart" in note for note in labels.notes)
+
+
+def test_label_studio_says_of_recordings_what_its_data_say():
+    about = label_studio(("a.wav", []), url="x", author="Ann", license="CC0", id="7").about
+    assert {a.field: a.text for a in about} == {"id": "7", "author": "Ann", "licence": "CC0", "source": "x"}
+    by_url = [{"data": {"url": "s3://b/a.wav", "note": "x"}, "annotations": []}]
+    assert not read(json.dumps(by_url), "a.json").about  # where it lies is no source
+
+
+def test_what_was_uploaded_keeps_its_folder():
+    labels = label_studio(("/data/local-files/?d=siteB/deadbeef-x.wav", []), ("/data/upload/1/deadbeef-x.wav", []))
+    assert labels.aliases == {"siteB/deadbeef-x.wav": ("siteB/x.wav",), "deadbeef-x.wav": ("x.wav",)}
 
 
 @pytest.mark.parametrize(
@@ -218,16 +334,40 @@ def test_label_studio_min():
     ],
 )
 def test_locations(location, path):
+    assert in_label_studio(location) == path
+    if "/data/" not in location:
+        assert path_of(location) == path
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        ("/data/upload/1/a.wav", "/data/upload/1/a.wav"),  # a folder like any other
+        ("file:/home/a%20b.wav", "home/a b.wav"),
+        ("FILE:///D:/rec/#1%20a?.wav", "D:/rec/#1 a?.wav"),
+        ("C://rec/a%20b.wav", "C://rec/a%20b.wav"),
+        (" a: b.wav", " a: b.wav"),
+        ("file: x.wav", "file: x.wav"),
+    ],
+)
+def test_paths(location, path):
     assert path_of(location) == path
+
+
+def test_joined_paths():
+    assert joined("D:\\a\\", "b\\x.wav") == "D:/a/b/x.wav"
+    assert joined("", "x.wav") == joined(" . ", " x.wav") == "x.wav"
+    assert joined("/", "x.wav") == "/x.wav"
 
 
 def test_via():
     labels = read(samples.VIA, "a.json", tier="TEMPORAL-SEGMENTS")
     assert [tuple(r) for r in labels.rows] == [
         ("rec 1.mp3", 1.349, 2.741, "dog barking", 1, None),
-        ("second", 0.0, 0.5, "Default", 3, None),
+        ("site1/rec 2.mp3", 0.0, 0.5, "Default", 3, None),
     ]
-    assert labels.aliases == {"second": ("site1/rec 2.mp3",)}
+    assert not labels.aliases
+    assert [n.recording for n in labels.unheard] == ["rec3.mp3"]
     notes = ("1 files have no entry: VIA does not say whether they were heard, left out",)
     assert labels.notes == (*notes, "1 entries are no segments in time: left out")
     assert [r[3] for r in events(samples.VIA, tier="where")] == ["near", "indoors"]
@@ -235,6 +375,33 @@ def test_via():
     assert [r[3] for r in events(unfilled, tier="all")] == ["dog barking", "Default", "near", "indoors"]
     with pytest.raises(ValueError, match="several tiers, 'TEMPORAL-SEGMENTS', 'where': choose one"):
         read(samples.VIA, "a.json")
+
+
+def test_a_file_of_via_is_the_path_of_its_source():
+    """Its name is without folders: it may be that of another file."""
+    for source, recording in (
+        ("https://h/siteB/x%20y.wav?a=1", "siteB/x y.wav"),
+        ("siteB/x.wav", "siteB/x.wav"),
+        ("", "rec 1.mp3"),
+        ("blob:http://h/1-2", "rec 1.mp3"),
+        ("data:audio/wav;base64,x", "rec 1.mp3"),
+    ):
+        project = json.loads(samples.VIA)
+        project["file"]["1"]["src"] = source
+        labels = read(json.dumps(project), "a.json", tier="TEMPORAL-SEGMENTS")
+        assert (labels.rows[0].recording, labels.aliases) == (recording, {})
+
+
+def test_of_a_file_of_via_without_a_segment_nothing_is_known():
+    project = json.loads(samples.VIA)
+    del project["metadata"]["1_mR8ks-Aa"]  # a point is left
+    project["metadata"]["3_z"] = {"vid": "3", "flg": 0, "z": [1, 2], "xy": [], "av": {"2": "1"}}
+    labels = read(json.dumps(project), "a.json", tier="TEMPORAL-SEGMENTS")
+    assert [n.recording for n in labels.unheard] == ["rec 1.mp3"]
+    assert [n.recording for n in labels.without] == ["rec3.mp3"]  # a segment of another attribute was listened to
+    point = samples.VIA_CSV.replace('"[1.349,2.741]"', '"[1.349]"')
+    labels = read(point, "a.csv")
+    assert ([n.recording for n in labels.unheard], labels.without) == (["rec 1.mp3"], [])
 
 
 def test_via_csv():
@@ -249,7 +416,7 @@ def test_via_csv():
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        (samples.BIRDNET.replace("3.0,6.0,E", "x,6.0,E"), "row 4: start 'x' is not a number of seconds"),
+        (samples.BIRDNET.replace("3.0,6.0,E", "x,6.0,E"), "row 4: Start .s. 'x' is not a number of seconds"),
         (samples.BIRDNET.replace('"', ""), "row 4: 7 columns, the header has 6: quote the cell"),
         (samples.BIRDNET.replace(",/data/site1/rec 1.wav", ","), "row 2: names no recording"),
         (samples.KALEIDOSCOPE_ID.replace(",0,2.5,", ",L,2.5,"), "row 3: CHANNEL 'L' is not 0, 1"),
