@@ -1,17 +1,26 @@
 """Raven's selection tables (`NAME.Table.1.selections.txt`), with tabs or, from a spreadsheet, commas or semicolons;
 times in seconds. BirdNET's selection tables are such. The column with the labels is the user's own (Annotation,
-Species, ...). A selection has a row for each view it is drawn in, which are one event. Where several files were opened
-as one, `Begin Path` or `Begin File` names each and `File Offset (s)` is the time within it."""
+Species, ...). A selection has a row for each view it is drawn in, which are one event.
+
+Where several files were opened as one, `Begin Path` or `Begin File` names each and `File Offset (s)` is the time within
+it. A selection may end in another file, `End Path` or `End File`. When that one begins is known if another selection
+begins in it: then each file has its part. Else nobody knows what is heard at the beginning of the second, as far as the
+selection may reach."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from flam_train.data.labels.columns import line, plain
-from flam_train.data.labels.rows import Labels, Row, Wanted, event, fault, is_number, lines_of, seconds, text_of
-from flam_train.data.labels.tables import SEPARATORS, channel_of, rows_of
+from flam_train.data.labels.columns import about_columns, kept, line, named, plain, said
+from flam_train.data.labels.locations import joined
+from flam_train.data.labels.rows import Labels, Row, Wanted, event, fault, is_number, seconds
+from flam_train.data.labels.tables import HEAD, Cells, channel_of
+from flam_train.data.labels.tool_tables import ToolTable, header_of, read
 
-BEGIN, END, IN_FILE, FILE, PATH = "Begin Time (s)", "End Time (s)", "File Offset (s)", "Begin File", "Begin Path"
+BEGIN, END, IN_FILE = "Begin Time (s)", "End Time (s)", "File Offset (s)"
+FILE, PATH, LAST_FILE, LAST_PATH = "Begin File", "Begin Path", "End File", "End Path"
 STANDARD = {
     *("selection", "view", "channel", "begin file", "end file", "begin path", "end path", "begin date", "end date"),
     *("begin clock time", "end clock time", "begin date time", "begin hour", "score", "confidence", "rating", "notes"),
@@ -24,74 +33,126 @@ PREFERRED = "label annotation annotations species common_name class event call_t
 """Names of the column with the labels."""
 
 
+_CLOSE = 0.01
+"""Seconds by which the beginning of a file, as two selections tell it, may differ."""
+
+
+class _Part(NamedTuple):
+    recording: str | None
+    onset: float
+    offset: float
+
+
+class _Selection(NamedTuple):
+    """`first` and `last`: the recordings in which it begins and ends, None: the one that the table is called like;
+    `begin` and `end`: in the time of all files, `within`: in that of the first."""
+
+    row: int
+    cells: list[str]
+    first: str | None
+    last: str | None
+    begin: float
+    end: float
+    within: float
+
+
 def separator_of(text: str, file: str) -> str | None:
     """What separates the columns of a selection table; None: it is none."""
-    first = next((line for line in lines_of(text) if line.strip() and not line.startswith("#")), "")
-    for separator in SEPARATORS if BEGIN in first else ():
-        cells = rows_of(first, separator, file, strict=False)
-        if cells and {BEGIN, END} <= {c.strip() for c in cells[0][1]}:
-            return separator
-    return None
+    _, separator, header = header_of(text) if BEGIN in text[:HEAD] else (0, "", [])
+    return separator if {BEGIN, END} <= set(header) else None
 
 
 def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     """The selections of a table, each once."""
     wanted = wanted or Wanted()
-    text = text_of(data, file, wanted.encoding)
-    separator = separator_of(text, file) or "\t"
-    rows = rows_of(text, separator, file)
-    if not rows:
-        raise fault(file, f"is empty: a header with {BEGIN!r} was expected")
-    (first, header), *rest = rows
-    at = {h.strip(): k for k, h in enumerate(header)}
+    table = read(data, file, wanted, f"a header with {BEGIN!r}")
+    header = list(table.header)
+    at = {h: k for k, h in enumerate(header)}
     for name in (BEGIN, END):
         if name not in at:
-            raise fault(file, f"no column {name!r}: save the table again, or say the format with --format", first)
-    for n, cells in rest:
-        if any(c.strip() for c in cells[len(header) :]):
-            raise fault(file, f"{len(cells)} columns, the header has {len(header)}: mend the row", n)
-    table = [(n, cells + [""] * (len(header) - len(cells))) for n, cells in rest]
-    label = _label_column(header, [cells for _, cells in table], wanted, file, first)
-    selections: dict[tuple[str, ...], tuple[int, list[str]]] = {}
+            raise table.fault(f"no column {name!r}: save the table again, or say the format with --format")
+    label = _label_column(header, [cells for _, cells in table.rows], wanted, file, table.first)
+    found = [_selection(n, cells, table, at) for n, cells in _once(table.rows, at, label)]
+    if len({recording for s in found for recording in (s.first, s.last)}) > 1 and IN_FILE not in at:
+        several = PATH if PATH in at else FILE
+        raise table.fault(f"several files in {several!r} but no {IN_FILE!r}: add this column in Raven and save again")
+    starts: dict[str | None, list[float]] = defaultdict(list)
+    for s in found:
+        starts[s.first].append(s.begin - s.within)
+    events: list[Row] = []
+    unknown: list[Row] = []
+    for s in found:
+        channel = channel_of(s.cells[at["Channel"]], file, s.row) if "Channel" in at else None
+        parts, unsure = _parts(s, starts.get(s.last, []))
+        for rows, some in ((events, parts), (unknown, unsure)):
+            rows += [event(*part, s.cells[label], file, s.row, wanted, channel=channel) for part in some]
+    events.sort(key=lambda e: e.row)
+    about = about_columns(header, wanted, [label])
+    times = {"onset": IN_FILE, "duration": f"{END} - {BEGIN}"} if IN_FILE in at else {"onset": BEGIN, "offset": END}
+    roles = {**times, "label": header[label]}
+    roles |= {"filename": PATH if PATH in at else FILE} if {PATH, FILE} & set(at) else {}
+    untold = "end in another file, at a time that the table does not tell: nobody knows what is heard where it begins"
+    return Labels(
+        events,
+        unknown=unknown,
+        about=said(about, header, table.rows, {s.row: s.first for s in found}, wanted),
+        columns=roles | named(about, header, wanted),
+        header=tuple(header),
+        notes=(f"{len(unknown)} selections {untold}",) if unknown else (),
+    )
+
+
+def _once(table: Sequence[Cells], at: Mapping[str, int], label: int) -> list[Cells]:
+    """A row for each selection, of its views the first with a label."""
+    selections: dict[tuple[str, ...], Cells] = {}
     for n, cells in table:
         number = cells[at["Selection"]].strip() if "Selection" in at else ""
         where = [cells[at[name]] if name in at else "" for name in (BEGIN, END, PATH, FILE, "Channel")]
         same = (number or f"row {n}", *where)
-        kept = selections.setdefault(same, (n, cells))
+        before = selections.setdefault(same, (n, cells))
         view = cells[at["View"]] if "View" in at else ""
-        if kept[0] != n and (view == kept[1][at["View"]] if "View" in at else True):
+        if before[0] != n and (view == before[1][at["View"]] if "View" in at else True):
             selections[(*same, str(n))] = n, cells  # drawn twice in one view: two selections
-        elif kept[0] != n and not kept[1][label].strip():
+        elif before[0] != n and not before[1][label].strip():
             selections[same] = n, cells
-    comma = separator != ","
-    events = [_event(n, cells, at, label, comma, file, wanted) for n, cells in selections.values()]
-    if len({e.recording for e in events}) > 1 and IN_FILE not in at:
-        raise fault(
-            file,
-            f"several files in {PATH if PATH in at else FILE!r} but no {IN_FILE!r}: add this column in Raven and save "
-            "again",
-            first,
-        )
-    # Of a path and a name, the path is looked for first: names repeat from folder to folder.
-    both = (
-        {c[at[PATH]].strip(): (c[at[FILE]].strip(),) for _, c in table if c[at[FILE]].strip()}
-        if {PATH, FILE} <= set(at)
-        else {}
+    return list(selections.values())
+
+
+def _selection(n: int, cells: list[str], table: ToolTable, at: Mapping[str, int]) -> _Selection:
+    first, last = (
+        _name(*(cells[at[name]].strip() if name in at else "" for name in names))
+        for names in ((PATH, FILE), (LAST_PATH, LAST_FILE))
     )
-    times = {"onset": IN_FILE, "duration": f"{END} - {BEGIN}"} if IN_FILE in at else {"onset": BEGIN, "offset": END}
-    roles = {**times, "label": header[label].strip()}
-    roles |= {"filename": PATH if PATH in at else FILE} if {PATH, FILE} & set(at) else {}
-    return Labels(sorted(events, key=lambda e: e.row), aliases=both, columns=roles)
+    if first is None or last is None or f"/{first}".endswith(f"/{last}") or f"/{last}".endswith(f"/{first}"):
+        last = first
+    elif "/" not in last:
+        last = joined(first.rpartition("/")[0], last)
+    begin, end = (seconds(cells[at[name]], table.file, n, name, comma=table.comma) for name in (BEGIN, END))
+    within = seconds(cells[at[IN_FILE]], table.file, n, IN_FILE, comma=table.comma) if IN_FILE in at else begin
+    return _Selection(n, cells, first, last, begin, end, within)
 
 
-def _event(n: int, cells: list[str], at: Mapping[str, int], label: int, comma: bool, file: str, wanted: Wanted) -> Row:
-    onset, offset = (seconds(cells[at[c]], file, n, c, comma=comma) for c in (BEGIN, END))
-    if IN_FILE in at:
-        within = seconds(cells[at[IN_FILE]], file, n, IN_FILE, comma=comma)
-        onset, offset = within, within + (offset - onset)
-    name = next((cells[at[c]].strip() for c in (PATH, FILE) if c in at and cells[at[c]].strip()), None)
-    channel = channel_of(cells[at["Channel"]], file, n) if "Channel" in at else None
-    return event(name, onset, offset, cells[label], file, n, wanted, channel=channel)
+def _name(path: str, file: str) -> str | None:
+    """What a recording is called: by its path if there is one, which may be its folder's. Names repeat from folder to
+    folder."""
+    if not path:
+        return file or None
+    path = path.replace("\\", "/")
+    name, suffix = path.rpartition("/")[2], f".{file.rpartition('.')[2]}" if "." in file else ""
+    same_kind = suffix and name.casefold().endswith(suffix.casefold())
+    is_file = name and (file in (name, name.rpartition(".")[0]) or same_kind)
+    return path if is_file or not file else joined(path, file)
+
+
+def _parts(s: _Selection, starts: Sequence[float]) -> tuple[list[_Part], list[_Part]]:
+    """(what of its recordings it fills, where it may go on). `starts`: the beginning of the last one in the time of all
+    files, as other selections tell it."""
+    whole = _Part(s.first, s.within, s.within + (s.end - s.begin))
+    if s.last == s.first:
+        return [whole], []
+    if starts and max(starts) - min(starts) < _CLOSE and s.begin < starts[0] < s.end:
+        return [whole._replace(offset=s.within + (starts[0] - s.begin)), _Part(s.last, 0.0, s.end - starts[0])], []
+    return [whole], [_Part(s.last, 0.0, max(0.0, s.end - s.begin))]
 
 
 def _label_column(header: list[str], body: list[list[str]], wanted: Wanted, file: str, row: int) -> int:
@@ -102,6 +163,10 @@ def _label_column(header: list[str], body: list[list[str]], wanted: Wanted, file
         return header.index(wanted.columns["label"])
     own = [k for k, h in enumerate(header) if h.strip().casefold() not in STANDARD and not h.strip().endswith(")")]
     own = [k for k in own if header[k].strip()]
+    # Ids and sources may be what is heard, these are not.
+    others = {c.at for field, c in about_columns(header, wanted).items() if field in ("author", "licence")}
+    group = kept(header, wanted)
+    own = [k for k in own if k not in others and k != group] or own
     known = [k for k in own if plain(header[k]) in PREFERRED.split()] or own
     # What is empty throughout, or counts, is no label if another column may be.
     filled = [k for k in known if any(c[k].strip() for c in body)] or known

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
+from flam_train.data.labels.columns import UNITS
 from flam_train.data.labels.rows import Labels, Row, Wanted, event, fault, is_number, seconds, text_of
-from flam_train.data.labels.tables import Cells, by_position, rows_of
+from flam_train.data.labels.tables import Cells, by_position, rows_of, separator_of
 
 THRESHOLD = 0.5
 """A soft label counts strictly above it, as in the evaluation of DCASE 2023 task 4B."""
@@ -26,16 +28,21 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     text = text_of(data, file, wanted.encoding)
     events: list[Row] = []
     last: dict[str, int] = {}
-    rows = rows_of(text, "\t" if "\t" in text else ",", file)
+    separator = separator_of(text, file, replace(wanted, columns={}), header=False) or ("\t" if "\t" in text else ",")
+    comma = separator != ","
+    rows = rows_of(text, separator, file)
     below = 0
     for n, cells in rows:
         if len(cells) != 4:
             raise fault(file, f"{len(cells)} columns, not onset, offset, label, value: mend the row", n)
-        value = seconds(cells[3], file, n, "value")
+        value = seconds(cells[3], file, n, "value", comma=comma)
         if not 0 <= value <= MOST:
             fix = "mend the row, or read the file with --format headerless"
             raise fault(file, f"the value {value:g} is no soft label, they go from 0 to 1: {fix}", n)
-        onset, offset = (seconds(cells[k], file, n, name) for k, name in enumerate(("onset", "offset")))
+        onset, offset = (
+            seconds(cells[k], file, n, name, comma=comma, scale=UNITS[wanted.unit])
+            for k, name in enumerate(("onset", "offset"))
+        )
         row = event(None, onset, offset, cells[2], file, n, wanted)
         if value <= THRESHOLD:
             below += 1

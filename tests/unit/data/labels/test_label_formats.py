@@ -6,6 +6,7 @@ import json
 import math
 import re
 import time
+import unicodedata
 
 import pytest
 from label_samples import ALIGNED, RAVEN_HEADER, REFERRING, SLOTS, TEXTGRID_LONG, TEXTGRID_SHORT, eaf
@@ -79,6 +80,10 @@ def test_soft_labels_are_joined_above_the_threshold():
     labels, _ = parse_any(text.encode(), "a.txt")
     assert labels.notes == ("soft labels: 6 of 10 segments are not above 0.5, and no events",)
     assert len(events(text, format="headerless")) == 10
+    semicolons = text.replace("\t", ";").replace(".", ",")
+    assert format_of(semicolons) == "soft"
+    assert events(semicolons) == events(text.replace("\t", ",")) == events(text)
+    assert events(text.replace(".0\t", "000\t"), format="soft", unit="ms") == events(text)
     with pytest.raises(ValueError, match=r"a\.txt: row 4: the value 2 is no soft label, they go from 0 to 1"):
         events(text.replace("\t1.0\n", "\t2\n"), format="soft")
 
@@ -159,9 +164,84 @@ def test_raven_paths_come_before_names():
     both = text.replace("Begin Path", "Begin File\tBegin Path").replace("\t/home", "\tb.wav\t/home")
     labels, _ = parse_any(both.encode(), "t.txt")
     assert labels.rows[0].recording == "/home/x/a.wav"
-    assert labels.aliases["/home/x/a.wav"] == ("b.wav",)
+    assert not labels.aliases  # a file of that name in another folder is another one
     with pytest.raises(ValueError, match="several files in 'Begin Path' but no 'File Offset"):
         events(re.sub(r"\tFile Offset \(s\)|(?<=wav)\t[03](?=\t)", "", text))
+
+
+@pytest.mark.parametrize(
+    ("path", "file", "recording"),
+    [
+        ("/Volumes/site B/x.wav", "x.wav", "/Volumes/site B/x.wav"),
+        ("C:\\rec\\siteB\\x.wav", "x.wav", "C:/rec/siteB/x.wav"),
+        ("/Volumes/siteB/", "x.wav", "/Volumes/siteB/x.wav"),  # the folder
+        ("C:\\rec\\siteB", "x.wav", "C:/rec/siteB/x.wav"),
+        ("/rec/2024.05.01", "x.wav", "/rec/2024.05.01/x.wav"),
+        ("/rec/x.WAV", "y.wav", "/rec/x.WAV"),  # renamed
+        ("/rec/x.wav", "x", "/rec/x.wav"),
+        ("/rec/siteB", "x", "/rec/siteB/x"),
+        ("", "x.wav", "x.wav"),
+        ("/rec/x.wav", "", "/rec/x.wav"),
+    ],
+)
+def test_raven_paths_may_be_folders(path, file, recording):
+    head = "Selection\tBegin Time (s)\tEnd Time (s)\tBegin Path\tBegin File\tSpecies\n"
+    labels, _ = parse_any(f"{head}1\t0\t3\t{path}\t{file}\twren\n".encode(), "t.txt")
+    assert labels.rows[0].recording == recording
+    assert not labels.aliases
+
+
+def test_a_raven_selection_that_ends_in_another_file():
+    head = "Selection\tBegin Time (s)\tEnd Time (s)\tBegin Path\tBegin File\tEnd File\tFile Offset (s)\tSpecies\n"
+    over = "1\t7\t9.5\t/r/a.wav\ta.wav\tb.wav\t7\towl\n"
+
+    def read(rows: str, head: str = head):
+        labels, _ = parse_any((head + rows).encode(), "t.txt")
+        return [tuple(r[:4]) for r in labels.rows], [tuple(r[:4]) for r in labels.unknown], labels.notes
+
+    events, unknown, notes = read(over)
+    assert events == [("/r/a.wav", 7.0, 9.5, "owl")]  # past its end, which is told or cut
+    assert unknown == [("/r/b.wav", 0.0, 2.5, "owl")]  # no negative
+    assert notes == (
+        "1 selections end in another file, at a time that the table does not tell: nobody knows what is heard where it "
+        "begins",
+    )
+    # Where b.wav begins is known from what begins in it.
+    events, unknown, notes = read(over + "2\t10\t11\t/r/b.wav\tb.wav\tb.wav\t2\twren\n")
+    assert events == [("/r/a.wav", 7, 8, "owl"), ("/r/b.wav", 0, 1.5, "owl"), ("/r/b.wav", 2, 3, "wren")]
+    assert (unknown, notes) == ([], ())
+    # Of two recording sessions in one table nothing is known.
+    twice = "2\t10\t11\t/r/b.wav\tb.wav\tb.wav\t2\twren\n3\t50\t51\t/r/b.wav\tb.wav\tb.wav\t4\twren\n"
+    assert read(over + twice)[1] == [("/r/b.wav", 0.0, 2.5, "owl")]
+    paths = head.replace("End File", "End Path")
+    assert read(over.replace("b.wav", "/s/b.wav"), paths)[1] == [("/s/b.wav", 0.0, 2.5, "owl")]
+    assert read(over.replace("b.wav", "/r/a.wav"), paths)[1] == []
+    assert read(over.replace("\tb.wav", "\t"))[1] == read(over.replace("\tb.wav", "\ta.wav"))[1] == []
+    with pytest.raises(ValueError, match="several files in 'Begin Path' but no 'File Offset"):
+        read(over.replace("\t7\towl", "\towl"), head.replace("\tFile Offset (s)", ""))
+
+
+def test_raven_says_of_recordings_what_its_columns_say():
+    head = "Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tSong\tSite\tAuthor\tLicense\n"
+    text = head + "1\t0\t1\ta.wav\twren\tnorth\tAnn\tCC0\n1\t0\t1\ta.wav\twren\tnorth\tAnn\tCC0\n"
+    labels, _ = parse_any(text.encode(), "t.txt", Wanted(keep="site"))
+    assert [tuple(a) for a in labels.about] == [
+        ("a.wav", "author", "Ann", 2),
+        ("a.wav", "licence", "CC0", 2),
+        ("a.wav", "site", "north", 2),
+    ]
+    assert labels.rows[0].label == "wren"  # who and where is no label
+    assert labels.columns["site"] == "Site"
+    with pytest.raises(ValueError, match="say --columns label=Song or --columns label=Site"):
+        events(text)
+    only = "Selection\tBegin Time (s)\tEnd Time (s)\tAuthor\n1\t0\t1\twren\n"
+    assert events(only)[0][3] == "wren"
+
+
+def test_a_raven_table_behind_a_spreadsheets_separator():
+    text = "sep=;\nBegin Time (s);End Time (s);Species\n0,5;1,25;robin\n"
+    assert format_of(text) == "raven"
+    assert events(text) == [(None, 0.5, 1.25, "robin", 3)]
 
 
 def test_raven_columns_that_fit():
@@ -273,6 +353,13 @@ def test_clip_json():
     assert parse_any(b'{"events": []}', "a.json")[0].without
     with pytest.raises(ValueError, match=r"a\.json: event 1: offset True is not a number"):
         events('{"events": [{"onset": 0, "offset": true, "label": "dog"}]}', "a.json")
+
+
+def test_letters_that_look_alike_are_one_label():
+    composed, apart = (unicodedata.normalize(form, "Gr\u00fcnspecht") for form in ("NFC", "NFD"))
+    rows = events(f"0\t1\t{composed}\n1\t2\t{apart}\n")
+    assert [row[3] for row in rows] == [composed] * 2
+    assert events("0\t1\n", format="headerless", unlabelled=apart)[0][3] == composed
 
 
 @pytest.mark.parametrize(
