@@ -223,6 +223,53 @@ def test_htk():
     assert [tuple(w) for w in labels.without] == [("b", 6)]
 
 
+def test_numbers_behind_labels_between_spaces():
+    labels = read("0.0 1.0 owl 0.9\n1.0 3.0 big owl 1\n")
+    assert [r.label for r in labels.rows] == ["owl", "big owl"]
+    assert labels.notes == ("2 rows have a number behind the label: it is not used",)
+    for text in ("0.0 1.0 owl\n1.0 3.0 gate 3\n", "0.0 1.0 3\n1.0 3.0 gate 3\n"):
+        assert [r.label for r in read(text).rows][1] == "gate 3"  # not behind every label
+    assert read("0 20000000 gate 3\n").rows[0].label == "gate 3"  # HTK's scores have a point
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (
+            "0.5 1.5 wren\n1.5 0.3 owl\n",
+            r"row 2: the offset 0\.3 s lies before the onset 1\.5 s: swap or mend them, or",
+        ),
+        ("0.0 2.0 a\n2.0 3.5 b\n5.5 9.0 c\n", "each row begins where the one before ends if the second number is a"),
+    ],
+)
+def test_durations_between_spaces_are_refused_with_the_line_for_both(text, match):
+    with pytest.raises(ValueError, match=match) as caught:
+        read(text)
+    offset, duration = (
+        dict(pair.split("=") for pair in line.split(",")) for line in re.findall(r"--columns (\S+)", str(caught.value))
+    )
+    row = read(text, columns=duration).rows[-1]
+    assert row.offset == row.onset + float(text.split()[-2])
+    if "each" in match:
+        assert read(text, columns=offset).rows[-1].offset == 9.0
+
+
+def test_numbers_in_columns_say_what_stands_where_between_spaces():
+    columns = {"onset": "1", "offset": "2", "label": "3"}
+    assert events("0 1000 big owl\n", columns=columns) == [(None, 0, 1000, "big owl", 1, None)]
+    assert events("0 1000 big owl\n", columns=columns, unit="ms") == [(None, 0, 1, "big owl", 1, None)]
+    mixed = {"filename": "4", "onset": "1", "duration": "2", "channel": "3", "label": "5"}
+    assert events("1 2 1 a.wav big owl\n", columns=mixed) == [("a.wav", 1, 3, "big owl", 1, 1)]
+    assert events("1 2 owl x\n", columns={"onset": "1", "offset": "2"}, unlabelled="a") == [(None, 1, 2, "a", 1, None)]
+    assert read("0 1000 owl\n", columns=columns).columns == columns
+    mlf = '#!MLF!#\n"*/a.lab"\n1 2 owl\n.\n'
+    assert events(mlf, columns=columns) == [("a", 1, 2, "owl", 3, None)]
+    with pytest.raises(ValueError, match="--columns must name onset, and offset or duration"):
+        events("1 2 owl\n", columns={"onset": "1", "label": "3"}, format="htk")
+    with pytest.raises(ValueError, match=r"row 1: column 2 'owl' is not a number"):
+        events("1 owl 2\n", columns=columns, format="htk")
+
+
 def test_label_studio():
     labels = read(samples.LABEL_STUDIO, "a.json")
     second = "site1/may/rec 2.wav"
