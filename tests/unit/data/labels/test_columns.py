@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from flam_train.data.labels import captions
+from flam_train.data.labels.columns import kept, plain, scale_of
 from flam_train.data.labels.recognise import parse
 from flam_train.data.labels.rows import Labels, Wanted
 
@@ -161,6 +163,80 @@ def test_what_rows_say_of_their_recordings():
         ),
         *(("a.wav", "Site", "north"), ("b.wav", "id", "8"), ("b.wav", "author", "Bob"), ("b.wav", "Site", "south")),
     ]
+
+
+ASKED = {
+    "raven": "Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tSpecies\tNight No.\n1\t0\t1\ta.wav\twren\tN 1\n",
+    "birdnet": "Start (s),End (s),Scientific name,Common name,Confidence,File,Night No.\n0,3,S,Owl,1,a.wav,N 1\n",
+    "kaleidoscope": "IN FILE,OFFSET,DURATION,AUTO ID,Night No.\na.wav,1,2,owl,N 1\n",
+    "few_shot": "Audiofilename,Starttime,Endtime,POSITIVE,Night No.\na.wav,1,2,NEG,POS\n",
+    "clip_json": '{"audio": "a.wav", "Night No.": "N 1", "events": [{"onset": 1, "offset": 2, "label": "x"}]}',
+    "event": '{"audio": "a.wav", "events": [{"onset": 1, "offset": 2, "label": "x", "Night No.": "N 1"}]}',
+    "label_studio": '[{"data": {"audio": "a.wav", "Night No.": "N 1"}, "annotations": []}]',
+    "captions": "filename,caption,Night No.\na.wav,an owl,N 1\n",
+    "sonic_visualiser": "TIME,VALUE,LABEL\n1,N 1,owl\n",
+}
+
+
+@pytest.mark.parametrize("format", ASKED)
+@pytest.mark.parametrize("asked", ["Night No.", "night_no", " NIGHT NO"])
+def test_a_column_that_is_asked_for_is_found_in_every_format(format, asked):
+    if format == "sonic_visualiser":
+        asked = asked.replace("Night No.", "VALUE").replace("night_no", "value").replace("NIGHT NO", "Value")
+    data, wanted = ASKED[format].encode(), Wanted(keep=asked)
+    labels = captions.parse(data, "t.csv", wanted) if format == "captions" else parse(data, "t.csv", wanted)[0]
+    (about,) = [a for a in labels.about if a.field == asked]
+    assert about.text == ("POS" if format == "few_shot" else "N 1")
+    assert about.recording == (None if format == "sonic_visualiser" else "a.wav")
+    assert {"VALUE", "Night No."} & set(labels.header)
+
+
+def test_a_regular_expression_is_no_columns_name():
+    assert kept(["x", "Site"], Wanted(keep="site")) == 1
+    for pattern in ("(site)", "^site", "site.*"):
+        assert kept(["x", "Site"], Wanted(keep=pattern)) is None
+    assert kept(["SITE", "Site*"], Wanted(keep="Site*")) == 1
+    assert kept(["SITE", "site"], Wanted(keep="site")) == 1
+    assert kept(["*"], Wanted(keep=" ")) is kept(["x"], Wanted()) is None
+
+
+def test_names_of_columns():
+    for name in ("AUTO ID*", "AUTO.ID.", "auto_id", " Auto-Id ", "auto id (ms)"):
+        assert plain(name) == "auto_id"
+    for name in ("Start (ms)", "start_ms", "start [msec]", "start.milliseconds", "START MS"):
+        assert (plain(name), scale_of(name, Wanted())) == ("start", 0.001)
+    assert (plain("ms"), scale_of("ms", Wanted())) == ("ms", 1.0)
+    assert scale_of("ms", Wanted(unit="ms")) == 0.001
+    assert scale_of("start_s", Wanted(unit="ms")) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("IN FILE,OFFSET,DURATION,AUTO ID\na.wav,1500,500,owl\n", (1.5, 2.0)),
+        ("IN FILE,OFFSET,DURATION,AUTO ID\na.wav,0:01.5,500,owl\n", (1.5, 2.0)),
+        ("start,end,scientific_name,common_name\n1500,2000,S,owl\n", (1.5, 2.0)),
+        ("Start (s),End (s),Scientific name,Common name\n1.5,2,S,owl\n", (1.5, 2.0)),
+        ("Start (ms),End (ms),Scientific name,Common name\n1500,2000,S,owl\n", (1.5, 2.0)),
+        ("Audiofilename,Starttime,Endtime,owl\na.wav,1500,2000,POS\n", (1.5, 2.0)),
+        ("TIME,DURATION,LABEL\n1500,500,owl\n", (1.5, 2.0)),
+        ("Begin Time (s)\tEnd Time (s)\tSpecies\n1.5\t2\towl\n", (1.5, 2.0)),
+        ("1.5 2.0 owl\n", (1.5, 2.0)),
+        ("15000000 20000000 owl\n", (1.5, 2.0)),
+    ],
+)
+def test_unit_is_that_of_numbers_whose_unit_nothing_says(text, times):
+    assert tuple(read(text, unit="ms").rows[0][1:3]) == times
+
+
+def test_tables_of_tools_are_no_exception():
+    """A column has one role, two that fit are refused, an offset and a duration must agree."""
+    birdnet = "start,end,scientific_name,common_name,filename,recording\n0,3,S,owl,a.wav,b.wav\n"
+    with pytest.raises(ValueError, match="'filename' and 'recording' may both be the filename"):
+        read(birdnet)
+    assert read(birdnet.replace("b.wav", "x/a.wav")).rows[0].recording == "x/a.wav"
+    with pytest.raises(ValueError, match="2 columns are called 'OFFSET' for onset"):
+        read("IN FILE,OFFSET,DURATION,OFFSET,AUTO ID\na.wav,1,2,3,owl\n", columns={"onset": "OFFSET"})
 
 
 def test_missing_columns_are_named():

@@ -120,12 +120,14 @@ FORCED = {
 }
 
 WHOLE_FILE = re.compile(
-    "encoding|is empty|no JSON|not JSON|number of JSON|nested|no label format|several |no labels in|no namespace|"
-    "no JAMS|no TextGrid|binary TextGrid|no ELAN|not XML|DOCTYPE|TIME_UNITS|XML that is not|JSON without|no object|"
-    "its filename is|its captions are|is no list|JSON that is a list|no list of tasks|no annotation layer|no object of|"
-    "no comment|its `(metadata|view|file)` is"
+    "is empty: |not JSON that can be read|nested too deeply|JSON (without|that is a list)|XML that is not|not XML |"
+    "declares a DOCTYPE|no (JAMS|TextGrid|ELAN file|annotation layer): |a binary TextGrid: |its TIME_UNITS are |"
+    "its recordings have several TIME_ORIGINs |(has several|no labels in a) (tier|namespace)|no namespace that holds|"
+    "no object (with|of) |no list of tasks: |`events` is no list: |its (filename is not|captions are neither) text|"
+    "its `(metadata|view|file)` is no object: |no comment `# CSV_HEADER|--columns must name onset|"
+    "each row begins where the one before ends"
 )
-"""Faults of a file as a whole: there is no row to name."""
+"""How faults begin that a file has as a whole: there is no row to name."""
 
 UNITS = "row|observation|annotation|event|caption|task|entry|point|model"
 
@@ -142,7 +144,7 @@ def check(data: bytes, name: str, run) -> str:
         assert kind is ValueError, text
         assert text.startswith(f"{file}: "), text
         row = re.match(rf"({UNITS}) (\d+): ", text.removeprefix(f"{file}: "))
-        assert row or WHOLE_FILE.search(text), text
+        assert row or WHOLE_FILE.match(text.removeprefix(f"{file}: ")), text
         if row and row[1] == "row":
             most = max(len(lines_of(data.decode(e, "replace"))) for e in ("utf-8", "utf-16", "latin-1"))
             assert 1 <= int(row[2]) <= most, text
@@ -159,6 +161,10 @@ def check(data: bytes, name: str, run) -> str:
         json.dumps(row, allow_nan=False)
         assert row.channel is None or row.channel >= 1
         assert row.row >= 1
+    known = {r.recording for r in (*labels.rows, *labels.without)}
+    assert not known & {named.recording for named in labels.unheard}
+    assert all(about.text.strip() and about.row >= 0 for about in labels.about)
+    assert all(isinstance(name, str) for name in labels.header)
     for caption in labels.captions:
         assert caption.text.strip()
         caption.text.encode()
@@ -168,6 +174,7 @@ def check(data: bytes, name: str, run) -> str:
 def runner(name: str, rng: random.Random):
     """Parses as the format that is recognised, or that is forced; now and then with a user's options."""
     options = [Wanted(), Wanted(), Wanted(tier="all"), Wanted(unlabelled="sound"), Wanted(tier="sounds")]
+    options += [Wanted(unit="ms", keep="Label"), Wanted(keep="audio")]
     wanted = rng.choice([*options, Wanted({"label": "onset"}), Wanted({"onset": "1", "offset": "2", "label": "3"})])
     if name == "captions":
         return lambda data, file: captions.parse(data, file, wanted)
