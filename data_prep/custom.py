@@ -43,7 +43,7 @@ from flam_train.data.labels.taking import Choices, Taken, keys_of, read_as, refu
 from flam_train.data.preparation.corpus_writer import progress_bar
 from flam_train.data.preparation.listing import Listing
 from flam_train.data.preparation.recordings import as_key
-from flam_train.data.preparation.splits import ENOUGH, draw, grouped, lacking
+from flam_train.data.preparation.splits import ENOUGH, FOLDER, draw, grouped, lacking
 from flam_train.data.shards.places import SPLITS
 from flam_train.data.sound.channels import channel_levels
 from flam_train.data.sound.faults import Unusable
@@ -69,7 +69,7 @@ def listen(r: Labelled, mean: bool) -> tuple[float | None, float]:
 def notes_of(found: Attached, chosen: int, dropped: int, kind: str, complete: bool) -> list[str]:
     """Lines of the report about recordings without labels."""
     lines = []
-    silent = sum(r.spoken and not r.rows for r in found.recordings)
+    silent = sum(r.spoken and not r.rows and not r.unknown for r in found.recordings)
     unheard = sum(r.unheard and not r.spoken for r in found.recordings)
     unlabelled = sum(not r.spoken and not r.unheard for r in found.recordings)
     if kind == "captions":
@@ -106,8 +106,7 @@ def splits_of(found: Attached, chosen: list[Labelled], args: argparse.Namespace)
     by = {r.name: as_key(r.name.removesuffix(r.path.suffix)) for r in chosen}
     if args.group:
         column = {r.name: r.about[args.group] for r in chosen if args.group in r.about}
-        heads: tuple[str, ...] = ()  # of the columns of the label tables
-        by = grouped(names, args.group, column, heads)
+        by = grouped(names, args.group, column, tuple(found.headers))
     groups = f"{len(set(by.values()))} groups by {args.group}, each in one split" if args.group else "by recording"
     splits = draw(by, args.test_share, args.validation_share, args.seed)
     notes = [f"splits: drawn {groups}"]
@@ -127,7 +126,9 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     if args.points is not None and not args.points > 0:
         raise ValueError(f"--points {args.points}: points must last more than 0 s")
     known = Vocabulary.load(args.vocabulary) if args.vocabulary else None
-    wanted = Wanted(args.columns, args.tier, args.unlabelled, args.encoding, args.unit, args.group)
+    wanted = Wanted(
+        args.columns, args.tier, args.unlabelled, args.encoding, args.unit, None if args.group == FOLDER else args.group
+    )
     found = attach(args.folder, args.labels, wanted, args.format, args.captions, [args.splits] if args.splits else [])
     if args.complete:
         refuse_false_negatives(found, args.folder, args.labels, wanted)
@@ -151,7 +152,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
             raise ValueError(f"--channel {RAVEN}: no row of a label file says a channel: take one by its number")
     joined = {} if known or args.keep_spelling else spelling.join(chosen)
     repeated = spelling.drop_repeated(chosen)
-    taken = Taken(Choices(kind, args.points, known, args.licence), keys_of(chosen, lengths, kind))
+    taken = Taken(Choices(kind, args.points, known, args.licence, args.complete), keys_of(chosen, lengths, kind))
     for r in chosen:
         taken.take(r, lengths[r.name])
     taken.check_unit()

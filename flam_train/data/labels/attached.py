@@ -60,6 +60,7 @@ class Attached:
 
     formats    format -> [(file, why)]
     columns    (format, {role: column}) -> files in which the columns have these roles
+    headers    the names of all columns of label files
     notes      file -> what was read otherwise than its author may think
     unread     label files that were not read
     passed     files of a folder of label files that are none
@@ -71,6 +72,7 @@ class Attached:
     recordings: list[Labelled]
     formats: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
     columns: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = field(default_factory=lambda: defaultdict(list))
+    headers: dict[str, None] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     unread: list[Unread] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
@@ -83,6 +85,7 @@ class Attached:
         self.formats[found.format].append((file, found.why))
         if read.columns:
             self.columns[found.format, tuple(read.columns.items())].append(file)
+        self.headers |= dict.fromkeys(read.header)
         if read.notes:
             self.notes[file] = read.notes
         if read.domain:

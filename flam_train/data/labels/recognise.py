@@ -27,7 +27,17 @@ from flam_train.data.labels import (
     tool_tables,
     via,
 )
-from flam_train.data.labels.rows import Labels, Wanted, fault, is_time, lines_of, parse_json, text_of, without_no_calls
+from flam_train.data.labels.rows import (
+    Labels,
+    Wanted,
+    fault,
+    is_time,
+    lines_of,
+    listed,
+    parse_json,
+    text_of,
+    without_no_calls,
+)
 
 _TEXT = (".txt", ".tsv", ".csv", ".lab")
 
@@ -119,9 +129,7 @@ def _of_json(data: bytes, file: str, wanted: Wanted) -> Recognised:
     for key in ("events", *clip_json.CAPTIONS):
         if key in raw:
             return Recognised("clip_json", f"its JSON has `{key}`")
-    raise fault(
-        file, f"JSON without annotations, events or captions (it has {', '.join(list(raw)[:8])[:80]}): add them"
-    )
+    raise fault(file, f"JSON without annotations, events or captions (it has {listed(raw)}): add them")
 
 
 def _of_lines(text: str, first: str) -> Recognised | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,10 +69,10 @@ def overlaps(events: Sequence[Event]) -> list[tuple[Event, Event]]:
 
 
 def positive_frames(
-    events: Sequence[Event], seconds: float, kind: str, grid: FrameGrid, unknown: Sequence[tuple[float, float]] = ()
+    events: Sequence[Event], seconds: float, kind: str, grid: FrameGrid, left_out: Collection[float] = ()
 ) -> tuple[Counter[str], int]:
     """Frames in which each label would be positive, and all valid frames, over the samples that a recording becomes;
-    none is made of a window into which a stretch of `unknown` reaches."""
+    none is made of the windows that begin at `left_out`."""
     by_window: dict[int, list[Event]] = defaultdict(list)
     for e in events:
         for k in range(int(max(e.onset, 0.0) // WINDOW), int(max(min(e.offset, seconds), 0.0) // WINDOW) + 1):
@@ -80,7 +80,7 @@ def positive_frames(
     out: Counter[str] = Counter()
     valid = 0
     for start, length in windows(kind, seconds):
-        if not clear(unknown, start, length):
+        if start in left_out:
             continue
         for first in range(int(start // WINDOW), max(int(start // WINDOW) + 1, int(-(-(start + length) // WINDOW)))):
             begin = first * WINDOW
@@ -124,7 +124,7 @@ def report(
             + (f", {samples.count(None)} left out: nobody knows what is heard" if None in samples else "")
         )
         for r, seconds in known:
-            frames, valid = positive_frames(r.events, seconds, kind, grid, r.unknown)
+            frames, valid = positive_frames(r.events, seconds, kind, grid, _left_out(r, kind, seconds))
             all_frames += valid
             for e in r.events:
                 phrases[e.label].events += 1
@@ -143,15 +143,20 @@ def report(
     return "\n".join(lines) + "\n"
 
 
+def _left_out(r: Recording, kind: str, seconds: float) -> list[float]:
+    """Where the windows begin that become no sample."""
+    return [start for (start, _), found in zip(windows(kind, seconds), _samples(r, kind, seconds), strict=True)
+            if found is None]  # fmt: skip
+
+
 def _samples(r: Recording, kind: str, seconds: float) -> list[list[tuple[str, str]] | None]:
     """Which events are in each sample that a recording becomes, as (its key, the event's number); None for a window
     that becomes none."""
     parts = windows(kind, seconds)
     numbered = [Event(e.onset, e.offset, str(n)) for n, e in enumerate(r.events)]
-    return [
-        [(r.key, e.label) for e in inside] if clear(r.unknown, *part) else None
-        for part, inside in zip(parts, events_of(numbered, parts), strict=True)
-    ]
+    inside = [[(r.key, e.label) for e in found] for found in events_of(numbered, parts)]
+    whole = [clear(r.unknown, *part, found) for part, found in zip(parts, events_of(r.events, parts), strict=True)]
+    return [found if known else None for found, known in zip(inside, whole, strict=True)]
 
 
 def _captioned(recordings: Sequence[tuple[Recording, float | None]]) -> bool:

@@ -79,9 +79,7 @@ class Labels:
               to mean absence too. None of them has rows here, or is known to have no event
     captions  sentences about whole recordings
     unit      what `row` counts: "row" is a line of the file
-    unheard   recordings that it mentions, and of which nobody has said what is heard in them: they have neither events
-              nor their absence
-    unknown   stretches of which it says that nobody knows what is heard in them: neither events nor their absence
+    unknown   stretches of which it says that nobody knows whether the label is heard: neither an event nor its absence
     about     what it says of recordings
     of        paths of the recording that the file as a whole is about, the likeliest first; rows without a recording
               are that one's. Empty: the file is called like its recording
@@ -104,7 +102,6 @@ class Labels:
     columns: Mapping[str, str] = field(default_factory=dict)
     domain: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
-    unheard: list[Named] = field(default_factory=list)
     header: tuple[str, ...] = ()
 
 

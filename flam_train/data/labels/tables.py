@@ -17,13 +17,12 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
-from flam_train.data.labels.columns import EVENTS, Column, assign, line, names_times, plain
+from flam_train.data.labels.columns import EVENTS, Column, about_columns, assign, line, named, names_times, said
 from flam_train.data.labels.rows import (
-    ABOUT,
     NO_CALL,
-    About,
     Labels,
     Named,
     Wanted,
@@ -31,6 +30,7 @@ from flam_train.data.labels.rows import (
     fault,
     is_time,
     lines_of,
+    listed,
     seconds,
     text_of,
 )
@@ -125,7 +125,12 @@ def separator_of(text: str, file: str, wanted: Wanted, header: bool) -> str | No
             at = given_numbers(wanted)
             # A recording without events has nothing but its name; the first row that has more decides.
             full = next((cells for _, cells in rows if sum(bool(c.strip()) for c in cells) > 1), [])
-            if (at and len(full) > max(at.values())) or (not at and by_position(full, separator != ",")):
+            if at:
+                onset = full[at.get("onset", 0)] if len(full) > max(at.values()) else ""
+                found = is_time(onset, separator != ",")
+            else:
+                found = by_position(full, separator != ",") is not None
+            if found:
                 return separator
     return None
 
@@ -141,17 +146,21 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     (n, header), *rest = rows
     at = assign(header, [cells for _, cells in rest], wanted, file, n)
     if "label" not in at and wanted.unlabelled is None:
-        listed = ", ".join(repr(h[:40]) for h in header[:12])
         fix = "name it with --columns label=NAME, or all sounds with --unlabelled"
-        raise fault(file, f"no column says what is heard; there are {listed}: {fix}", n)
-    kept = next((k for k, h in enumerate(header) if wanted.keep and plain(h) == plain(wanted.keep)), None)
-    about = {role: column for role, column in at.items() if role in ABOUT}
-    if kept is not None and wanted.keep:
-        about[wanted.keep] = Column(kept, wanted.keep)
+        raise fault(file, f"no column says what is heard; there are {listed(header)}: {fix}", n)
     for row, cells in rest:
         if any(c.strip() for c in cells[len(header) :]):
             raise fault(file, f"{len(cells)} columns, the header has {len(header)}: mend the row", row)
-    return _read(rest, at, about, separator != ",", file, wanted)
+    read = _read(rest, at, separator != ",", file, wanted)
+    of = {n: at["filename"].cell(cells) if "filename" in at else None for n, cells in rest}
+    about = said(
+        about_columns(header, wanted, [column.at for role, column in at.items() if role in EVENTS]),
+        header,
+        rest,
+        of,
+        wanted,
+    )
+    return replace(read, about=about, columns=named(at, header, wanted), header=tuple(header))
 
 
 def parse_headerless(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
@@ -181,7 +190,7 @@ def parse_headerless(data: bytes, file: str, wanted: Wanted | None = None) -> La
     notes: tuple[str, ...] = ()
     if unused is not None:
         notes = (f"the numbers of column {unused + 1} are not used: every row counts; soft labels: --format soft",)
-    return _read(rows, columns, {}, comma, file, wanted, both, notes)
+    return _read(rows, columns, comma, file, wanted, both, notes)
 
 
 def either(columns: Mapping[str, str]) -> str:
@@ -194,7 +203,6 @@ def either(columns: Mapping[str, str]) -> str:
 def _read(
     rows: Sequence[Cells],
     at: Mapping[str, Column],
-    about: Mapping[str, Column],
     comma: bool,
     file: str,
     wanted: Wanted,
@@ -203,15 +211,11 @@ def _read(
 ) -> Labels:
     """`both`: the ways to read the second number, of a table without a header."""
     events, without = [], []
-    said: dict[tuple[str | None, str, str], int] = {}
     for n, cells in rows:
         cell = {role: at[role].cell(cells) for role in EVENTS if role in at}
         name = cell.get("filename")
         if name is not None and not name.strip():
             raise fault(file, "names no recording: write its file name", n)
-        for what, column in about.items():
-            if column.cell(cells).strip():
-                said.setdefault((name, what, " ".join(column.cell(cells).split())), n)
         timed = any(cell.get(r, "").strip() for r in ("onset", "offset", "duration"))
         label = " ".join(cell.get("label", "").split())
         if not timed and ((name is not None and not label) or label.casefold() in NO_CALL):
@@ -230,8 +234,7 @@ def _read(
         times[e.recording].append((e.onset, e.offset))
     if both and any(map(only_durations, times.values())):
         raise fault(file, f"each row begins where the one before ends if the second number is a duration: say {both}")
-    names = {role: column.name for role, column in {**at, **about}.items()}
-    return Labels(events, without, about=[About(*key, n) for key, n in said.items()], columns=names, notes=notes)
+    return Labels(events, without, columns={role: column.name for role, column in at.items()}, notes=notes)
 
 
 def only_durations(times: Sequence[tuple[float, float]]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,12 +28,14 @@ FAR = 10
 @dataclass(frozen=True)
 class Choices:
     """kind: "events" or "captions"; points: seconds that a label without length lasts; vocabulary: of the labels, None:
-    they are phrases; licence: of recordings whose label files name none."""
+    they are phrases; licence: of recordings whose label files name none; complete: absence of a label means absence of
+    the event."""
 
     kind: str
     points: float | None = None
     vocabulary: Vocabulary | None = None
     licence: str = ""
+    complete: bool = False
 
 
 @dataclass
@@ -78,7 +81,11 @@ class Taken:
                 events=tuple(events_of(r, seconds, self.choices.points, self.choices.vocabulary)),
                 source=r.about.get("source", r.name),
                 licence=r.about.get("licence", self.choices.licence),
-                unknown=tuple((row.onset, row.offset) for _, row, _ in r.unknown),
+                unknown=tuple(
+                    # Who says that what is not labelled is absent must know it of every stretch.
+                    (row.onset, row.offset, "" if self.choices.complete else row.label)
+                    for _, row, _ in r.unknown
+                ),
                 details={name: r.about[name] for name in ("id", "author") if name in r.about},
                 **channel,
             )
@@ -123,9 +130,12 @@ def keys_of(recordings: Iterable[Labelled], lengths: Mapping[str, float | None],
 def events_of(r: Labelled, seconds: float | None, points: float | None, known: Vocabulary | None) -> list[Event]:
     """A recording's events. ValueError that names file and row: a label that is no class, a point without length."""
     out = []
+    # Labels are in NFC, a vocabulary in whatever it was typed.
+    classes = {unicodedata.normalize("NFC", name): name for name in known.classes} if known else {}
     for file, row, unit in r.rows:
         onset, offset = row.onset, row.offset
-        if known is not None and row.label not in known.classes:
+        label = classes.get(row.label, row.label)
+        if known is not None and label not in known.classes:
             raise fault(
                 file,
                 f"{row.label!r} is no class of the vocabulary, {nearest(row.label, known.classes)}: mend it, or add it "
@@ -144,7 +154,7 @@ def events_of(r: Labelled, seconds: float | None, points: float | None, known: V
             offset = onset + points / 2
             if seconds is None or onset <= seconds:  # else it stays behind the end, and is left out
                 onset = max(0.0, onset - points / 2)
-        out.append(Event(onset, offset, row.label))
+        out.append(Event(onset, offset, label))
     return out
 
 

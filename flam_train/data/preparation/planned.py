@@ -76,9 +76,11 @@ def events_of(events: Sequence[Event], parts: list[tuple[float, float]]) -> list
     return [cut(found, start, length) for found, (start, length) in zip(reached, parts, strict=True)]
 
 
-def clear(unknown: Sequence[tuple[float, float]], start: float, length: float) -> bool:
-    """Whether no stretch of `unknown` reaches into a window."""
-    return not any(onset < start + length and offset > start for onset, offset in unknown)
+def clear(unknown: Sequence[tuple[float, float, str]], start: float, length: float, events: Sequence[Event]) -> bool:
+    """Whether all is known of a window with these events: no stretch of `unknown` (see `Recording`) is in its way."""
+    labels = {"", *(e.label for e in events)}
+    reaching = (label for onset, offset, label in unknown if onset < start + length and offset > start)
+    return not any(label in labels or not events for label in reaching)
 
 
 def rows_of(rows: Sequence[Sequence[Any]], parts: list[tuple[float, float]]) -> list[list[list[Any]]]:
@@ -128,7 +130,7 @@ class PlannedSamples:
                 left_out += found.seconds - sum(length for _, length in parts)
                 timed = {name: rows_of(rows, parts) for name, rows in r.timed.items()}
                 for k, ((start, length), inside) in enumerate(zip(parts, events_of(r.events, parts), strict=True)):
-                    if not clear(r.unknown, start, length):
+                    if not clear(r.unknown, start, length, inside):
                         left_out += length
                         continue
                     events = [[e.onset, e.offset, e.label] for e in inside]

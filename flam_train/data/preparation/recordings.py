@@ -28,8 +28,8 @@ class Recording:
     licence    of this recording
     split      the corpus' own split or fold
     ids        what it is called across corpora, for finding overlap: "youtube:r1nicOVtvkQ", "freesound:117790"
-    unknown    stretches, (onset, offset) in seconds from `start`, in which nobody knows what is heard: no sample is
-               made that reaches into one
+    unknown    stretches, (onset, offset, label) in seconds from `start`, in which nobody knows whether the label is
+               heard, "": what is. A sample that reaches into one is made only if it has events, none of that label
     details    plain data that is stored with the sample
     timed      more of it: rows that begin with an onset and an offset, in seconds from `start`; a sample's details have
                those that reach into it, cut to it, in seconds from its own start
@@ -47,7 +47,7 @@ class Recording:
     licence: str = ""
     split: str = ""
     ids: tuple[str, ...] = ()
-    unknown: tuple[tuple[float, float], ...] = ()
+    unknown: tuple[tuple[float, float, str], ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
     timed: dict[str, list[list[Any]]] = field(default_factory=dict)
     channel: Channel = "mean"

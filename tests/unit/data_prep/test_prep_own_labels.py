@@ -243,26 +243,17 @@ def test_what_is_said_of_recordings_goes_into_records(run):
     assert found["b"] == ("https://x/8", "CC BY 4.0", {"author": "Bob"})
 
 
-def test_nobody_knows_what_is_heard_in_a_stretch(run, monkeypatch):
-    """No clip is made that reaches into one: it would be called absent there."""
-    from flam_train.data.labels import tables
-    from flam_train.data.labels.rows import Row
-
-    run.recordings("a.wav", seconds=35)
-    run.write("in/a.csv", "onset,offset,label\n1,2,wren\n31,32,wren\n")
-    plain = tables.parse
-
-    def parse(data, file, wanted=None):
-        labels = plain(data, file, wanted)
-        return type(labels)(rows=labels.rows, unknown=[Row(None, 12.0, 21.0, "wren", 3)])
-
-    monkeypatch.setattr(
-        "flam_train.data.labels.recognise.FORMATS",
-        {"table": type("F", (), {"parse": staticmethod(parse), "suffixes": (".csv",)})},
-    )
-    told = run()
-    assert "2 clips, 2 events, 2 left out: nobody knows what is heard" in told
-    assert run.events == {"a-0000": [(1, 2, "wren")], "a-0003": [(1, 2, "wren")]}
+def test_nobody_knows_whether_a_class_is_heard_in_a_stretch(run):
+    """No clip is made in which it would be called absent there: those with an event of the class, those without any
+    event, and, where absence means absence, all."""
+    run.recordings("a.wav", seconds=55)
+    rows = ["1,2,POS,NEG", "8,9,UNK,NEG", "12,21,UNK,NEG", "31,32,POS,NEG", "41,42,NEG,POS", "45,46,UNK,NEG"]
+    head = "Audiofilename,Starttime,Endtime,wren,owl\n"
+    run.write("in/a.csv", head + "".join(f"a.wav,{row}\n" for row in rows))
+    assert "3 clips, 3 events (2 in the clips: 1 lie in none), 3 left out: nobody knows what is heard" in run()
+    assert run.events == {"a-0003": [(1, 2, "wren")], "a-0004": [(1, 2, "owl")], "a-0005": []}
+    run("--complete")
+    assert run.events == {"a-0003": [(1, 2, "wren")], "a-0005": []}
 
 
 @pytest.mark.parametrize(

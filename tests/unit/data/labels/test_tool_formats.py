@@ -239,7 +239,10 @@ def test_numbers_behind_labels_between_spaces():
             "0.5 1.5 wren\n1.5 0.3 owl\n",
             r"row 2: the offset 0\.3 s lies before the onset 1\.5 s: swap or mend them, or",
         ),
-        ("0.0 2.0 a\n2.0 3.5 b\n5.5 9.0 c\n", "each row begins where the one before ends if the second number is a"),
+        (
+            "0.0 2.0 a\n2.0 3.5 b\n5.5 9.0 c\n14.5 15.0 d\n",
+            "each row begins where the one before ends if the second number is a",
+        ),
     ],
 )
 def test_durations_between_spaces_are_refused_with_the_line_for_both(text, match):
@@ -251,7 +254,7 @@ def test_durations_between_spaces_are_refused_with_the_line_for_both(text, match
     row = read(text, columns=duration).rows[-1]
     assert row.offset == row.onset + float(text.split()[-2])
     if "each" in match:
-        assert read(text, columns=offset).rows[-1].offset == 9.0
+        assert read(text, columns=offset).rows[-1].offset == 15.0
 
 
 def test_numbers_in_columns_say_what_stands_where_between_spaces():
@@ -501,7 +504,7 @@ def test_via_csv():
         (samples.VIA_CSV.replace(",0,", ","), "row 6: 5 columns, the header has 6"),
         ('[{"events": [{"start": 1, "end": 2, "label": "dog"}]}]', "JSON that is a list, but not of Label Studio's"),
         ('[{"a": 1}]', "JSON that is a list, but not of Label Studio's tasks"),
-        ('{"file": {}, "view": {}}', r"JSON without annotations, events or captions \(it has file, view\)"),
+        ('{"file": {}, "view": {}}', r"JSON without annotations, events or captions \(it has 'file', 'view'\)"),
     ],
 )
 def test_faults_name_file_row_and_fix(text, match):
