@@ -6,6 +6,7 @@ Where two columns fit and say different things, nobody guesses: the error names 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -160,7 +161,8 @@ def _known(role: str) -> set[str]:
 
 def line(wanted: Wanted, **more: str) -> str:
     """`--columns ...` with what was given and more."""
-    return "--columns " + ",".join(f"{role}={name}" for role, name in {**wanted.columns, **more}.items())
+    given = ",".join(f"{role}={name}" for role, name in {**wanted.columns, **more}.items())
+    return f"--columns {shlex.quote(given)}"
 
 
 def assign(
@@ -194,10 +196,15 @@ def assign(
             continue
         for known in usual:
             # In the order of the known names; a column has one role.
-            fits = [k for name in known.split() for k, own in enumerate(names) if own == name and k not in taken]
+            fits = _named(known, names, taken)
             fits = _suited(role, fits, body)
             if len(fits) > 1 and role not in ABOUT:
                 fits = [_one_of(role, fits, header, body, wanted, file, row, unit)]
+            if fits and role == "filename":  # another may say the same, and the folder too
+                alike = [
+                    k for k in _named(ROLES[role][1], names, taken) if _agree(role, body, fits[0], k, header, wanted)
+                ]
+                fits = [_longest([fits[0], *alike], body)]
             if fits:
                 found[role] = fits[0]
                 taken.add(fits[0])
@@ -218,6 +225,19 @@ def assign(
             )
         del columns["duration"]
     return {role: columns[role] for role in ROLES if role in columns}
+
+
+def _named(known: str, names: Sequence[str], taken: Collection[int]) -> list[int]:
+    """The columns that are called so, in the order of the known names."""
+    return [k for name in known.split() for k, own in enumerate(names) if own == name and k not in taken]
+
+
+def _longest(fits: Sequence[int], body: Sequence[Sequence[str]]) -> int:
+    return max(fits, key=lambda k: sum(len(cells[k]) for cells in body if k < len(cells)))
+
+
+def _agree(role: str, body: Sequence[Sequence[str]], a: int, b: int, header: Sequence[str], wanted: Wanted) -> bool:
+    return all(_alike(role, cells, a, b, header, wanted) for cells in body)
 
 
 def _suited(role: str, fits: list[int], body: Sequence[Sequence[str]]) -> list[int]:
@@ -250,7 +270,7 @@ def _one_of(
     """The one to read of columns that say the same; of file names the one with the most folders. Else a ValueError."""
     first = fits[0]
     for other in fits[1:]:
-        if not all(_alike(role, cells, first, other, header, wanted) for cells in body):
+        if not _agree(role, body, first, other, header, wanted):
             a, b = header[first].strip(), header[other].strip()
             if a == b:
                 raise fault(file, f"two columns are called {a!r} and differ: rename one", row, unit)
@@ -262,7 +282,7 @@ def _one_of(
                 unit,
             )
     if role == "filename":
-        return max(fits, key=lambda k: sum(len(c[k]) for c in body if k < len(c)))
+        return _longest(fits, body)
     return first
 
 

@@ -45,6 +45,10 @@ def test_two_columns_that_fit_are_refused_with_both_lines():
     for line in re.findall(r"--columns (\S+)", str(caught.value)):
         role, _, name = line.partition("=")
         assert labels_of(text, columns={role: name}) == [{"category": "song", "species": "wren"}[name]]
+    with pytest.raises(
+        ValueError, match=r"say --columns 'label=Event label' or --columns label=species"
+    ):  # for a shell
+        read("filename,onset,offset,Event label,species\na.wav,1,2,wren,song\n")
     twice = "filename,onset,offset,label,label\na.wav,1,2,wren,owl\n"
     with pytest.raises(ValueError, match="two columns are called 'label' and differ: rename one"):
         read(twice)
@@ -77,6 +81,11 @@ def test_an_offset_and_a_duration_must_agree():
 def test_of_two_file_names_that_agree_the_one_with_folders():
     text = "filename,filepath,onset,offset,label\na.wav,siteA/a.wav,1,2,x\na.wav,siteB/a.wav,1,2,x\n"
     assert [row.recording for row in read(text).rows] == ["siteA/a.wav", "siteB/a.wav"]
+    text = text.replace("filepath", "path")
+    assert [row.recording for row in read(text).rows] == ["siteA/a.wav", "siteB/a.wav"]
+    folders = text.replace("/a.wav", "")  # no names at all
+    assert [row.recording for row in read(folders).rows] == ["a.wav", "a.wav"]
+    text = text.replace("path", "filepath")
     with pytest.raises(ValueError, match="'filename' and 'filepath' may both be the filename"):
         read(text.replace("siteB/a.wav", "siteB/b.wav"))
 
