@@ -48,6 +48,7 @@ from flam_train.data.shards.places import SPLITS
 from flam_train.data.sound.channels import channel_levels
 from flam_train.data.sound.faults import Unusable
 from flam_train.data.sound.opening import measure
+from flam_train.settings import nearest
 from flam_train.vocabulary import Vocabulary
 
 RAVEN = "raven"
@@ -208,10 +209,12 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
 
 def columns(text: str) -> dict[str, str]:
     """`role=name,...` as a dict; a name may hold commas."""
-    pairs = [pair.partition("=") for pair in re.split(rf",(?=(?:{'|'.join(ROLES)})=)", text)]
+    pairs = [pair.partition("=") for pair in re.split(r",(?=\s*\w+=)", text)]
     for role, equals, name in pairs:
         if role not in ROLES or not equals or not name:
-            raise argparse.ArgumentTypeError(f"{role!r} must be one of {', '.join(ROLES)}, with =NAME")
+            raise argparse.ArgumentTypeError(
+                f"{role!r} must be one of {', '.join(ROLES)}, with =NAME: {nearest(role, ROLES)}"
+            )
     return {role: name for role, _, name in pairs}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from flam_train.disk import FULL
 
 MISTAKES = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -15,6 +18,9 @@ def answer(error: BaseException) -> tuple[int, str]:
     """(exit code, a line): 1 where the disk failed, 2 for a user's mistake, 130 for Ctrl-C."""
     if isinstance(error, KeyboardInterrupt):
         return 130, "\nstopped; the same command goes on\n"
+    if isinstance(error, BrokenPipeError):  # whoever reads has seen enough, like `head`; nor may the exit write more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1, ""
     if isinstance(error, OSError):
         fix = "make room" if error.errno in FULL else "mend it"
         where, what = error.filename or "the disk", error.strerror or error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from flam_train.data.labels import captions as caption_tables
@@ -82,7 +83,9 @@ def attach(
         here = names.exactly(recording_of(path.relative_to(folder).as_posix()))
         found_unread = look(path, path.relative_to(folder).as_posix(), wanted, names)
         if found_unread is not None and not (here and all(recordings[n].spoken for n in here)):
-            out.unread.append(found_unread)
+            like = names.nearest(recording_of(found_unread.file))
+            like = like if like.startswith("did you mean") else ""  # not all that there are
+            out.unread.append(replace(found_unread, like=like))
     if captions is not None:
         read = caption_tables.parse(_bytes(captions), str(captions), wanted)
         out.note(captions.name, str(captions), read, Recognised("captions", "--captions says so"))

@@ -16,17 +16,21 @@ ALIKE = 0.5
 
 @dataclass(frozen=True)
 class Unread:
-    """file: as a report shows it; recordings: of which it speaks, by number; fault: why it cannot be read, if so."""
+    """file: as a report shows it; recordings: of which it speaks, by number; fault: why it cannot be read, if so; like:
+    what its name may have meant."""
 
     file: str
     recordings: frozenset[int] = frozenset()
     fault: str = ""
+    like: str = ""
 
     def __str__(self) -> str:
         if self.fault:
             return f"{self.file} ({self.fault})"
         count = len(self.recordings)
-        return f"{self.file} (names {count} recordings: give it with --labels)" if count else self.file
+        if count:
+            return f"{self.file} (names {count} recordings: give it with --labels)"
+        return f"{self.file} ({self.like})" if self.like else self.file
 
 
 @dataclass

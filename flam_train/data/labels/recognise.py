@@ -149,6 +149,8 @@ def _of_table(text: str, file: str, wanted: Wanted) -> Recognised:
     first = next(line for line in lines_of(text) if line.strip())
     if (found := _of_lines(text, first)) is not None:
         return found
+    if PurePath(file).suffix.lower() in (".srt", ".vtt"):
+        return Recognised("subrip", "it is called like subtitles")
     if raven.separator_of(text, file) is not None:
         return Recognised("raven", f"its header has {raven.BEGIN!r} and {raven.END!r}")
     header = tool_tables.header_of(text[: tables.HEAD])[2]

@@ -15,6 +15,9 @@ _TIMES = re.compile(r"\s*([0-9:.,]+)\s*-->\s*([0-9:.,]+)(\s.*)?")
 _MARK = re.compile(r"</?(?:i|b|u|s|font|c|v|lang|ruby|rt)(?:[\s.][^<>]*)?>|<[0-9:.]+>|\{\\[^{}]*\}", re.IGNORECASE)
 """What both formats know; `<laughter>` is none of it."""
 
+_MISTYPED = re.compile(r"\s*[0-9]+:[0-9:.,]+\s*[^\s0-9](?:\s?[^\s0-9]){0,3}\s*[0-9]+:[0-9:.,]+\s*")
+"""Two times with something else between them than an arrow of two dashes."""
+
 
 def is_times(line: str) -> bool:
     """Whether a line is `start --> end`."""
@@ -29,6 +32,9 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     rows = []
     for first, lines in _blocks(text):
         arrows = [k for k, line in enumerate(lines) if "-->" in line]
+        for n, line in enumerate(lines, first):
+            if _MISTYPED.fullmatch(line) and not is_times(line):
+                raise fault(file, f"{line.strip()[:60]!r} are two times without an arrow: write --> between them", n)
         if not arrows:
             if is_vtt:  # the heading, a note, a style or a region
                 continue

@@ -179,7 +179,7 @@ def read_as(found: Attached) -> list[str]:
     for what, names in found.differing.items():
         lines.append(f"{what}: differs from row to row in {_first(names)}: left out")
     if found.unread:
-        lines.append(f"label files that were not read: {_unread(found)}")
+        lines.append(f"warning: label files that were not read: {_unread(found)}")
     if found.passed:
         lines.append(f"no label files, passed over: {len(found.passed)}, {_first(found.passed)}")
     return lines

@@ -351,6 +351,6 @@ def test_names_of_columns_may_hold_commas():
         "label": "Call type",
         "filename": "a=b",
     }
-    for text in ("onset", "start=1", "onset="):
+    for text in ("onset", "start=1", "onset=", "onset=a,lable=b"):
         with pytest.raises(argparse.ArgumentTypeError, match="must be one of filename, onset"):
             custom.columns(text)

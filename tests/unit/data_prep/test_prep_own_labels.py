@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import custom
@@ -13,6 +15,7 @@ import merge
 import numpy as np
 import pytest
 import soundfile
+from checkout import ROOT
 from recording_files import tone
 
 from flam_train.data.shards.corpus import Corpus
@@ -541,3 +544,27 @@ def test_the_hints_lead_on(run):
     table = run.write("in/z.csv", TABLE + "a.wav,1,2,owl\n")
     assert f"give a table with --labels, like {table}" in run(code=2)
     run("--labels", table)
+
+
+def test_a_label_file_with_a_slip_in_its_name(run):
+    run.recordings("field02.wav", "field03.wav")
+    run.write("in/feild03.txt", "1\t2\towl\n")
+    run.write("in/field02.txt", "1\t2\towl\n")
+    assert re.search(r"warning: label files that were not read: 1, feild03\.txt \(did you mean field03\.wav", run())
+
+
+def test_whoever_has_seen_enough_of_the_report(run):
+    run.recordings("a.wav")
+    run.write("in/a.txt", "1\t2\towl\n")
+    command = [
+        sys.executable,
+        str(ROOT / "data_prep" / "custom.py"),
+        str(run.folder),
+        str(run.at / "out"),
+        "--report-only",
+    ]
+    with subprocess.Popen([*command, "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        told = process.stderr.read().decode()
+    assert "Traceback" not in told
+    assert "Broken pipe" not in told

@@ -244,6 +244,7 @@ def test_numbers_behind_labels_between_spaces():
             "each row begins where the one before ends if the second number is a",
         ),
     ],
+    ids=["reversed", "seamless"],
 )
 def test_durations_between_spaces_are_refused_with_the_line_for_both(text, match):
     with pytest.raises(ValueError, match=match) as caught:
@@ -511,3 +512,15 @@ def test_faults_name_file_row_and_fix(text, match):
     with pytest.raises(ValueError, match=match) as caught:
         read(text, "folder/a.txt", tier="TEMPORAL-SEGMENTS" if text.startswith('{"project"') else None)
     assert str(caught.value).startswith("folder/a.txt: ")
+
+
+@pytest.mark.parametrize("arrow", ["->", "- >", "=>", "--"])
+@pytest.mark.parametrize("blank", ["\n", ""], ids=["apart", "joined"])
+def test_mistyped_arrows_of_subtitles(arrow, blank):
+    second = f"2\n00:00:05.000 {arrow} 00:00:07,000\nrain\n"
+    text = "1\n00:00:01,000 --> 00:00:02,000\na dog barks\n" + blank + second
+    row = 4 + len(blank) + 1
+    with pytest.raises(ValueError, match=rf"a\.srt: row {row}: .* are two times without an arrow: write --> between"):
+        read(text, "a.srt")
+    with pytest.raises(ValueError, match=r"a\.srt: row 2: .* are two times without an arrow"):
+        read(second, "a.srt")
