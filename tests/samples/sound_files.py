@@ -15,14 +15,21 @@ def loud_and_quiet(seconds: float, rate: int = 44_100, channels: int = 1, seed: 
     """float64 [S, C]: noise that changes its level every second, so that frames of a variable bit rate differ much."""
     n = round(seconds * rate)
     noise = np.random.default_rng(seed).normal(size=(n, channels))
-    return 0.15 * noise * np.where(np.arange(n) // rate % 2, 0.004, 1.0)[:, None]
+    return 0.15 * noise * np.where(np.arange(n) // rate % 3, 0.0005, 1.0)[:, None]
 
 
-def mp3(seconds: float = 8.0, rate: int = 44_100, channels: int = 1, variable: bool = True, seed: int = 0) -> bytes:
-    """With a Xing header in its first frame, as LAME writes it."""
+def mp3(
+    seconds: float = 8.0,
+    rate: int = 44_100,
+    channels: int = 1,
+    variable: bool = True,
+    seed: int = 0,
+    level: float = 0.5,
+) -> bytes:
+    """With a Xing header in its first frame, as LAME writes it. level: 0 for the most bits, 1 for the fewest."""
     mode = "VARIABLE" if variable else "CONSTANT"
     wave = loud_and_quiet(seconds, rate, channels, seed)
-    return audio_bytes(wave, rate, "MP3", bitrate_mode=mode, compression_level=0.5)
+    return audio_bytes(wave, rate, "MP3", bitrate_mode=mode, compression_level=level)
 
 
 def frames_of(data: bytes) -> list[bytes]:
@@ -40,9 +47,10 @@ def without_xing(data: bytes) -> bytes:
     return b"".join(frames_of(data)[1:])
 
 
-def id3(size: int = 3000) -> bytes:
+def id3(size: int = 3000, foot: bool = False) -> bytes:
     """A tag before the sound, with what looks like frames in it."""
-    return b"ID3\x04\x00\x00" + bytes([0, 0, size >> 7, size & 127]) + b"\xff\xfb\x90\x64" * (size // 4)
+    about = b"\x04\x00" + bytes([0x10 * foot, 0, 0, size >> 7, size & 127])
+    return b"ID3" + about + b"\xff\xfb\x90\x64" * (size // 4) + (b"3DI" + about) * foot
 
 
 ID3V1 = b"TAG" + b"\xff\xfb\x90\x64" + bytes(121)

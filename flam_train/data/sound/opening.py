@@ -31,8 +31,9 @@ OPENS = (
 NO_LENGTH = 1 << 46
 """Samples that no file holds: libsndfile says so many, or more, where it does not know."""
 
-LEAD_IN = 32 * 1152
-"""Samples decoded before those that are wanted of MPEG audio, whose frames lean on up to 30 before them."""
+LEAD_IN = {False: 16 * 1152, True: 256 * 576}
+"""Samples decoded before those that are wanted of MPEG audio; True: up to 24 kHz. A frame takes up to 511 bytes (255 up
+to 24 kHz) of the sound's from the frames before it, of which a quiet one has 58 (1) to spare."""
 
 REMEMBERED = 1 << 17
 """Recordings whose length a process remembers."""
@@ -57,7 +58,7 @@ class Native:
             self.frames, self.how = (None, "decoded") if mpeg else (self.frames, "header")
         self.seekable = self._file.seekable()
         self.fast = self.seekable and found.samples is None
-        self._lead_in = LEAD_IN if found.mpeg else 0
+        self._lead_in = LEAD_IN[self.rate <= 24_000] if found.mpeg else 0
         self._at = 0
 
     def __enter__(self) -> Native:

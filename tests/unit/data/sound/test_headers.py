@@ -13,7 +13,8 @@ from needs import FFMPEG
 from shard_samples import audio_bytes
 from sound_files import loud_and_quiet
 
-from flam_train.data.sound.faults import Unusable
+from flam_train.data.sound.faults import Fault, Unusable
+from flam_train.data.sound.headers import check_boxes, peek
 from flam_train.data.sound.opening import measure, opened
 
 KINDS = {
@@ -100,6 +101,9 @@ def test_only_the_chunk_of_samples_counts(tmp_path):
     path.write_bytes(data[:12] + odd + data[12:] + odd)
     assert measure(path).seconds == 4.0
     np.testing.assert_array_equal(samples(path), as_stored())
+    path.write_bytes(data[:12] + odd + data[12:-2])
+    with pytest.raises(Unusable, match="truncated audio, 63998 of 64000 bytes"):
+        measure(path)
     path.write_bytes(data[:40] + bytes(4) + odd)  # it says that it holds nothing, and goes on as it should
     with pytest.raises(Unusable, match="holds no samples: replace it, or leave it out"):
         measure(path)
@@ -158,6 +162,17 @@ def test_half_a_file_that_ffmpeg_reads_is_truncated(name, how, tmp_path):
         (tmp_path / name).write_bytes(data[:cut])
         with pytest.raises(Unusable, match=rf"truncated audio, {cut} of \d+ bytes are there"):
             measure(tmp_path / name)
+
+
+def test_boxes_of_more_than_four_gigabytes():
+    """Of MP4: their size stands behind their name."""
+    head = struct.pack(">I4s8x", 16, b"ftyp") + struct.pack(">I4sQ", 1, b"mdat", 5_000_000_000)
+    end = 16 + 5_000_000_000
+    check_boxes(peek(io.BytesIO(), head + bytes(100)), end)
+    for size in (end - 1, end // 2, 40):
+        with pytest.raises(Fault, match=f"truncated audio, {size} of {end} bytes are there"):
+            check_boxes(peek(io.BytesIO(), head + bytes(100)), size)
+    check_boxes(peek(io.BytesIO(), head.replace(b"\x00\x00\x00\x01mdat", bytes(4) + b"mdat")), 40)  # to the end
 
 
 @FFMPEG

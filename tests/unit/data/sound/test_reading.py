@@ -15,6 +15,7 @@ from sound_files import decoded, loud_and_quiet, mp3, through_ffmpeg, unknown_le
 
 from flam_train.data.sound import ffmpeg, opening
 from flam_train.data.sound.faults import Unusable
+from flam_train.data.sound.look import AS_IT_IS
 from flam_train.data.sound.opening import measure, opened
 from flam_train.data.sound.reading import read
 
@@ -136,6 +137,16 @@ def test_ogg_files_one_behind_the_other(subtype, tmp_path):
     path.write_bytes(b"".join(pieces))
     assert measure(path).seconds == pytest.approx(5.0, abs=0.05)
     assert len(read(path)) == pytest.approx(5 * 48_000, abs=2400)
+
+
+@FFMPEG
+def test_a_length_that_libsndfile_makes_up(tmp_path, monkeypatch):
+    """As it does for some of such files: ffmpeg decodes what is thought to last 190,000 years."""
+    path = tmp_path / "a.wav"
+    path.write_bytes(unknown_length(audio_bytes(SOUND, 44_100, format="FLAC")))
+    monkeypatch.setattr(opening, "look", lambda *args: AS_IT_IS)
+    assert measure(path).seconds == pytest.approx(6.0, abs=0.1)
+    assert len(read(path)) == pytest.approx(6 * 48_000, abs=10)
 
 
 def test_without_ffmpeg_a_sentence_says_so(tmp_path, monkeypatch):
