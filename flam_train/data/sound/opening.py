@@ -49,7 +49,7 @@ class Native:
 
     def __init__(self, source: Any, found: Found) -> None:
         """Raises LibsndfileError."""
-        self._file = soundfile.SoundFile(source)
+        self._file = soundfile.SoundFile(source, closefd=False)
         self.rate, self.channels = self._file.samplerate, self._file.channels
         self.frames: int | None = self._file.frames if found.samples is None else found.samples
         self.how = found.how
@@ -112,21 +112,27 @@ class Native:
 Sound = Native | ffmpeg.Piped
 
 
-def native(file: File, found: Found, path: Path | None = None) -> Native:
-    """A file as `look` found it. path: where it lies, which is faster. Raises LibsndfileError."""
+def native(file: File, found: Found, direct: bool = False) -> Native:
+    """A file as `look` found it. direct: it lies on a disk as it is, and nobody else reads it, which is faster. Raises
+    LibsndfileError."""
     if found.pieces is not None:
         return Native(Spliced(file, found.pieces, found.zeros), found)
     file.seek(0)
-    return Native(file if path is None else str(path), found)
+    if not direct:
+        return Native(file, found)
+    # Not its name: by that alone libsndfile takes anything that is called .raw, .au, .gsm or .vox for samples.
+    descriptor = file.fileno()
+    os.lseek(descriptor, 0, os.SEEK_SET)  # `seek` may stay within Python's buffer
+    return Native(descriptor, found)
 
 
-def by_libsndfile(file: File, size: int, path: Path | None = None, check: bool = False) -> Native | str:
+def by_libsndfile(file: File, size: int, direct: bool = False, check: bool = False) -> Native | str:
     """The open recording, or why libsndfile does not read it. Raises Fault as `look` does."""
     found = look(file, size, check)
     if found.ffmpeg:
         return "unreadable audio (several recordings in one)"
     try:
-        sound = native(file, found, path)
+        sound = native(file, found, direct)
     except soundfile.LibsndfileError as error:
         return reason(error)
     if sound.frames is not None and sound.frames >= NO_LENGTH:
@@ -143,7 +149,7 @@ def opened(path: Path, lead: float | None = None, name: Path | None = None) -> I
     name  by which to name it, if it is a copy
     """
     with named(name or path), path.open("rb") as file:
-        sound = by_libsndfile(file, os.fstat(file.fileno()).st_size, path)
+        sound = by_libsndfile(file, os.fstat(file.fileno()).st_size, direct=True)
         if isinstance(sound, Native):
             with sound:
                 yield sound
@@ -168,7 +174,7 @@ def measure(path: Path | str) -> Length:
 @functools.lru_cache(REMEMBERED)
 def _measured(path: Path, size: int, changed: int) -> Length:
     with named(path), path.open("rb") as file:
-        sound = by_libsndfile(file, size, path, check=True)
+        sound = by_libsndfile(file, size, direct=True, check=True)
         if isinstance(sound, Native):
             with sound:
                 frames = sum(map(len, sound.blocks())) if sound.frames is None else sound.frames

@@ -66,6 +66,24 @@ def test_a_long_recording_is_decoded_in_blocks(kind, tmp_path, monkeypatch):
     assert np.abs(read(path, 4.0, 1.0) - whole[192_000:240_000]).max() <= 1
 
 
+@pytest.mark.parametrize("name", [b"x.raw", b"x.RAW", b"x.au", b"x.snd", b"x.gsm", b"x.vox", b"caf\xe9.wav"])
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3 without its header"])
+def test_no_name_changes_what_is_read(kind, name, tmp_path):
+    (tmp_path / "a").write_bytes(native(kind))
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(native(kind))
+    assert measure(path) == measure(tmp_path / "a")
+    np.testing.assert_array_equal(read(path, 1.0, 2.0), read(tmp_path / "a", 1.0, 2.0))
+
+
+@pytest.mark.parametrize("name", ["x.raw", "x.RAW", "x.au", "x.snd", "x.vox"])
+def test_no_name_makes_sound_of_what_is_none(name, tmp_path):
+    (tmp_path / name).write_bytes(b"<html>not found</html>\n" * 999)
+    for look in (measure, read):
+        with pytest.raises(ValueError, match=rf"{name}: (unreadable audio|.* files are read through ffmpeg)"):
+            look(tmp_path / name)
+
+
 @FFMPEG
 @pytest.mark.parametrize(
     ("name", "how"),
