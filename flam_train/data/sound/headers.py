@@ -59,6 +59,9 @@ class _Chunks:
         return self.name + struct.calcsize(self.form)
 
 
+_AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
+"""Bytes of a sample by an AU file's encoding, of those that are not packed."""
+
 _RIFF, _RIFX = (_Chunks(12, 4, form, 2, b"data") for form in ("<I", ">I"))
 _AIFF = _Chunks(12, 4, ">I", 2, b"SSND", 8)
 _SONY = _Chunks(40, 16, "<Q", 8, _W64_DATA, 0, True)
@@ -84,6 +87,7 @@ class Samples:
     declared  how many the header says; None: it does not know
     there     how many stand in the file, or in it and before other chunks
     field     where the header says it, `form` how, and `extra` what it counts besides
+    block     bytes of one sample of all channels; 1 where they are packed, or it is not known
     """
 
     start: int
@@ -92,12 +96,13 @@ class Samples:
     field: int
     form: str
     extra: int
+    block: int = 1
 
     @staticmethod
-    def of(start: int, number: int, size: int, field: int, form: str, extra: int) -> Samples:
+    def of(start: int, number: int, size: int, field: int, form: str, extra: int, block: int) -> Samples:
         top = 1 << 8 * struct.calcsize(form)
         unknown = number <= extra or number >= top - NEAR or abs(number - top // 2) <= NEAR
-        return Samples(start, None if unknown else number - extra, max(size - start, 0), field, form, extra)
+        return Samples(start, None if unknown else number - extra, max(size - start, 0), field, form, extra, block)
 
 
 def samples_of(get: Peek, size: int) -> Samples | None:
@@ -108,9 +113,10 @@ def samples_of(get: Peek, size: int) -> Samples | None:
         return None
     if head[:4] in (b".snd", b"dns."):
         form = ">I" if head[:1] == b"." else "<I"
-        start, number = struct.unpack(form[0] + "4xII4x", head)
-        return Samples.of(start, number, size, 8, form, 0)
-    chunks, ds64 = _chunks_of(head), 0
+        start, number, encoding = struct.unpack(form[0] + "4xIII", head)
+        channels = int.from_bytes(get(20, 4), "big" if form == ">I" else "little")
+        return Samples.of(start, number, size, 8, form, 0, max(_AU_BYTES.get(encoding, 0) * channels, 1))
+    chunks, ds64, block = _chunks_of(head), 0, 1
     at = chunks.first if chunks else size
     for _ in range(MOST_CHUNKS):
         if chunks is None or at + chunks.head > size:
@@ -120,17 +126,31 @@ def samples_of(get: Peek, size: int) -> Samples | None:
         length = max(number - chunks.head, 0) if chunks.inclusive else number
         if name == b"ds64":
             ds64 = body + 8  # behind the size of the whole, that of the data chunk
+        elif name[:4] in (b"fmt ", b"COMM"):
+            block = _block(get(body, 22), chunks)
         elif name == chunks.data:
             start = body + chunks.skip
             if ds64 and number == 0xFFFFFFFF:
-                return Samples.of(start, struct.unpack("<Q", get(ds64, 8))[0], size, ds64, "<Q", 0)
-            found = Samples.of(start, number, size, field, chunks.form, number - length + chunks.skip)
+                return Samples.of(start, struct.unpack("<Q", get(ds64, 8))[0], size, ds64, "<Q", 0, block)
+            found = Samples.of(start, number, size, field, chunks.form, number - length + chunks.skip, block)
             if length <= chunks.skip and _ends_well(get, size, chunks, body + length):
                 return Samples(start, 0, 0, field, chunks.form, found.extra)  # it holds none, and knows it
             return found
         at = body + length
         at += -at % chunks.align
     return None
+
+
+def _block(about: bytes, chunks: _Chunks) -> int:
+    """`Samples.block` as a chunk says that describes the samples."""
+    if len(about) < 16:
+        return 1
+    if chunks is _AIFF:
+        channels, bits = struct.unpack(">H4xH", about[:8])
+        packed = about[18:22] in (b"ima4", b"GSM ", b"MAC3", b"MAC6", b"G722", b"QDM2")
+        return 1 if packed else max(channels * (-(-bits // 8)), 1)
+    channels, block, bits = struct.unpack(chunks.form[0] + "2xH8xHH", about[:16])
+    return block if block == channels * (-(-bits // 8)) > 0 else 1
 
 
 def _ends_well(get: Peek, size: int, chunks: _Chunks, at: int) -> bool:
@@ -150,7 +170,8 @@ def mended(get: Peek, size: int) -> list[Piece] | None:
     found = samples_of(get, size)
     if found is None:
         return None
-    if found.declared is not None and found.there < found.declared:
+    # Bytes over the last whole block are no sample: some writers count them, and leave them out.
+    if found.declared is not None and found.there // found.block < found.declared // found.block:
         raise Fault(f"truncated audio, {found.there} of {found.declared} bytes of samples are there")
     end, count = found.start + found.there, found.there + found.extra
     new = {0: b"RF64"} if get(0, 4) == b"BW64" else {}

@@ -63,6 +63,28 @@ def test_a_whole_file_is_as_libsndfile_reads_it_and_every_part_of_it_is_truncate
                 look(path)
 
 
+@pytest.mark.parametrize("kind", ["wav", "wavex", "aiff", "au", "w64", "wav turned", "au turned"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_bytes_over_the_last_whole_block_are_no_sample(kind, channels, tmp_path):
+    format, subtype = KINDS[kind] if kind in KINDS else (ENDS[kind][0], "PCM_16")
+    wave = np.repeat(loud_and_quiet(4.0, RATE).reshape(-1, 1), channels, axis=1)
+    ends = {"endian": ENDS[kind][1]} if kind in ENDS else {}
+    data, path = audio_bytes(wave, RATE, format, subtype, **ends), tmp_path / "a"
+    path.write_bytes(data)
+    want = samples(path)
+    name, behind, form, _, _ = PLACES[kind]
+    at = data.find(name) + behind
+    for over in range(2 * channels + 1):
+        changed = bytearray(data)
+        struct.pack_into(form, changed, at, struct.unpack_from(form, data, at)[0] + over)
+        path.write_bytes(changed)
+        if over < 2 * channels:
+            np.testing.assert_array_equal(samples(path), want)
+        else:
+            with pytest.raises(Unusable, match="truncated audio"):
+                measure(path)
+
+
 PLACES = {
     "wav": (b"data", 4, "<I", 0, (4,)), "wavex": (b"data", 4, "<I", 0, (4,)), "wav gsm": (b"data", 4, "<I", 0, (4,)),
     "wav turned": (b"data", 4, ">I", 0, (4,)), "aiff": (b"SSND", 4, ">I", 8, (4,)),
