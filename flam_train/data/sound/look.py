@@ -62,7 +62,8 @@ def look(file: File, size: int, check: bool = False) -> Found:
     if head[:4] == b"fLaC":
         pieces = flac.mended(view(file, size), start, check)
         return Found(pieces, how="counted") if pieces else AS_IT_IS
-    if start or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"):
+    sound = head.lstrip(b"\0")  # as some players and cut streams put before the frames
+    if start or not sound or (sound[:1] == b"\xff" and sound[1:2] >= b"\xe0"):
         return _mpeg(file, size)
     if head[:4] == b"OggS":
         return Found(ffmpeg=_chained(file, head, size))

@@ -57,6 +57,26 @@ def test_without_a_header_all_frames_count(rate, channels, variable, tmp_path):
 
 
 @pytest.mark.parametrize("xing", [True, False])
+@pytest.mark.parametrize("zeros", [1, 3000, 9000])
+def test_zeros_before_the_first_frame_are_no_sound(zeros, xing, tmp_path, monkeypatch):
+    data, path = mp3(6.0, 44_100, 2), tmp_path / "a.mp3"
+    path.write_bytes(without_xing(data))
+    want, frames = part(path), len(frames_of(data)) - 1
+    path.write_bytes(bytes(zeros) + (data if xing else without_xing(data)))
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert (measure(path).frames, measure(path).how) == (1152 * frames, "counted")
+    np.testing.assert_allclose(part(path), want, atol=1e-6)
+
+
+@FFMPEG
+def test_other_junk_before_the_first_frame_is_no_sound(tmp_path):
+    data, path = without_xing(mp3(6.0, 44_100, 2)), tmp_path / "a.mp3"
+    path.write_bytes(b"HTTP/1.0 200 OK\r\n\r\n" + data)
+    assert measure(path).frames == pytest.approx(1152 * len(frames_of(data)), abs=1152)
+    assert len(part(path)) == pytest.approx(1152 * len(frames_of(data)), abs=2 * 1152)
+
+
+@pytest.mark.parametrize("xing", [True, False])
 @pytest.mark.parametrize("rate", [16_000, 24_000, 44_100])
 def test_a_part_is_the_same_stretch_of_the_whole(xing, rate, tmp_path):
     """Of quiet frames, too, between loud ones that lean on dozens of them."""
