@@ -17,7 +17,7 @@ from flam_train.data.sound.length import Length
 from flam_train.data.sound.opening import Native, measure, opened
 
 Channel = str | int
-"""Which is taken: "mean" of all, "first", "loudest" (the greatest mean square over the whole recording), or a number
+"""Which is taken: "mean" of all, "first", "loudest" (the greatest variance over the whole recording), or a number
 from 1."""
 
 WORDS = ("mean", "first", "loudest")
@@ -108,9 +108,17 @@ def _excerpts(path: Path, length: Length) -> Iterator[np.ndarray]:
 
 
 def _squares(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """[C + 1]: sums of the squares of each channel, and last of their mean. No block: zeros."""
-    total = np.zeros(1)
+    """[C + 1]: sums of the squares of each channel about its mean, and last of the mean of channels. No block: zeros.
+
+    Constant offsets are no sound: a dead input may have a large one.
+    """
+    count, sums, squares, origin = 0, np.zeros(1), np.zeros(1), None
     for block_SC in blocks:
         every = [*block_SC.T, mixed(block_SC, "mean")]
-        total = total + np.array([np.square(one_S).sum() for one_S in every])
-    return total
+        if origin is None:  # about a first sample the sums of a constant are 0 exactly
+            origin = [one_S[0] for one_S in every]
+        every = [one_S - at for one_S, at in zip(every, origin, strict=True)]
+        count += len(block_SC)
+        sums = sums + np.array([one_S.sum() for one_S in every])
+        squares = squares + np.array([np.square(one_S).sum() for one_S in every])
+    return np.maximum(squares - sums**2 / max(count, 1), 0.0)

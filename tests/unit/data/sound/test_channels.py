@@ -89,6 +89,17 @@ def test_equal_and_opposite_channels(seconds, tmp_path):
     assert read(path, channel="loudest").any()
 
 
+@pytest.mark.parametrize("seconds", [3.0, 40.0])
+def test_a_constant_offset_is_no_sound(seconds, tmp_path):
+    path, wave = tmp_path / "a.wav", sounds(seconds, [0.0, 0.05, 0.0])
+    offset = np.array([0.5, 0.0, -0.3])
+    path.write_bytes(audio_bytes(wave + offset, RATE))
+    assert loudest(path) == 2
+    assert channel_levels(path) == pytest.approx(9.54, abs=0.1)
+    path.write_bytes(audio_bytes(np.zeros_like(wave) + offset, RATE))
+    assert channel_levels(path) == 0.0
+
+
 def test_excerpts_that_are_silent_are_not_all(tmp_path):
     path, wave = tmp_path / "a.wav", np.zeros((60 * RATE, 2))
     wave[:RATE] = sounds(1.0, [0.1, 0.0])
