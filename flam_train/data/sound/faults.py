@@ -23,6 +23,10 @@ class NoFfmpeg(ValueError):
     """ffmpeg is needed and not installed: no fault of the file, so the run ends."""
 
 
+class Unwritten(OSError):
+    """A copy of what is decoded could not be written: no fault of the recording, so the run ends."""
+
+
 FAULTY = (Fault, soundfile.LibsndfileError, OSError)
 """What opening and reading raise."""
 
@@ -39,5 +43,7 @@ def named(path: Path) -> Iterator[None]:
     """Faults within become Unusable with the file's name."""
     try:
         yield
+    except Unwritten:
+        raise
     except FAULTY as error:
         raise Unusable(f"{path}: {reason(error)}: {FIX}") from error

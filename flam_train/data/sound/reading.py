@@ -5,9 +5,12 @@ Shape suffixes: S samples.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +19,9 @@ import soxr
 
 from flam_train.batch import INT16_SCALE, SAMPLE_RATE
 from flam_train.data.sound.channels import Channel, check_channel, loudest, mixed
-from flam_train.data.sound.faults import FIX, Fault, named, reason
+from flam_train.data.sound.faults import FIX, Fault, Unwritten, named
 from flam_train.data.sound.opening import Native, Sound, opened
+from flam_train.disk import PROBE
 
 MARGIN = 0.1
 """Seconds read beyond both ends of a part before resampling: a filter that starts in the middle of a sound rings."""
@@ -55,7 +59,7 @@ def read(
     copies   a folder for what is decoded of files in which one cannot seek: where many parts of such a file are read,
              the first process that asks decodes it once
     Resampled by soxr at its highest quality. Raises Unusable as `measure` does, and if there is nothing from `start`
-    on, or no such channel.
+    on, or no such channel; and Unwritten if a copy finds no room.
     """
     path = Path(path)
     if channel == "loudest":
@@ -97,18 +101,42 @@ def _copy_of(path: Path, folder: Path) -> Path:
 
 
 def _write(copy: Path, sound: Sound) -> None:
-    """All of it, 24 bits a sample, in a format in which one can seek. ValueError if it cannot be written: that is not
-    the recording's fault."""
-    copy.parent.mkdir(exist_ok=True)
+    """All of it, in a format in which one can seek. Raises Unwritten if it cannot be written."""
     draft = copy.with_name(f".{copy.name}.{os.getpid()}")
     format = "FLAC" if sound.channels <= FLAC_CHANNELS else "W64"
     try:
-        with soundfile.SoundFile(draft, "w", sound.rate, sound.channels, "PCM_24", format=format) as out:
+        with _written(copy, draft):
+            copy.parent.mkdir(exist_ok=True)
+            out = soundfile.SoundFile(draft, "w", sound.rate, sound.channels, "PCM_24", format=format)
+        with out:
             for block in sound.blocks():
-                try:
+                with _written(copy, draft):
                     out.write(block)
-                except soundfile.LibsndfileError as error:
-                    raise ValueError(f"{copy.parent}: cannot be written ({reason(error)}): make room") from error
-        os.replace(draft, copy)
+            with _written(copy, draft):  # what is written last finds no room, too
+                out.close()
+        with _written(copy, draft):
+            os.replace(draft, copy)
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
+
+
+@contextmanager
+def _written(copy: Path, draft: Path) -> Iterator[None]:
+    """What the disk says becomes Unwritten that names the copy."""
+    try:
+        yield
+    except (OSError, soundfile.LibsndfileError) as error:
+        said = error if isinstance(error, OSError) else _refused(draft)
+        raise Unwritten(said.errno or errno.EIO, said.strerror or str(said), str(copy)) from error
+
+
+def _refused(draft: Path) -> OSError:
+    """Why no more can be written, which libsndfile does not tell: found by trying."""
+    try:
+        with draft.open("ab", buffering=0) as file:
+            if file.write(bytes(PROBE)) < PROBE:
+                file.write(bytes(PROBE))  # the rest found no room: now the disk says why
+    except OSError as error:
+        return error
+    return OSError(errno.EIO, os.strerror(errno.EIO))

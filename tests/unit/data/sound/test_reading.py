@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from pathlib import Path
 
@@ -242,3 +243,23 @@ def test_what_cannot_be_sought_in_is_decoded_once(tmp_path, monkeypatch):
     with pytest.raises(Unusable, match=r"a.mka: unreadable audio"):
         read(path, copies=copies)
     assert not [p for p in copies.iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("kind", ["gsm", "mp3 without its header"])
+def test_a_copy_that_finds_no_room_is_not_the_recordings_fault(kind, tmp_path):
+    (tmp_path / "a").write_bytes(native(kind))
+    copies = tmp_path / "copies"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as e:
+            read(tmp_path / "a", copies=copies)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert Path(e.value.filename).parent == copies
+    assert list(copies.iterdir()) == []
+    copies.rmdir()
+    copies.write_bytes(b"")
+    with pytest.raises(OSError, match="exists") as e:
+        read(tmp_path / "a", copies=copies)
+    assert Path(e.value.filename).parent == copies
