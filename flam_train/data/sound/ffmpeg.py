@@ -83,6 +83,7 @@ class Piped:
     """What ffmpeg decodes, from the beginning on. rate: Hz; frames: not known before the end."""
 
     frames = None
+    floats = True
 
     def __init__(self, out: IO[bytes], head: bytes) -> None:
         behind, self.rate, self.channels = struct.unpack(">4xI8xII", head)

@@ -31,6 +31,9 @@ OPENS = (
 NO_LENGTH = 1 << 46
 """Samples that no file holds: libsndfile says so many, or more, where it does not know."""
 
+FLOATS = ("FLOAT", "DOUBLE", "VORBIS", "OPUS", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
+"""Kinds of samples that may go beyond full scale."""
+
 LEAD_IN = {False: 16 * 1152, True: 256 * 576}
 """Samples decoded before those that are wanted of MPEG audio; True: up to 24 kHz. A frame takes up to 511 bytes (255 up
 to 24 kHz) of the sound's from the frames before it, of which a quiet one has 58 (1) to spare."""
@@ -71,6 +74,11 @@ class Native:
     def exact(self) -> bool:
         """Whether int16 is what it holds."""
         return self._file.subtype == "PCM_16"
+
+    @property
+    def floats(self) -> bool:
+        """Whether its samples may go beyond full scale."""
+        return self._file.subtype in FLOATS
 
     def read(self, first: int, count: int, dtype: str = "float64") -> np.ndarray:
         """[S, C]: `count` samples from `first` on, or what is there of them and can be decoded. Where libsndfile cannot

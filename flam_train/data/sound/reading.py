@@ -101,13 +101,17 @@ def _copy_of(path: Path, folder: Path) -> Path:
 
 
 def _write(copy: Path, sound: Sound) -> None:
-    """All of it, in a format in which one can seek. Raises Unwritten if it cannot be written."""
+    """All of it, in a format in which one can seek. Raises Unwritten if it cannot be written.
+
+    What may go beyond full scale is clipped where the whole is, behind the mix of channels: not here.
+    """
     draft = copy.with_name(f".{copy.name}.{os.getpid()}")
-    format = "FLAC" if sound.channels <= FLAC_CHANNELS else "W64"
+    format = "FLAC" if sound.channels <= FLAC_CHANNELS and not sound.floats else "W64"
+    subtype = "FLOAT" if sound.floats else "PCM_24"
     try:
         with _written(copy, draft):
             copy.parent.mkdir(exist_ok=True)
-            out = soundfile.SoundFile(draft, "w", sound.rate, sound.channels, "PCM_24", format=format)
+            out = soundfile.SoundFile(draft, "w", sound.rate, sound.channels, subtype, format=format)
         with out:
             for block in sound.blocks():
                 with _written(copy, draft):

@@ -263,3 +263,18 @@ def test_a_copy_that_finds_no_room_is_not_the_recordings_fault(kind, tmp_path):
     with pytest.raises(OSError, match="exists") as e:
         read(tmp_path / "a", copies=copies)
     assert Path(e.value.filename).parent == copies
+
+
+@FFMPEG
+@pytest.mark.parametrize("channel", ["mean", 1])
+def test_a_copy_holds_what_goes_beyond_full_scale(channel, tmp_path):
+    turn = np.sin(np.arange(2 * 48_000) / 50)
+    wave = np.stack([1.6 * turn, -0.8 * turn], axis=1)
+    path = through_ffmpeg(tmp_path / "a.mka", wave / 2, 48_000, "-af", "volume=2", "-c:a", "pcm_f32le")
+    (tmp_path / "a.wav").write_bytes(audio_bytes(wave, 48_000, subtype="FLOAT"))
+    got = read(path, 0.0, None, channel, copies=tmp_path / "copies")
+    np.testing.assert_array_equal(got, read(path, 0.0, None, channel))
+    assert np.abs(got - read(tmp_path / "a.wav", 0.0, None, channel).astype(int)).max() <= 2
+    (tmp_path / "b").write_bytes(without_xing(mp3(6.0, 44_100, 2)))
+    got = read(tmp_path / "b", 0.0, None, channel, copies=tmp_path / "copies")
+    np.testing.assert_array_equal(got, read(tmp_path / "b", 0.0, None, channel))
