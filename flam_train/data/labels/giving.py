@@ -12,7 +12,7 @@ from flam_train.data.labels.rows import ABOUT, Caption, Labels, Named, Row, faul
 
 def speaks_of_itself(read: Labels) -> bool:
     """Whether anything in it is about the recording that the file is called like; so it is of an empty file."""
-    every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions, *read.unknown]
+    every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions, *read.unknown, *read.unheard]
     return not every or any(r.recording is None for r in every)
 
 
@@ -34,7 +34,8 @@ class Giving:
         unknown: Counter[str] = Counter()
         first: tuple[str, int] | None = None
         every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions, *read.unknown]
-        spoken = {own} if not every and own is not None else set()  # an empty file says that there is no event
+        empty = not every and not read.unheard  # then the file says that there is no event
+        spoken = {own} if empty and own is not None else set()
         for number, r in enumerate(every):
             n = own
             if r.recording is not None:

@@ -7,16 +7,16 @@ import mmap
 import struct
 
 from flam_train.data.sound.faults import Fault
-from flam_train.data.sound.splice import Piece, replaced
+from flam_train.data.sound.splice import Piece
 from flam_train.data.sound.tags import without_tags
 
 MOST_FRAME, MOST_TRIED = 1 << 20, 64
 """Bytes of a frame, and frames from the last on that are tried: what ends otherwise is damaged, or no FLAC."""
 
 
-def mended(data: bytes | mmap.mmap, start: int, check: bool) -> list[Piece] | None:
-    """The pieces of a file whose header does not know how many samples it has, as that of a stream, with one that does;
-    None: read it as it is.
+def mended(data: bytes | mmap.mmap, start: int, check: bool) -> tuple[list[Piece] | None, bool]:
+    """(pieces, known) of a file: what to read instead of it, None for the file itself, and whether its own header knows
+    how many samples there are; if not, as that of a stream, it is replaced by one that does.
 
     start  where its "fLaC" stands
     check  whether the header's word is compared with the last frame: Fault if fewer samples are there
@@ -24,16 +24,17 @@ def mended(data: bytes | mmap.mmap, start: int, check: bool) -> list[Piece] | No
     at = start + 18  # within STREAMINFO: rate, channels and bits in 28 bits, samples in 36
     packed = int.from_bytes(data[at : at + 8], "big")
     declared = packed & (1 << 36) - 1
+    bare: list[Piece] | None = [range(start, len(data))] if start else None  # libsndfile knows few tags before it
     if declared and not check:
-        return None
+        return bare, True
     there = samples_there(data, start, declared)
     if declared:
         if there is not None and there < declared:
             raise Fault(f"truncated audio, {there} of {declared} samples are there")
-        return None
+        return bare, True
     if not there:
         raise Fault("it does not say how long it is, and holds no whole frame of samples")
-    return replaced({at: (packed | there).to_bytes(8, "big")}, len(data))
+    return [range(start, at), (packed | there).to_bytes(8, "big"), range(at + 8, len(data))], False
 
 
 def samples_there(data: bytes | mmap.mmap, start: int, declared: int = 0) -> int | None:

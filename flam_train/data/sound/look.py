@@ -60,8 +60,8 @@ def look(file: File, size: int, check: bool = False) -> Found:
         start = behind_id3(data)
         head = data[start : start + HEAD]
     if head[:4] == b"fLaC":
-        pieces = flac.mended(view(file, size), start, check)
-        return Found(pieces, how="counted") if pieces else AS_IT_IS
+        pieces, known = flac.mended(view(file, size), start, check)
+        return Found(pieces, how="header" if known else "counted")
     sound = head.lstrip(b"\0")  # as some players and cut streams put before the frames
     if start or not sound or (sound[:1] == b"\xff" and sound[1:2] >= b"\xe0"):
         return _mpeg(file, size)

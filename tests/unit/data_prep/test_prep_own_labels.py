@@ -568,3 +568,16 @@ def test_whoever_has_seen_enough_of_the_report(run):
         told = process.stderr.read().decode()
     assert "Traceback" not in told
     assert "Broken pipe" not in told
+
+
+def test_an_export_in_which_nothing_was_listened_to(run):
+    tasks = [{"id": n, "data": {"audio": f"/{name}.wav"}, "annotations": []} for n, name in enumerate("ab")]
+    run.recordings("a.wav", "b.wav", "c.wav")
+    export = run.write("L/c.json", json.dumps(tasks))  # called like a recording, and about others
+    run.write("L/a.txt", "1\t2\towl\n")
+    run("--labels", export.parent, "--complete")
+    assert run.events == {"a": [(1, 2, "owl")], "c": []}  # c has no labels; b nobody heard
+    (run.at / "L" / "a.txt").unlink()
+    export.rename(export.parent / "export.json")
+    told = run("--labels", export.parent, code=2)
+    assert "no recording has" in told

@@ -39,6 +39,9 @@ def test_a_stream_is_as_long_as_what_is_decoded(rate, channels, level, bits, tmp
         assert (length.frames, length.rate, length.channels, length.how) == (len(want), rate, channels, "counted")
         np.testing.assert_array_equal(part(path), want)
         np.testing.assert_array_equal(part(path, len(want) // 3, 1000), want[len(want) // 3 :][:1000])
+        path.write_bytes(before + data + behind)
+        assert measure(path).how == "header"
+        np.testing.assert_array_equal(part(path), want)
 
 
 @pytest.mark.parametrize("junk", [b"", bytes(700), b"\xff\xf8\xc9\x08" * 50], ids=["none", "zeros", "like frames"])
