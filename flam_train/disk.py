@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import tempfile
@@ -15,6 +16,18 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 PROBE = 1 << 20
 """Bytes that there must be room for."""
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Holds a lock among processes and threads; the system frees it when its holder dies. False: another holds it."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def existing(path: Path) -> Path:

@@ -63,6 +63,12 @@ def ape() -> bytes:
     return head + b"\xff\xfb\x90\x64" * 50 + foot
 
 
+def lyrics3(version: int = 2) -> bytes:
+    """A tag behind the sound, before its ID3v1."""
+    text = b"LYRICSBEGIN" + b"IND0000200LYR00008" + b"\xff\xfb\x90\x64" * 2
+    return text + (b"%06dLYRICS200" % len(text) if version == 2 else b"LYRICSEND")
+
+
 def unknown_length(flac: bytes) -> bytes:
     """A FLAC whose header does not say how many samples it has, as a stream's does not."""
     return flac[:21] + bytes([flac[21] & 0xF0]) + bytes(4) + flac[26:]

@@ -15,6 +15,7 @@ from flam_train.batch import SAMPLE_RATE
 from flam_train.data.shards.schema import END_TOLERANCE
 from flam_train.data.sound.channels import Channel
 from flam_train.data.sound.faults import FAULTY, Fault, Unusable, reason
+from flam_train.data.sound.look import look
 from flam_train.data.sound.opening import Native, by_libsndfile
 from flam_train.data.sound.reading import read, to_int16
 from flam_train.data.sound.splice import File
@@ -101,9 +102,9 @@ def seconds_of(file: File, size: int, where: str) -> float:
 
 
 def _opened(file: File, size: int) -> Native:
-    sound = by_libsndfile(file, size)
+    sound = by_libsndfile(file, look(file, size))
     if isinstance(sound, str):
-        raise Fault(sound)
+        raise Fault(f"unreadable or truncated audio ({sound})")
     return sound
 
 

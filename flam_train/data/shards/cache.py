@@ -6,14 +6,13 @@ Its name there is its sha256, so a corpus that was prepared again never meets it
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ import fsspec
 import numpy as np
 
 from flam_train.data.shards.tars import ShardEntry, index_path, sha256_of
+from flam_train.disk import locked
 
 GIB = 1 << 30
 LOCKS = 64
@@ -82,7 +82,7 @@ class ShardCache:
 
     def remove(self, entry: ShardEntry) -> None:
         """Forgets a shard whose copy here is damaged."""
-        with _locked(self.folder / ".lock"):
+        with locked(self.folder / ".lock"):
             self._tar(entry).unlink(missing_ok=True)
 
     def want(self, shards: list[tuple[str, ShardEntry]]) -> None:
@@ -140,7 +140,7 @@ class ShardCache:
                 "raise data.cache_gib"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self._lock_of(entry.sha256), wait) as held:
+        with locked(self._lock_of(entry.sha256), wait) as held:
             if not held or self._has(entry):  # another process is at it, or was
                 return
             draft = self._reserve(entry)
@@ -181,7 +181,7 @@ class ShardCache:
         """An empty file whose name holds the room for a shard, after removing the least recently used ones."""
         draft = self.folder / f".{entry.sha256}.{entry.bytes}.part"
         while True:
-            with _locked(self.folder / ".lock"):
+            with locked(self.folder / ".lock"):
                 # In this order: a shard that arrives in between is counted twice rather than not at all.
                 coming = self._reserved(entry)
                 shards = sorted(self._shards())
@@ -215,7 +215,7 @@ class ShardCache:
         for part in self.folder.glob(".*.part"):
             _, sha256, size, _ = part.name.split(".")
             lock = self._lock_of(sha256)
-            with nullcontext(True) if lock == mine else _locked(lock, wait=False) as held:
+            with nullcontext(True) if lock == mine else locked(lock, wait=False) as held:
                 if held:
                     part.unlink(missing_ok=True)
                 else:
@@ -277,15 +277,3 @@ def _to_disk(path: Path) -> None:
     """After a crash, a name must not stand for less than was written."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-@contextmanager
-def _locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Holds a lock among processes and threads; the system frees it when its holder dies. False: another holds it."""
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True

@@ -31,10 +31,15 @@ FAULTY = (Fault, soundfile.LibsndfileError, OSError)
 """What opening and reading raise."""
 
 
+def in_words(error: soundfile.LibsndfileError) -> str:
+    """Without the address of an object that libsndfile's own message has in it."""
+    return error.error_string.rstrip(".") or f"libsndfile's error {error.code}"
+
+
 def reason(error: Exception) -> str:
-    """Which fault it is, in words: libsndfile's own have the address of an object in them."""
+    """Which fault it is, in words."""
     if isinstance(error, soundfile.LibsndfileError):
-        return f"unreadable or truncated audio ({error.error_string.rstrip('.') or f'libsndfile {error.code}'})"
+        return f"unreadable or truncated audio ({in_words(error)})"
     return f"unreadable audio ({error.strerror or error})" if isinstance(error, OSError) else str(error)
 
 

@@ -21,8 +21,9 @@ import numpy as np
 from flam_train.data.sound.faults import Fault, NoFfmpeg
 from flam_train.data.sound.length import BLOCK, Length
 
-BACK = 1.0
-"""Seconds. A packet whose time lies farther back than that begins another recording, behind the one before."""
+JUMP = 1.0
+"""Seconds. A packet whose time lies farther back than that begins another recording, behind the one before; one that
+lies farther ahead comes after silence, or the clock of a broadcast was set anew: ffmpeg knows which, decoding."""
 
 _PACKET = re.compile(r"packet\|pts_time=(N/A|[-.\d]+)\|duration_time=(N/A|[-.\d]+)")
 
@@ -47,7 +48,7 @@ def probe(path: Path) -> Length:
     command = [program("ffprobe", path), "-v", "error", "-select_streams", "a:0", "-of", "compact"]
     with _started([*command, "-show_entries", shown, _input(path)]) as (process, errors):
         assert process.stdout is not None
-        end, about = _extent(line.decode(errors="replace") for line in process.stdout)
+        end, ahead, about = _extent(line.decode(errors="replace") for line in process.stdout)
         failed, why = process.wait(), _last(errors, path)
     track = about.get("stream", {})
     if failed or end is None or not track.get("channels"):
@@ -55,14 +56,18 @@ def probe(path: Path) -> Length:
     rate = int(track["sample_rate"])
     first = _number(about.get("format", {}).get("start_time")) or 0.0
     lead = max((_number(track.get("start_time")) or 0.0) - first, 0.0)
+    if ahead:
+        with decoding(path, lead) as piped:
+            return Length(sum(map(len, piped.blocks())), piped.rate, piped.channels, "decoded", round(lead, 6))
     return Length(round((end - first) * rate), rate, int(track["channels"]), "counted", round(lead, 6))
 
 
-def _extent(lines: Iterable[str]) -> tuple[float | None, dict[str, dict[str, str]]]:
-    """(where the last packet ends, {"stream" and "format": their fields}) of what ffprobe says."""
+def _extent(lines: Iterable[str]) -> tuple[float | None, bool, dict[str, dict[str, str]]]:
+    """(where the last packet ends, whether times jump ahead, {"stream" and "format": their fields}) of what ffprobe
+    says."""
     about: dict[str, dict[str, str]] = {}
     end: float | None = None
-    before, lasts, shift = 0.0, 0.0, 0.0
+    before, lasts, shift, ahead = 0.0, 0.0, 0.0, False
     for line in lines:
         packet = _PACKET.match(line)
         if packet is None:
@@ -71,12 +76,13 @@ def _extent(lines: Iterable[str]) -> tuple[float | None, dict[str, dict[str, str
             continue
         time, length = _number(packet[1]), _number(packet[2])
         at = end or 0.0 if time is None else time + shift
-        if end is not None and at < end - BACK:
+        if end is not None and at < end - JUMP:
             shift += end - at
             at = end
+        ahead |= end is not None and at > end + JUMP
         lasts = length if length is not None else max(at - before, 0.0) if end is not None else 0.0
         before, end = at, at + lasts if end is None else max(end, at + lasts)
-    return end, about
+    return end, ahead, about
 
 
 class Piped:
@@ -145,10 +151,10 @@ def _input(path: Path) -> str:
 
 
 def _last(errors: IO[bytes], path: Path) -> str:
-    """The last line of what a program said, without the file's name."""
+    """The last line of what a program said, without the file's name; "" if it said nothing."""
     errors.seek(0)
     lines = errors.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].removeprefix(f"{_input(path)}: ") if lines else ""
+    return f"ffmpeg: {lines[-1].removeprefix(f'{_input(path)}: ')}" if lines else ""
 
 
 def _number(text: str | None) -> float | None:

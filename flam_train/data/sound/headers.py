@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flam_train.data.sound.faults import Fault
 from flam_train.data.sound.splice import File, Piece, replaced
@@ -19,8 +19,15 @@ MOST_CHUNKS = 4096
 NEAR = 0x1100
 """What headers of files, added or taken away, put between a number and 0xFFFFFFFF, 0x7FFFFFFF or 0x7FFFF000."""
 
+BEHIND = 1 << 16
+"""Bytes at the end of a file in which other chunks are looked for if the samples' own does not know its size."""
+
+_OTHERS = (b"LIST", b"list", b"bext", b"iXML", b"id3 ", b"ID3 ", b"cue ", b"smpl", b"_PMX", b"axml", b"JUNK", b"PAD ")
+"""Chunks that recorders and editors write behind the samples."""
+
 _W64 = b"riff.\x91\xcf\x11\xa5\xd6(\xdb\x04\xc1\x00\x00"
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a"
+_NIST = b"NIST_1A\n   1024\n"
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 
@@ -58,12 +65,18 @@ class _Chunks:
     def head(self) -> int:
         return self.name + struct.calcsize(self.form)
 
+    @property
+    def extra(self) -> int:
+        """What the size of the samples' chunk counts besides them."""
+        return self.skip + (self.head if self.inclusive else 0)
+
 
 _AU_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 """Bytes of a sample by an AU file's encoding, of those that are not packed."""
 
 _RIFF, _RIFX = (_Chunks(12, 4, form, 2, b"data") for form in ("<I", ">I"))
 _AIFF = _Chunks(12, 4, ">I", 2, b"SSND", 8)
+_SVX = _Chunks(12, 4, ">I", 2, b"BODY")
 _SONY = _Chunks(40, 16, "<Q", 8, _W64_DATA, 0, True)
 _CAF = _Chunks(8, 4, ">Q", 1, b"data", 4)
 
@@ -76,6 +89,8 @@ def _chunks_of(head: bytes) -> _Chunks | None:
         return _RIFX
     if kind == b"FORM" and form in (b"AIFF", b"AIFC"):
         return _AIFF
+    if kind == b"FORM" and form in (b"8SVX", b"16SV"):
+        return _SVX
     return _SONY if head == _W64 else _CAF if kind == b"caff" else None
 
 
@@ -116,6 +131,8 @@ def samples_of(get: Peek, size: int) -> Samples | None:
         start, number, encoding = struct.unpack(form[0] + "4xIII", head)
         channels = int.from_bytes(get(20, 4), "big" if form == ">I" else "little")
         return Samples.of(start, number, size, 8, form, 0, max(_AU_BYTES.get(encoding, 0) * channels, 1))
+    if head == _NIST:
+        return _nist(get, size)
     chunks, ds64, block = _chunks_of(head), 0, 1
     at = chunks.first if chunks else size
     for _ in range(MOST_CHUNKS):
@@ -130,10 +147,13 @@ def samples_of(get: Peek, size: int) -> Samples | None:
             block = _block(get(body, 22), chunks)
         elif name == chunks.data:
             start = body + chunks.skip
-            if ds64 and number == 0xFFFFFFFF:
-                return Samples.of(start, struct.unpack("<Q", get(ds64, 8))[0], size, ds64, "<Q", 0, block)
-            found = Samples.of(start, number, size, field, chunks.form, number - length + chunks.skip, block)
-            if length <= chunks.skip and _ends_well(get, size, chunks, body + length):
+            if in_ds64 := ds64 and number == 0xFFFFFFFF:
+                number, field = struct.unpack("<Q", get(ds64, 8))[0], ds64
+            found = Samples.of(start, number, size, field, "<Q" if in_ds64 else chunks.form, chunks.extra, block)
+            if found.declared is None:
+                end = _others(get, size, chunks, start)
+                found = replace(found, there=end - start)
+            if not in_ds64 and length <= chunks.skip and _ends_well(get, size, chunks, body + length):
                 return Samples(start, 0, 0, field, chunks.form, found.extra)  # it holds none, and knows it
             return found
         at = body + length
@@ -151,6 +171,27 @@ def _block(about: bytes, chunks: _Chunks) -> int:
         return 1 if packed else max(channels * (-(-bits // 8)), 1)
     channels, block, bits = struct.unpack(chunks.form[0] + "2xH8xHH", about[:16])
     return block if block == channels * (-(-bits // 8)) > 0 else 1
+
+
+def _others(get: Peek, size: int, chunks: _Chunks, start: int) -> int:
+    """Where the chunks begin that stand behind the samples, whose own does not know its size."""
+    before = max(size - BEHIND, start)
+    tail = get(before, size - before)
+    places = sorted(before + at for name in _OTHERS if (at := tail.find(name)) >= 0)
+    return next((at for at in places if _ends_well(get, size, chunks, at)), size)
+
+
+def _nist(get: Peek, size: int) -> Samples | None:
+    """Of a NIST SPHERE file, whose header is lines of text."""
+    lines = [line.split(None, 2) for line in get(0, 1024).decode("ascii", "replace").splitlines()]
+    about = {line[0]: line[2] for line in lines if len(line) == 3}
+    try:
+        count, channels, width = (int(about[name]) for name in ("sample_count", "channel_count", "sample_n_bytes"))
+    except (KeyError, ValueError):
+        return None
+    if "shorten" in about.get("sample_coding", ""):
+        return None
+    return Samples(1024, count * channels * width, max(size - 1024, 0), 0, "<Q", 0, channels * width)
 
 
 def _ends_well(get: Peek, size: int, chunks: _Chunks, at: int) -> bool:
@@ -180,7 +221,14 @@ def mended(get: Peek, size: int) -> list[Piece] | None:
     elif found.declared is None and get(0, 4) == b"RIFF":  # more than RIFF can say
         rf64 = struct.pack("<4sI4s4sIQQQI", b"RF64", 0xFFFFFFFF, b"WAVE", b"ds64", 28, end + 28, count, 0, 0)
         return [rf64, range(12, found.field), b"\xff" * 4, range(found.field + 4, end)]
-    return replaced(new, size) if new else None
+    elif found.declared is not None and found.there - found.declared >= found.block and _taken_to_the_end(get):
+        return [range(found.start + found.declared)]
+    return replaced(new, end if found.declared is None else size) if new else None
+
+
+def _taken_to_the_end(get: Peek) -> bool:
+    """Whether libsndfile takes for samples what stands behind them in such a file."""
+    return get(0, 16) in (_W64, _NIST) or get(8, 4) in (b"8SVX", b"16SV")
 
 
 def check_boxes(get: Peek, size: int) -> None:

@@ -10,9 +10,14 @@ from flam_train.data.sound.headers import check_boxes, mended, peek
 from flam_train.data.sound.splice import File, Piece, view
 from flam_train.data.sound.tags import behind_id3
 
-BEGINNING, HEAD, TAIL = 44, 4096, 1 << 17
-"""Bytes that are read at once: all that says how long our own shards' WAV and FLAC are; of other kinds' beginnings; of
-an Ogg file's end, where its last page is."""
+BEGINNING, HEAD = 44, 4096
+"""Bytes that are read at once: all that says how long our own shards' WAV and FLAC are, and of other kinds'
+beginnings."""
+
+FIRST_PAGE = b"OggS\0\2"
+"""How the page begins with which a stream of an Ogg file begins."""
+
+SEVERAL = "several recordings in one"
 
 MOST_SURE = 1 << 30
 """Bytes of samples that no placeholder comes near."""
@@ -25,16 +30,14 @@ class Found:
     pieces   what libsndfile is shown instead of the file, with `zeros` behind it; None: the file itself
     samples  of each channel; None: as many as libsndfile then says
     how      "header": the file says so, and it fits; "counted": without decoding; "unsure": reading shows it
-    ffmpeg   only ffmpeg reads all of it
-    mpeg     it is MPEG audio, whose frames lean on those before them
+    ffmpeg   why only ffmpeg reads all of it; None: libsndfile does
     """
 
     pieces: Sequence[Piece] | None = None
     zeros: int = 0
     samples: int | None = None
     how: str = "header"
-    ffmpeg: bool = False
-    mpeg: bool = False
+    ffmpeg: str | None = None
 
 
 AS_IT_IS = Found()
@@ -66,31 +69,30 @@ def look(file: File, size: int, check: bool = False) -> Found:
     if start or not sound or (sound[:1] == b"\xff" and sound[1:2] >= b"\xe0"):
         return _mpeg(file, size)
     if head[:4] == b"OggS":
-        return Found(ffmpeg=_chained(file, head, size))
+        return Found(ffmpeg=SEVERAL if _chained(file, head, size) else None)
     get = peek(file, head)
     check_boxes(get, size)
-    return Found(mended(get, size))
+    pieces = mended(get, size)
+    if head[:4] == b"RIFF" and head[(fmt := head.find(b"fmt ")) + 8 : fmt + 10] in (b"P\0", b"U\0"):
+        return Found(ffmpeg="MPEG audio in a WAV file")  # libsndfile guesses its length, and stops there
+    return Found(pieces)
 
 
 def _mpeg(file: File, size: int) -> Found:
     counted = mpeg.count(view(file, size))
     if counted is None:  # something else, or frames of a free format
-        return Found(how="unsure", mpeg=True)
+        return Found(how="unsure")
     if counted.samples is None:
-        return Found(mpeg=True)
+        return AS_IT_IS
     # libsndfile guesses the length from the size of the file: it must not guess too little.
     zeros = (counted.samples // mpeg.LEAST_SAMPLES + 2) * mpeg.LARGEST_FRAME
-    return Found(counted.spans, zeros, counted.samples, "counted", not counted.uniform, mpeg=True)
+    return Found(counted.spans, zeros, counted.samples, "counted", None if counted.uniform else SEVERAL)
 
 
 def _chained(file: File, head: bytes, size: int) -> bool:
     """Whether several recordings stand one behind the other in an Ogg file: libsndfile reads the first one only."""
-    streams, at = set(), 0
-    while at + 27 <= len(head) and head[at : at + 4] == b"OggS" and head[at + 5] & 2:  # the pages that begin a stream
-        streams.add(head[at + 14 : at + 18])
+    at = 0
+    while at + 27 <= len(head) and head[at : at + 6] == FIRST_PAGE:  # of each stream that begins with the file
         segments = head[at + 26]
         at += 27 + segments + sum(head[at + 27 : at + 27 + segments])
-    file.seek(max(size - TAIL, 0))
-    tail = file.read(TAIL) or b""
-    last = tail.rfind(b"OggS\x00")
-    return last >= 0 and tail[last + 14 : last + 18] not in streams
+    return view(file, size).find(FIRST_PAGE, at) >= 0

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import soundfile
 
 from flam_train.data.sound import ffmpeg
-from flam_train.data.sound.faults import Fault, named, reason
+from flam_train.data.sound.faults import Fault, in_words, named
 from flam_train.data.sound.length import BLOCK, Length
 from flam_train.data.sound.look import Found, look
 from flam_train.data.sound.splice import File, Spliced
@@ -41,6 +42,9 @@ to 24 kHz) of the sound's from the frames before it, of which a quiet one has 58
 REMEMBERED = 1 << 17
 """Recordings whose length a process remembers."""
 
+RECENT = 256
+"""Of which it remembers how they are opened."""
+
 
 class Native:
     """A recording that libsndfile decodes: a context manager.
@@ -56,12 +60,12 @@ class Native:
         self.rate, self.channels = self._file.samplerate, self._file.channels
         self.frames: int | None = self._file.frames if found.samples is None else found.samples
         self.how = found.how
+        mpeg = self._file.format == "MP3"
         if self.how == "unsure":
-            mpeg = self._file.format == "MP3"
             self.frames, self.how = (None, "decoded") if mpeg else (self.frames, "header")
         self.seekable = self._file.seekable()
         self.fast = self.seekable and found.samples is None
-        self._lead_in = LEAD_IN[self.rate <= 24_000] if found.mpeg else 0
+        self._lead_in = LEAD_IN[self.rate <= 24_000] if mpeg else 0
         self._at = 0
 
     def __enter__(self) -> Native:
@@ -134,19 +138,41 @@ def native(file: File, found: Found, direct: bool = False) -> Native:
     return Native(descriptor, found)
 
 
-def by_libsndfile(file: File, size: int, direct: bool = False, check: bool = False) -> Native | str:
-    """The open recording, or why libsndfile does not read it. Raises Fault as `look` does."""
-    found = look(file, size, check)
-    if found.ffmpeg:
-        return "unreadable audio (several recordings in one)"
+def by_libsndfile(file: File, found: Found, direct: bool = False) -> Native | str:
+    """The open recording, or why libsndfile does not read it."""
+    if found.ffmpeg is not None:
+        return found.ffmpeg
     try:
         sound = native(file, found, direct)
     except soundfile.LibsndfileError as error:
-        return reason(error)
+        return in_words(error)
     if sound.frames is not None and sound.frames >= NO_LENGTH:
         sound.__exit__()
-        return "unreadable audio (its length is not known)"
+        return "its length is not known"
     return sound
+
+
+@dataclass(frozen=True)
+class _OnDisk:
+    """A file that is open, equal to itself opened again as long as it stays the same file."""
+
+    path: Path
+    size: int
+    changed: int
+    file: File = field(compare=False)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[_OnDisk]:
+    with path.open("rb") as file:
+        about = os.fstat(file.fileno())
+        yield _OnDisk(path, about.st_size, about.st_mtime_ns, file)
+
+
+@functools.lru_cache(RECENT)
+def _looked(source: _OnDisk, check: bool) -> Found:
+    """Parts of a long recording are read one after the other: its frames are counted for the first of them."""
+    return look(source.file, source.size, check)
 
 
 @contextmanager
@@ -156,8 +182,8 @@ def opened(path: Path, lead: float | None = None, name: Path | None = None) -> I
     lead  `Length.lead`, if it is known already
     name  by which to name it, if it is a copy
     """
-    with named(name or path), path.open("rb") as file:
-        sound = by_libsndfile(file, os.fstat(file.fileno()).st_size, direct=True)
+    with named(name or path), _open(path) as source:
+        sound = by_libsndfile(source.file, _looked(source, False), direct=True)
         if isinstance(sound, Native):
             with sound:
                 yield sound
@@ -181,8 +207,8 @@ def measure(path: Path | str) -> Length:
 
 @functools.lru_cache(REMEMBERED)
 def _measured(path: Path, size: int, changed: int) -> Length:
-    with named(path), path.open("rb") as file:
-        sound = by_libsndfile(file, size, direct=True, check=True)
+    with named(path), _open(path) as source:
+        sound = by_libsndfile(source.file, _looked(source, True), direct=True)
         if isinstance(sound, Native):
             with sound:
                 frames = sum(map(len, sound.blocks())) if sound.frames is None else sound.frames
@@ -196,6 +222,6 @@ def _measured(path: Path, size: int, changed: int) -> Length:
 
 
 def _needs(program: str, path: Path, why: str) -> None:
-    """Fault for a file that libsndfile should read, where there is no ffmpeg to try."""
+    """Fault for a file that libsndfile should read and does not, where there is no ffmpeg to try."""
     if path.suffix.lower() in OPENS and shutil.which(program) is None:
-        raise Fault(why)
+        raise Fault(f"unreadable audio ({why}; ffmpeg, which may read it, is not installed)")

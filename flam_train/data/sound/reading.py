@@ -9,8 +9,9 @@ import errno
 import hashlib
 import math
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,16 @@ from flam_train.batch import INT16_SCALE, SAMPLE_RATE
 from flam_train.data.sound.channels import Channel, check_channel, loudest, mixed
 from flam_train.data.sound.faults import FIX, Fault, Unwritten, named
 from flam_train.data.sound.opening import Native, Sound, opened
-from flam_train.disk import PROBE
+from flam_train.disk import PROBE, locked
 
 MARGIN = 0.1
 """Seconds read beyond both ends of a part before resampling: a filter that starts in the middle of a sound rings."""
 
 FLAC_CHANNELS = 8
 """As many as it can hold."""
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Error numbers of file systems without locks: there each process decodes for itself."""
 
 
 def to_int16(waveform_S: np.ndarray, where: str, fix: str = FIX) -> np.ndarray:
@@ -65,13 +69,12 @@ def read(
     if channel == "loudest":
         channel = loudest(path)
     copy = _copy_of(path, copies) if copies else None
-    if copy is not None and not copy.is_file():
+    if copy is None or not copy.is_file():
         with opened(path, lead) as sound:
-            if isinstance(sound, Native) and sound.fast:
-                copy = None
-            else:
-                _write(copy, sound)
-    with opened(copy or path, lead, path) as sound:
+            if copy is None or (isinstance(sound, Native) and sound.fast):
+                return _part(sound, start, seconds, channel)
+            _write_once(copy, sound)
+    with opened(copy, lead, path) as sound:
         return _part(sound, start, seconds, channel)
 
 
@@ -100,17 +103,30 @@ def _copy_of(path: Path, folder: Path) -> Path:
     return folder / f"{hashlib.blake2b(name, digest_size=16).hexdigest()}.copy"
 
 
+def _write_once(copy: Path, sound: Sound) -> None:
+    """By the first process that asks; the others wait for it. Raises Unwritten."""
+    with ExitStack() as alone:
+        with _written(copy, copy):
+            copy.parent.mkdir(exist_ok=True)
+            try:
+                alone.enter_context(locked(copy.with_suffix(".lock")))
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+        if not copy.is_file():
+            _write(copy, sound)
+
+
 def _write(copy: Path, sound: Sound) -> None:
     """All of it, in a format in which one can seek. Raises Unwritten if it cannot be written.
 
     What may go beyond full scale is clipped where the whole is, behind the mix of channels: not here.
     """
-    draft = copy.with_name(f".{copy.name}.{os.getpid()}")
+    draft = copy.with_name(f".{copy.name}.{os.getpid()}.{threading.get_ident()}")
     format = "FLAC" if sound.channels <= FLAC_CHANNELS and not sound.floats else "W64"
     subtype = "FLOAT" if sound.floats else "PCM_24"
     try:
         with _written(copy, draft):
-            copy.parent.mkdir(exist_ok=True)
             out = soundfile.SoundFile(draft, "w", sound.rate, sound.channels, subtype, format=format)
         with out:
             for block in sound.blocks():

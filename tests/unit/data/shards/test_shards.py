@@ -266,7 +266,7 @@ def test_foreign_audio_that_does_not_say_how_long_it_is(tmp_path, monkeypatch, k
 
 def test_indexing_without_a_check_reads_no_audio(tmp_path, monkeypatch):
     tar_of(tmp_path / "a.tar", {"one.flac": unknown_length(FLAC), "one.txt": b"rain"})
-    monkeypatch.setattr("flam_train.data.sound.opening.look", None)
+    monkeypatch.setattr("flam_train.data.shards.audio.look", None)
     assert Corpus(index_folder(tmp_path, "theirs", check=False)).manifest["seconds"] == 0
     with pytest.raises(TypeError):
         index_folder(tmp_path, "theirs")

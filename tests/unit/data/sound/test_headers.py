@@ -11,11 +11,12 @@ import pytest
 import soundfile
 from needs import FFMPEG
 from shard_samples import audio_bytes
-from sound_files import loud_and_quiet
+from sound_files import loud_and_quiet, through_ffmpeg
 
 from flam_train.data.sound.faults import Fault, Unusable
 from flam_train.data.sound.headers import check_boxes, peek
 from flam_train.data.sound.opening import measure, opened
+from flam_train.data.sound.reading import read
 
 KINDS = {
     "wav": ("WAV", "PCM_16"), "wav 24 bit": ("WAV", "PCM_24"), "wav float": ("WAV", "FLOAT"),
@@ -23,6 +24,7 @@ KINDS = {
     "wav gsm": ("WAV", "GSM610"),
     "wavex": ("WAVEX", "PCM_16"), "rf64": ("RF64", "PCM_16"), "w64": ("W64", "PCM_16"), "w64 ms": ("W64", "MS_ADPCM"),
     "aiff": ("AIFF", "PCM_16"), "aifc float": ("AIFF", "FLOAT"), "aifc ima": ("AIFF", "IMA_ADPCM"),
+    "nist": ("NIST", "PCM_16"), "8svx": ("SVX", "PCM_16"),
     "au": ("AU", "PCM_16"), "au u-law": ("AU", "ULAW"), "caf": ("CAF", "PCM_16"), "caf alac": ("CAF", "ALAC_16"),
 }  # fmt: skip
 ENDS = {"wav turned": ("WAV", "BIG"), "au turned": ("AU", "LITTLE")}
@@ -111,6 +113,56 @@ def test_a_size_that_nobody_filled_in_means_to_the_end(kind, tmp_path):
             path.write_bytes(changed)
             assert measure(path).frames == len(want), (number, of_file)
             np.testing.assert_array_equal(samples(path), want)
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff", "w64", "rf64"])
+def test_chunks_behind_samples_of_no_known_number_are_no_samples(kind, tmp_path):
+    name, behind, form, _, _ = PLACES[kind]
+    data, path = bytearray(made(kind)), tmp_path / "a"
+    path.write_bytes(data)
+    want = samples(path)
+    struct.pack_into(form, data, data.find(name) + behind, 0)
+    for body in (b"INFOx", bytes(602)):
+        chunk = b"bext" if len(body) > 9 else b"list" + bytes(12) if kind == "w64" else b"LIST"
+        chunk = chunk.ljust(16, b"\xf3") if kind == "w64" else chunk
+        size = len(chunk) + struct.calcsize(form) + len(body) if kind == "w64" else len(body)
+        width = "<Q" if kind == "w64" else ">I" if kind == "aiff" else "<I"
+        data += chunk + struct.pack(width, size) + body
+        data += bytes(-len(data) % (8 if kind == "w64" else 2))
+        path.write_bytes(data)
+        assert measure(path).frames == len(want)
+        np.testing.assert_array_equal(samples(path), want)
+    path.write_bytes(data[:-300])  # they do not end with the file: who knows what they are
+    assert measure(path).frames > len(want)
+
+
+BEHIND = {
+    "wav": b"LIST\x08\0\0\0INFOxyzw", "aiff": b"NAME\0\0\0\x08INFOxyzw", "8svx": b"NAME\0\0\0\x08INFOxyzw",
+    "w64": b"list" + bytes(12) + struct.pack("<Q", 32) + b"INFOxyzw", "caf": b"free" + struct.pack(">Q", 8) + bytes(8),
+    "au": bytes(200), "nist": bytes(200),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BEHIND)
+def test_what_stands_behind_the_samples_is_none(kind, tmp_path):
+    (tmp_path / "a").write_bytes(made(kind))
+    (tmp_path / "b").write_bytes(made(kind) + BEHIND[kind])
+    assert measure(tmp_path / "b") == measure(tmp_path / "a")
+    np.testing.assert_array_equal(samples(tmp_path / "b"), samples(tmp_path / "a"))
+
+
+@FFMPEG
+def test_mpeg_audio_in_a_wav(tmp_path):
+    path = through_ffmpeg(tmp_path / "a.wav", loud_and_quiet(6.0), 44_100, "-c:a", "libmp3lame", "-q:a", "5")
+    whole = samples(path)
+    assert measure(path).frames == pytest.approx(len(whole), abs=1152)
+    assert len(whole) / 44_100 == pytest.approx(6.0, abs=0.06)
+    for start in (0.0, 1.0, 4.321):
+        want = read(path)[round(start * 48_000) :][:48_000].astype(int)
+        assert np.abs(read(path, start, 1.0) - want).max() <= 1
+    path.write_bytes(path.read_bytes()[:20_000])
+    with pytest.raises(Unusable, match=r"truncated audio, [0-9]+ of [0-9]+ bytes"):
+        measure(path)
 
 
 def test_only_the_chunk_of_samples_counts(tmp_path):

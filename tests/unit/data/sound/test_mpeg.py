@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from needs import FFMPEG
-from sound_files import ID3V1, ape, decoded, frames_of, id3, mp3, without_xing
+from sound_files import ID3V1, ape, decoded, frames_of, id3, lyrics3, mp3, without_xing
 
 from flam_train.data.sound import mpeg
 from flam_train.data.sound.faults import Unusable
@@ -45,6 +45,9 @@ def test_without_a_header_all_frames_count(rate, channels, variable, tmp_path):
         (id3(2000, True) + id3(), ID3V1),
         (b"", ape()),
         (id3(), ape() + ID3V1),
+        (b"", id3(2000, True) + ape() + ID3V1 + ID3V1),
+        (b"", lyrics3() + ID3V1),
+        (b"", lyrics3(1) + ID3V1),
     ):
         path.write_bytes(before + bare + behind)
         length, all_there = measure(path), part(path)
@@ -54,6 +57,14 @@ def test_without_a_header_all_frames_count(rate, channels, variable, tmp_path):
         np.testing.assert_allclose(all_there[skip : skip + len(want)], want, atol=1e-6)
     path.write_bytes(id3() + bytes(2000) + bare)  # what some players leave between tag and sound
     np.testing.assert_allclose(part(path), all_there, atol=1e-6)
+
+
+def test_tags_behind_the_sound_leave_its_header_right(tmp_path):
+    """The header says how many bytes the frames fill; were a tag taken for sound, the encoder's delay would stay."""
+    path = tmp_path / "a.mp3"
+    for tags in (ID3V1, ape(), lyrics3() + ID3V1, lyrics3(1) + ID3V1, id3(2000, True), ID3V1 + ape() + ID3V1):
+        path.write_bytes(mp3(6.0) + tags)
+        assert (measure(path).how, measure(path).frames) == ("header", 6 * 44_100)
 
 
 @pytest.mark.parametrize("xing", [True, False])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
+import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ from recording_files import tone
 from shard_samples import audio_bytes
 from sound_files import decoded, loud_and_quiet, mp3, through_ffmpeg, unknown_length, without_xing
 
-from flam_train.data.sound import ffmpeg, opening
+from flam_train.data.sound import ffmpeg, opening, reading
 from flam_train.data.sound.faults import Unusable
 from flam_train.data.sound.look import AS_IT_IS
 from flam_train.data.sound.opening import measure, opened
@@ -144,6 +147,17 @@ def test_a_gap_in_the_packets_is_silence(how, tmp_path):
 
 
 @FFMPEG
+@pytest.mark.parametrize(("name", "kept"), [("a.ts", False), ("a.mpg", False), ("a.mka", True), ("a.nut", True)])
+def test_a_clock_that_jumps_is_a_fault_or_silence_as_ffmpeg_decodes_it(name, kept, tmp_path):
+    wave = 0.3 * np.sin(np.arange(70 * 48_000) / 8)
+    gap = ["-af", "aselect='not(between(t,3,63))'", "-c:a", "mp2"]
+    path = through_ffmpeg(tmp_path / name, wave, 48_000, *gap)
+    assert measure(path).how == "decoded"
+    assert measure(path).seconds == pytest.approx(70.0 if kept else 10.0, abs=0.1)
+    assert len(read(path)) == pytest.approx(measure(path).seconds * 48_000, abs=1)
+
+
+@FFMPEG
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_ogg_files_one_behind_the_other(subtype, tmp_path):
     path = tmp_path / "a.ogg"
@@ -156,6 +170,9 @@ def test_ogg_files_one_behind_the_other(subtype, tmp_path):
     path.write_bytes(b"".join(pieces))
     assert measure(path).seconds == pytest.approx(5.0, abs=0.05)
     assert len(read(path)) == pytest.approx(5 * 48_000, abs=2400)
+    path.write_bytes(pieces[0] * 2)  # both are called by one number
+    assert measure(path).how != "header"
+    assert len(read(path)) > 3 * 48_000
 
 
 @FFMPEG
@@ -178,7 +195,7 @@ def test_without_ffmpeg_a_sentence_says_so(tmp_path, monkeypatch):
         ) as e:
             look(tmp_path / "a.m4a")
         assert not isinstance(e.value, Unusable), "this ends the run: it is not the file's fault"
-        with pytest.raises(Unusable, match=r"a.wav: unreadable .*not recognised\): replace it, or leave it out"):
+        with pytest.raises(Unusable, match=r"a.wav: unreadable audio \(Format not recognised; ffmpeg, .*\): replace"):
             look(tmp_path / "a.wav")
 
 
@@ -228,12 +245,12 @@ def test_what_cannot_be_sought_in_is_decoded_once(tmp_path, monkeypatch):
     assert len(started) == 1
     os.utime(path, (1, 1))  # another file of that name
     read(path, 0.0, 1.0, copies=copies)
-    assert len(list(copies.iterdir())) == 2
+    assert len(list(copies.glob("*.copy"))) == 2
     for kind, count in (("gsm", 3), ("mp3 without its header", 4), ("wav", 4), ("mp3", 4), ("flac of a stream", 4)):
         path = tmp_path / kind
         path.write_bytes(native(kind))
         assert np.abs(read(path, 1.0, 1.0, copies=copies) - read(path)[48_000:96_000].astype(int)).max() <= 1
-        assert len(list(copies.iterdir())) == count
+        assert len(list(copies.glob("*.copy"))) == count
     path = through_ffmpeg(tmp_path / "a.mka", np.repeat(SOUND[::4, :1], 9, axis=1) * np.arange(9) / 8, 11_025)
     for channel in (1, 5, 9):  # more than a FLAC can hold
         assert (
@@ -243,6 +260,41 @@ def test_what_cannot_be_sought_in_is_decoded_once(tmp_path, monkeypatch):
     with pytest.raises(Unusable, match=r"a.mka: unreadable audio"):
         read(path, copies=copies)
     assert not [p for p in copies.iterdir() if p.name.startswith(".")]
+
+
+@FFMPEG
+@pytest.mark.parametrize("locks", [True, False])
+def test_of_several_that_ask_for_a_copy_one_decodes(locks, tmp_path, monkeypatch):
+    """Where there are locks; where there are none, each writes its own, and all are right."""
+    path, copies = through_ffmpeg(tmp_path / "a.m4a", SOUND), tmp_path / "copies"
+    whole, writes, write = read(path).astype(int), [], reading._write
+    measure(path)
+    together = threading.Barrier(4)
+
+    def slow(copy, sound):
+        writes.append(copy)
+        if not locks:
+            together.wait(60)
+        write(copy, sound)
+
+    def ask(second):
+        got[second] = read(path, float(second), 1.0, copies=copies)
+
+    monkeypatch.setattr(reading, "_write", slow)
+    if not locks:
+        monkeypatch.setattr("fcntl.flock", no_locks)
+    got, threads = {}, [threading.Thread(target=ask, args=(second,)) for second in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(writes) == (1 if locks else 4)
+    for second in range(4):
+        assert np.abs(got[second] - whole[48_000 * second : 48_000 * (second + 1)]).max() <= 1
+
+
+def no_locks(file, how):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
 
 @pytest.mark.parametrize("kind", ["gsm", "mp3 without its header"])
@@ -257,8 +309,8 @@ def test_a_copy_that_finds_no_room_is_not_the_recordings_fault(kind, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert Path(e.value.filename).parent == copies
-    assert list(copies.iterdir()) == []
-    copies.rmdir()
+    assert [p.suffix for p in copies.iterdir()] == [".lock"]
+    shutil.rmtree(copies)
     copies.write_bytes(b"")
     with pytest.raises(OSError, match="exists") as e:
         read(tmp_path / "a", copies=copies)
