@@ -35,7 +35,7 @@ from flam_train.data.labels.attach import attach
 from flam_train.data.labels.attached import Attached, Labelled, by_channel
 from flam_train.data.labels.columns import ROLES
 from flam_train.data.labels.matching import Names
-from flam_train.data.labels.recognise import FORMATS
+from flam_train.data.labels.recognise import FIXED, FORMATS
 from flam_train.data.labels.report import LISTED, report
 from flam_train.data.labels.rows import ALL_TIERS, Wanted
 from flam_train.data.labels.split_lists import read_list
@@ -113,7 +113,7 @@ def splits_of(found: Attached, chosen: list[Labelled], args: argparse.Namespace)
     notes = [f"splits: drawn {groups}"]
     if args.validation_share is None:
         drawn = "drawn from what does not test, a share of 0.1; --validation-share 0 trains on it"
-        none = f"none, of fewer than {ENOUGH} recordings or two groups to train on; see --validation-share"
+        none = f"none where fewer than {ENOUGH} recordings or one group train; --validation-share draws it"
         notes.append(f"validation: {drawn if 'validation' in splits.values() else none}")
     return splits, notes
 
@@ -131,6 +131,9 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
         args.columns, args.tier, args.unlabelled, args.encoding, args.unit, None if args.group == FOLDER else args.group
     )
     found = attach(args.folder, args.labels, wanted, args.format, args.captions, [args.splits] if args.splits else [])
+    if args.columns and set(found.formats) <= set(FIXED):
+        formats = ", ".join(sorted(found.formats))
+        raise ValueError(f"--columns: no columns are to be chosen in {formats}: leave it out, or say another --format")
     if args.complete:
         refuse_false_negatives(found, args.folder, args.labels, wanted)
     kind = args.kind or ("events" if any(r.spoken for r in found.recordings) else "captions")
@@ -153,7 +156,8 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
             raise ValueError(f"--channel {RAVEN}: no row of a label file says a channel: take one by its number")
     joined = {} if known or args.keep_spelling else spelling.join(chosen)
     repeated = spelling.drop_repeated(chosen)
-    taken = Taken(Choices(kind, args.points, known, args.licence, args.complete), keys_of(chosen, lengths, kind))
+    choices = Choices(kind, args.points, known, args.licence, args.complete)
+    taken = Taken(choices, keys_of(chosen, lengths, kind), found.filled)
     for r in chosen:
         taken.take(r, lengths[r.name])
     taken.check_unit()

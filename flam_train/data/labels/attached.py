@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from flam_train.data.labels import birdnet
 from flam_train.data.labels.recognise import Recognised
 from flam_train.data.labels.rows import Labels, Row
 
@@ -69,6 +70,7 @@ class Attached:
     unread     label files that were not read
     passed     files of a folder of label files that are none
     shared     pairs of label files -> how many recordings both speak of
+    filled     paths of files whose rows may end behind their recording: a tool filled up its last window
     domains    path of a file -> onset and offset of what it describes, where it says so
     differing  field -> recordings of which rows say different things: those are left out
     """
@@ -81,6 +83,7 @@ class Attached:
     unread: list[Unread] = field(default_factory=list)
     passed: list[str] = field(default_factory=list)
     shared: Counter[tuple[str, str]] = field(default_factory=Counter)
+    filled: set[str] = field(default_factory=set)
     domains: dict[str, tuple[float, float]] = field(default_factory=dict)
     differing: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -92,6 +95,8 @@ class Attached:
         self.headers |= dict.fromkeys(read.header)
         if read.notes:
             self.notes[file] = read.notes
+        if birdnet.is_its(found.format, Path(file).name):
+            self.filled.add(path)
         if read.domain:
             self.domains[path] = read.domain
 

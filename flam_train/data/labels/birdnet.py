@@ -4,7 +4,8 @@ BirdNET-Lite; until 2.0 there was one for R, `filepath,start,end,scientific_name
 Python package `birdnet` writes `input,start_time,end_time,species_name,confidence`, its times as hh:mm:ss. A combined
 table has the same columns. Tables for Raven, Audacity and Kaleidoscope are read as those.
 
-All rows are taken, whatever their confidence.
+All rows are taken, whatever their confidence. It listens to windows of a few seconds and fills up the last one: rows
+that begin in a recording may end behind it, and are cut there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ _HEADS = (
     {"start_time", "end_time", "species_name", "confidence", "input"},
     {"start_time", "end_time", "species_name", "confidence", "file_path"},
 )
+
+
+def is_its(format: str, name: str) -> bool:
+    """Whether a file of this format and name holds BirdNET's detections."""
+    return format == "birdnet" or "BirdNET" in name
 
 
 def told_by(header: Sequence[str]) -> str | None:

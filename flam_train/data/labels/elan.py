@@ -1,12 +1,12 @@
 """ELAN's .eaf (mpi.nl/tools/elan/EAF_Annotation_Format): tiers of annotations between time slots in milliseconds.
-An annotation that refers to another has the other's time. A file with a DOCTYPE is refused: entities could
-expand without end. Rows are counted over the file's annotations."""
+An annotation that refers to another has the other's time. Rows are counted over the file's annotations."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
 from flam_train.data.labels.rows import Labels, Wanted, event, fault, one_tier, seconds, text_of
+from flam_train.data.labels.xml import root_of
 
 UNIT = "annotation"
 
@@ -14,7 +14,7 @@ UNIT = "annotation"
 def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     """The annotations of one tier, in the file's order."""
     wanted = wanted or Wanted()
-    root = _root(text_of(data, file, wanted.encoding), file)
+    root = root_of(text_of(data, file, wanted.encoding), file, "ANNOTATION_DOCUMENT", "ELAN file")
     units = [h.get("TIME_UNITS", "milliseconds") for h in root.iter("HEADER")]
     if any(u != "milliseconds" for u in units):
         raise fault(file, f"its TIME_UNITS are {units[0][:40]!r}, not milliseconds: save it with a current ELAN")
@@ -63,20 +63,6 @@ def _time_origin(root: ET.Element, file: str) -> float:
         found = ", ".join(f"{t:g} s" for t in sorted(times)[:4])
         raise fault(file, f"its recordings have several TIME_ORIGINs ({found}): keep the one that is labelled")
     return next(iter(times), 0.0)
-
-
-def _root(text: str, file: str) -> ET.Element:
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise fault(file, "declares a DOCTYPE, which no ELAN file has and which is not read: remove it")
-    try:
-        root = ET.fromstring(text)
-    except ET.ParseError as error:
-        raise fault(file, f"not XML ({str(error)[:80]}): save it again", error.position[0]) from error
-    except (ValueError, LookupError) as error:
-        raise fault(file, f"not XML ({str(error)[:80]}): save it again") from error
-    if root.tag != "ANNOTATION_DOCUMENT":
-        raise fault(file, f"no ELAN file: its root is {root.tag[:40]!r}, not ANNOTATION_DOCUMENT: check the file")
-    return root
 
 
 def _extent(

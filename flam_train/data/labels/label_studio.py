@@ -9,6 +9,9 @@ which only other things are said than stretches of time, nobody knows what is he
 
 A recording is the path of its location. Files that were uploaded got eight hexadecimal digits in front of their names.
 Rows are counted over tasks.
+
+The channel of a stretch is 0, too, where channels are not shown apart: only where some stretch has another one does it
+say in which it was seen.
 """
 
 from __future__ import annotations
@@ -99,6 +102,8 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
             (unheard if results is None or results else without).append(Named(name, n))
         about += _about(fields, {audio, *(_MIN if fields is task else ())}, name, n, wanted)
         header |= dict.fromkeys(k for k, v in fields.items() if isinstance(v, str))
+    if all((row.channel or 1) == 1 for _, row in rows):
+        rows = [(control, row._replace(channel=None)) for control, row in rows]
     chosen = set(one_tier([control for control, _ in rows], wanted, file)) if rows else set()
     events = [row for control, row in rows if control in chosen]
     heard = {row.recording for row in events}

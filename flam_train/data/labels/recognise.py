@@ -69,6 +69,9 @@ FORMATS = {
     "htk": Format(htk.parse, (".lab", ".mlf", ".txt")),
 }
 
+FIXED = ("audacity", "elan", "jams", "subrip", "textgrid", "via")
+"""Formats in which every field has its place: there are no columns to choose."""
+
 _TOLD_BY = {
     "birdnet": birdnet.told_by,
     "kaleidoscope": kaleidoscope.told_by,

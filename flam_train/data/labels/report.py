@@ -36,23 +36,20 @@ class Phrase:
     splits: Counter[str] = field(default_factory=Counter)
 
 
-def outside(onset: float, offset: float, seconds: float) -> tuple[str, bool] | None:
-    """What is wrong with an event in a recording of so many seconds, with the fix, and whether by more than SLACK;
+def outside(onset: float, offset: float, seconds: float) -> tuple[str, str, bool] | None:
+    """(what is wrong with an event in a recording of so many seconds, the fix, whether it is wrong by more than SLACK);
     None: it lies inside."""
     far = offset > seconds + SLACK or onset < -SLACK
     if onset >= seconds:
-        return (
-            f"onset {onset:g} s is after the end of the audio, {seconds:.3f} s: mend it, or it is left out with --cut",
-            far,
-        )
+        what = f"onset {onset:g} s is after the end of the audio, {seconds:.3f} s"
+        return what, "mend it, or leave it out with --cut", far
     if offset > seconds + END_TOLERANCE:
-        return (
-            f"offset {offset:g} s is past the end of the audio, {seconds:.3f} s: mend it, or it is cut with --cut",
-            far,
-        )
-    if onset < -END_TOLERANCE:
-        return f"onset {onset:g} s is before the audio's beginning: mend it, or it is cut with --cut", far
-    return None
+        what = f"offset {offset:g} s is past the end of the audio, {seconds:.3f} s"
+    elif onset < -END_TOLERANCE:
+        what = f"onset {onset:g} s is before the audio's beginning"
+    else:
+        return None
+    return what, "mend it, or cut it with --cut", far
 
 
 def overlaps(events: Sequence[Event]) -> list[tuple[Event, Event]]:
@@ -139,7 +136,7 @@ def report(
     if phrases:
         lines += ["", *_table(phrases, all_frames, list(splits))]
     lines += ["", *_some(f"overlaps of one phrase with itself: {len(doubled)} (their union is positive)", doubled)]
-    lines += _some(f"rows outside their recording: {len(bad)}", bad)
+    lines += _some(f"rows outside their recording: {len(bad)} (what lies inside is taken)", bad)
     return "\n".join(lines) + "\n"
 
 

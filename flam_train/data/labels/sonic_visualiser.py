@@ -7,12 +7,12 @@ A row without a label is shorter. An annotation layer (.svl) is XML with frames 
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from flam_train.data.labels.columns import named, said, times
 from flam_train.data.labels.rows import Labels, Wanted, event, fault, seconds, text_of
 from flam_train.data.labels.tool_tables import read
+from flam_train.data.labels.xml import root_of
 
 UNIT = "point"
 DOCTYPE = "<!DOCTYPE sonic-visualiser>"
@@ -56,17 +56,9 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
 
 def _of_layer(text: str, file: str, wanted: Wanted) -> Labels:
     """Frames over the rate of the layer's model."""
-    text = text.replace(DOCTYPE, "", 1)
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise fault(file, "declares a DOCTYPE that is not Sonic Visualiser's, which is not read: remove it")
-    try:
-        root = ET.fromstring(text)
-    except ET.ParseError as error:
-        raise fault(file, f"not XML ({str(error)[:80]}): export it again", error.position[0]) from error
-    except (ValueError, LookupError) as error:
-        raise fault(file, f"not XML ({str(error)[:80]}): export it again") from error
+    root = root_of(text, file, "sv", "annotation layer", DOCTYPE)
     layers, models = list(root.iter("dataset")), list(root.iter("model"))
-    if root.tag != "sv" or len(layers) != 1:
+    if len(layers) != 1:
         raise fault(file, f"no annotation layer: it has {len(layers)} layers, not one: export one as .svl or CSV")
     models = [m for m in models if m.get("dataset") == layers[0].get("id")] or models[:1]
     rate = seconds(models[0].get("sampleRate"), file, 1, "sampleRate", "model") if models else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Taken:
     """The recordings that were taken, in the order they came.
 
     keys      of recordings, by name (`keys_of`)
+    filled    as in `Attached`
     bad       rows outside their recording, each with what is wrong and the fix
     faults    those of them that lie outside by more than half a second, with the path of their file
     dropped   recordings whose captions are left out, because they become several samples
@@ -50,6 +51,7 @@ class Taken:
 
     choices: Choices
     keys: Mapping[str, str]
+    filled: Collection[str] = ()
     recordings: list[Recording] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -64,10 +66,11 @@ class Taken:
             self._times[file].append((row.offset, seconds))
             wrong = outside(row.onset, row.offset, seconds)
             if wrong is not None:
-                what, far = wrong
+                what, fix, far = wrong
                 at = f"{unit} {row.row}: {row.label!r}: {what}"
                 self.bad.append(f"{Path(file).name}: {at}")
-                self.faults += [f"{file}: {at}"] if far else []
+                told = far and not (file in self.filled and row.onset < seconds)
+                self.faults += [f"{file}: {at}: {fix}"] if told else []
         kind = self.choices.kind
         single = kind == "captions" or seconds is None or len(windows(kind, seconds)) == 1
         self.dropped += bool(r.captions) and not single

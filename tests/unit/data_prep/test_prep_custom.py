@@ -116,7 +116,7 @@ def test_groups_and_validation(tmp_path, capsys):
 
 def test_few_recordings_say_that_nothing_validates(folder, tmp_path, capsys):
     assert run(folder, tmp_path / "out", "--report-only") == 0
-    assert "validation: none, of fewer than 50 recordings or two groups to train on; see --validation-share" in (
+    assert "validation: none where fewer than 50 recordings or one group train; --validation-share draws it" in (
         capsys.readouterr().out
     )
 
@@ -165,6 +165,9 @@ def test_one_table_for_all(tmp_path, capsys):
     assert "row 2: 'b' may be any of 2 recordings (x/b.flac, y/b.wav): give its path" in capsys.readouterr().err
 
 
+RAVEN_HEAD = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tCommon Name"
+
+
 def test_rows_outside_the_audio(tmp_path, capsys):
     folder = tmp_path / "s"
     wav(folder / "a.wav", 2.0)
@@ -172,15 +175,50 @@ def test_rows_outside_the_audio(tmp_path, capsys):
     assert run(folder, tmp_path / "out", "--test-share", 0) == 2
     io = capsys.readouterr()
     assert "rows outside their recording: 3" in io.out
-    assert "a.txt: row 1: 'dog': offset 2.3 s is past the end of the audio, 2.000 s: mend it" in io.out
+    assert "a.txt: row 1: 'dog': offset 2.3 s is past the end of the audio, 2.000 s\n" in io.out
     assert "a.txt: row 2: 'cat': onset 2.1 s is after the end" in io.out
-    assert re.search(r"s/a\.txt: row 3: 'dog': offset 4 s is past the end", io.err)
+    what = r"offset 4 s is past the end of the audio, 2\.000 s: mend it, or cut it with --cut"
+    assert re.search(rf"s/a\.txt: row 3: 'dog': {what}", io.err)
     assert not (tmp_path / "out").exists()
     assert run(folder, tmp_path / "out", "--test-share", 0, "--cut") == 0
     (record,) = records(tmp_path / "out" / "train").values()
     assert record.events == (Event(0, 2.0, "dog"), Event(1, 2.0, "dog"))
     (folder / "a.txt").write_text("0\t2.3\tdog\n")
     assert run(folder, tmp_path / "out2", "--test-share", 0) == 0  # within half a second: cut, and told
+
+
+BIRDNET_HEAD = "Start (s),End (s),Scientific name,Common name,Confidence"
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "row"),
+    [
+        ("a.BirdNET.results.csv", BIRDNET_HEAD, "{},{},Strix aluco,owl,.9"),
+        ("birds.csv", f"{BIRDNET_HEAD},File", "{},{},Strix aluco,owl,.9,a.wav"),
+        ("a.BirdNET.selection.table.txt", RAVEN_HEAD, "1\tS\t1\t{}\t{}\t0\t15000\towl"),
+    ],
+    ids=["own table", "combined", "raven"],
+)
+def test_birdnets_last_window_is_cut_at_the_end(name, head, row, tmp_path, capsys):
+    folder, labels = tmp_path / "s", tmp_path / "labels"
+    wav(folder / "a.wav", 8.5)
+    labels.mkdir()
+    (labels / name).write_text("\n".join([head, row.format(0, 3), row.format(6, 9), ""]))
+    assert run(folder, tmp_path / "out", "--labels", labels / name, "--test-share", 0) == 0
+    assert "owl': offset 9 s is past the end of the audio, 8.500 s" in capsys.readouterr().out
+    found = [e for r in records(tmp_path / "out" / "train").values() for e in r.events]
+    assert sum(e.offset - e.onset for e in found) == pytest.approx(5.5)
+    (labels / name).write_text("\n".join([head, row.format(0, 3), row.format(9, 12), ""]))
+    assert run(folder, tmp_path / "out2", "--labels", labels / name, "--test-share", 0) == 2
+    assert "onset 9 s is after the end" in capsys.readouterr().err
+
+
+def test_columns_of_a_format_that_has_none_are_refused(tmp_path, capsys):
+    folder = tmp_path / "s"
+    wav(folder / "a.wav", 2.0)
+    (folder / "a.txt").write_text("0\t1\tdog\n")
+    assert run(folder, tmp_path / "out", "--columns", "label=Species") == 2
+    assert "--columns: no columns are to be chosen in audacity: leave it out" in capsys.readouterr().err
 
 
 def test_points_need_a_length(tmp_path, capsys):

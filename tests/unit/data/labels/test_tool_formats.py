@@ -296,6 +296,16 @@ def test_label_studio():
     assert read(samples.LABEL_STUDIO, keep="audio").about[2].text == "s3://bucket/site1/rec3.wav?x=1"
 
 
+def test_a_first_channel_in_label_studio_may_be_all():
+    """It writes 0 of a recording whose channels are not shown apart, too."""
+    value = {"start": 0, "end": 1, "labels": ["dog"], "channel": 0}
+    result = {"from_name": "label", "value": value}
+    one = {"result": [result]}
+    assert [r.channel for r in label_studio(("a.wav", [one]), ("b.wav", [one])).rows] == [None, None]
+    other = {"result": [{"from_name": "label", "value": value | {"channel": 1}}]}
+    assert [r.channel for r in label_studio(("a.wav", [one]), ("b.wav", [other])).rows] == [1, 2]
+
+
 def test_label_studio_min():
     labels = read(samples.LABEL_STUDIO_MIN, "a.json")
     assert [tuple(r)[1:] for r in labels.rows] == [
