@@ -19,7 +19,7 @@ venv: .venv/.installed
 
 # What a user would type, line by line; README.md explains it.
 DEMO := work/demo
-demo: venv  ## from formula-made sounds to a trained model, its table and its pictures, in under 8 minutes
+demo: venv  ## from formula-made sounds to a trained model, its table and its pictures, 4 minutes on two cores
 	@echo "1/5  a bank of formula-made sounds: 16 classes, every instance different, test instances apart"
 	@$(BIN)/python data_prep/synthetic.py $(DEMO)/bank --instances 24
 	@echo "2/5  mixtures of 10 s with captions; the test captions use phrasings that are never trained on"

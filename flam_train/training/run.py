@@ -129,7 +129,7 @@ def describe(run: Run) -> str:
         if stream is not None
     ]
     validated = ", ".join(f"{n} ({len(c):,} clips of {c.folder})" for n, c in run.data.validation.items())
-    lines.append(f"  val    {validated or 'nothing: a corpus is validated on the shards that its `validation` names'}")
+    lines.append(f"  val    {validated or 'none: no corpus has a `validation`, the folder of shards to validate on'}")
     lines += [f"  {line}" for line in run.data.left_out.report()]
     if run.fresh:
         lines.append(

@@ -140,7 +140,7 @@ BROUGHT: dict[str, Make] = {
 MADE: tuple[tuple[str, str, Make, tuple[str, ...]], ...] = (
     ("README.md", "work/demo/run/export", export, ("README.md", "docs/own_labels.md", "docs/python.md")),
     *(
-        ("README.md", name, corpus, ("docs/own_labels.md", "docs/python.md", "docs/training.md"))
+        ("README.md", name, corpus, ("README.md", "docs/own_labels.md", "docs/python.md", "docs/training.md"))
         for name in ("work/demo/shards/synthetic/train", "work/demo/shards/synthetic/test")
     ),
     ("docs/corpora.md", "shards/backgrounds/train", write_bank, ("docs/training.md",)),

@@ -80,7 +80,7 @@ def test_lines_that_fail_are_told_with_their_output(tmp_path):
     for text, why in (
         ("ls gone", "p.md:5 ls gone\nran as: bash"),
         ("python data_prep/merge.py made", "exit code 2"),
-        ("python eval/sed.py EXPORT gone.yaml --out results", "manifest.json"),
+        ("python eval/sed.py EXPORT gone.yaml --out results", "gone.yaml: is not there"),
     ):
         with pytest.raises(Stale, match=why):
             run_line(Line("p.md", 5, text), world)

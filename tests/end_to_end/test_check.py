@@ -51,7 +51,7 @@ def test_all_problems_are_told_at_once(corpora, tmp_path, capsys):
     arguments = ["--check", *(f"{o}" for o in overrides), "model=test", "text=bytes", f"run_dir={tmp_path}/run"]
     assert main([*arguments, "text.name=x", "trainer.accelerator=cpu"]) == 2
     problems = "\n".join(lines(capsys.readouterr().out, "problem"))
-    for part in ("global_batch=32 does not divide", "shard-000001.tar: 1000 bytes", "none/manifest.json", "no.pt"):
+    for part in ("global_batch=32 does not divide", "shard-000001.tar: 1000 bytes", "none: is not there", "no.pt"):
         assert part in problems
 
 
@@ -222,7 +222,7 @@ def test_a_node_with_other_shards_is_named_and_all_processes_end_with_2(corpora,
     ] * 2
     problems = lines(said[0], "problem")
     assert len(problems) == 2
-    assert "n2: test/manifest.json: missing" in problems[0]
+    assert "n2: test: is not there" in problems[0]
     assert "n2: the manifest (sha256) of train is" in problems[1]
 
 

@@ -199,30 +199,34 @@ def refuse_others(out: Path, listings: Mapping[str, Listing], options: Options, 
     splits    folders among which the same recordings are shared out: one that lies there and is not to be made would
               keep recordings that now stand in another
     """
-    others = [folder for name, listing in listings.items() for folder in _others(out / name, listing, options)]
+    found = [_others(out / name, listing, options) for name, listing in listings.items()]
+    others = [folder for some, _ in found for folder in some]
+    labels = any(other_labels for _, other_labels in found)
+    how = "of other labels, or read with other options" if labels else "with another --audio, --per-shard or --seed"
     there = [name for name in splits if any(_marks(out / name))]
     if splits and (others or set(there) - set(listings)):
         raise ValueError(
-            f"{out} holds splits made in another way, of other labels or with other options ({', '.join(there)}): "
-            "delete all of them first, or name another OUT"
+            f"{out} holds splits made in another way, {how} ({', '.join(there)}): delete all of them first, or name "
+            "another OUT"
         )
     if others:
         raise ValueError(
-            f"{', '.join(map(str, others))} holds shards made in another way, of other labels or with other options: "
-            "write to another folder, or delete this one first"
+            f"{', '.join(map(str, others))} holds shards made in another way, {how}: write to another folder, or "
+            "delete this one first"
         )
 
 
-def _others(out: Path, listing: Listing, options: Options) -> list[Path]:
+def _others(out: Path, listing: Listing, options: Options) -> tuple[list[Path], bool]:
     """The folder of a corpus, and those of its parts, whose shards are of another listing, or, where this part goes,
-    were made with other options."""
+    were made with other options; and whether one is of another listing."""
     own = part_folder(out, options.part)
-    found = []
+    found, plan, labels = [], _plan_id(listing, options), False
     for folder, details in _marks(out):
-        plan = _plan_id(listing, options)
-        if details.get("listing") != listing.digest or (folder == own and details.get("plan", plan) != plan):
+        other = details.get("listing") != listing.digest
+        labels |= other
+        if other or (folder == own and details.get("plan", plan) != plan):
             found.append(folder)
-    return found
+    return found, labels
 
 
 def _marks(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -76,6 +76,8 @@ class LocalShards:
 
     def manifest(self) -> dict[str, Any]:
         path = self.folder / MANIFEST
+        if not self.folder.is_dir():
+            raise ValueError(f"{self.folder}: is not there: mend the path, or prepare the corpus first")
         if not self.is_corpus():
             _refuse_above(self.folder, sorted(found.parent.name for found in self.folder.glob(f"*/{MANIFEST}")))
             raise ValueError(f"{path}: missing: not a corpus, or its preparation was interrupted: run it again")

@@ -53,7 +53,7 @@ def test_train_and_validation_are_found_below_a_folder(above):
 def test_what_is_given_is_what_is_taken(above):
     entry = {"path": f"{above}/train", "validation": None}
     assert with_splits(entry) == entry  # a folder of shards: nothing beside it is taken
-    assert "val    nothing" in describe(build(conf(f"data.frame.custom.path={above}/train")))
+    assert "val    none: no corpus" in describe(build(conf(f"data.frame.custom.path={above}/train")))
     given = with_splits({"path": above, "validation": f"{above}/test", "weight": 2.0})
     assert given == {"path": f"{above}/train", "validation": f"{above}/test", "weight": 2.0}
     shutil.rmtree(above / "validation")
@@ -76,7 +76,7 @@ def test_a_folder_above_shards_is_told_what_lies_in_it(above):
     shutil.rmtree(above / "train")
     with pytest.raises(ValueError, match=r"it has test/, validation/: name one of them"):
         build(conf(f"data.frame.custom.path={above}"))
-    with pytest.raises(ValueError, match=r"manifest\.json: missing: not a corpus"):
+    with pytest.raises(ValueError, match="nowhere: is not there: mend the path, or prepare the corpus first"):
         Corpus(above.parent / "nowhere")
 
 
