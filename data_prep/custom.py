@@ -35,7 +35,7 @@ from flam_train.data.labels.attach import attach
 from flam_train.data.labels.attached import Attached, Labelled, by_channel
 from flam_train.data.labels.columns import ROLES
 from flam_train.data.labels.matching import Names
-from flam_train.data.labels.recognise import FIXED, FORMATS
+from flam_train.data.labels.recognise import FORMATS
 from flam_train.data.labels.report import LISTED, report
 from flam_train.data.labels.rows import ALL_TIERS, Wanted
 from flam_train.data.labels.split_lists import read_list
@@ -131,9 +131,12 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
         args.columns, args.tier, args.unlabelled, args.encoding, args.unit, None if args.group == FOLDER else args.group
     )
     found = attach(args.folder, args.labels, wanted, args.format, args.captions, [args.splits] if args.splits else [])
-    if args.columns and set(found.formats) <= set(FIXED):
-        formats = ", ".join(sorted(found.formats))
-        raise ValueError(f"--columns: no columns are to be chosen in {formats}: leave it out, or say another --format")
+    used = {pair for _, columns in found.columns for pair in columns}
+    for role, column in args.columns.items():
+        if (role, column.strip()) not in used:
+            formats = ", ".join(sorted(found.formats))
+            what = f"--columns {role}={column}: no label file has it (they were read as {formats})"
+            raise ValueError(f"{what}: mend it, leave it out, or say another --format")
     if args.complete:
         refuse_false_negatives(found, args.folder, args.labels, wanted)
     kind = args.kind or ("events" if any(r.spoken for r in found.recordings) else "captions")
@@ -142,7 +145,10 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     else:
         chosen = [r for r in found.recordings if r.spoken or (args.complete and not r.unheard)]
     if not chosen:
-        raise ValueError(f"{args.folder}: no recording has {'labels' if kind == 'events' else kind}: check them")
+        unheard = sum(r.unheard for r in found.recordings)
+        why = f": their label files say that nobody has listened to {unheard} of them" if unheard else ": check them"
+        wanted_kind = kind if args.kind == "captions" or args.captions else "labels"
+        raise ValueError(f"{args.folder}: no recording has {wanted_kind}{why}")
     with ThreadPoolExecutor(16) as pool, progress_bar(not args.quiet, "recordings") as progress:
         listened = pool.map(partial(listen, mean=args.channel in ("mean", RAVEN)), chosen)
         listened = progress.track(listened, len(chosen), description="measuring recordings")
@@ -157,7 +163,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     joined = {} if known or args.keep_spelling else spelling.join(chosen)
     repeated = spelling.drop_repeated(chosen)
     choices = Choices(kind, args.points, known, args.licence, args.complete)
-    taken = Taken(choices, keys_of(chosen, lengths, kind), found.filled)
+    taken = Taken(choices, keys_of(chosen, lengths, kind), found.filled, found.in_seconds)
     for r in chosen:
         taken.take(r, lengths[r.name])
     taken.check_unit()

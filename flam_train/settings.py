@@ -13,7 +13,8 @@ T = TypeVar("T")
 def nearest(given: object, known: Iterable[object]) -> str:
     """For the end of a message: the names most like `given`, or all of them when none is."""
     names = [str(k) for k in known]
-    close = difflib.get_close_matches(str(given), names, 3)
+    same = [name for name in names if name.casefold() == str(given).casefold()]
+    close = same or difflib.get_close_matches(str(given), names, 3)
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"there are {', '.join(names[:20])}" + (" ..." if len(names) > 20 else "")

@@ -64,13 +64,13 @@ def attach(
                 continue
         read, found = parse(data, str(path), wanted, format)
         out.note(file, str(path), read, found)
-        own = _own(called, str(path), read, names, labels is None)
+        own = _own(called, file, str(path), read, names, labels is None)
         if speaks_of_itself(read):
             if own is None:
                 raise fault(
                     str(path),
-                    f"names no recordings and none is called {called!r} ({names.nearest(called)}): rename it, add a "
-                    "column with file names, or remove it",
+                    f"names no recordings and none is called {called!r} ({names.nearest(called)}): rename it, name "
+                    "the column with file names, --columns filename=NAME, or remove it",
                 )
             other, kind = used.setdefault(own, (file, found.format))
             if kind != found.format:  # of one format they are parts, and what is in both counts once
@@ -78,7 +78,7 @@ def attach(
                     str(path),
                     f"{recordings[own].name} has labels in {other} too, as {kind}: choose with --format, or remove one",
                 )
-        giving.give(read, str(path), own, _inside(path, folder, labels))
+        giving.give(read, str(path), own, _inside(path, folder, labels), called)
     for path in rest:
         here = names.exactly(recording_of(path.relative_to(folder).as_posix()))
         found_unread = look(path, path.relative_to(folder).as_posix(), wanted, names)
@@ -156,10 +156,10 @@ def _hint(folder: Path, found: list[Path], names: Names) -> str:
     return f"{some}or give them with --labels".removeprefix("or " if not some else "")
 
 
-def _own(called: str, where: str, read: Labels, names: Names, beside: bool) -> int | None:
+def _own(called: str, file: str, where: str, read: Labels, names: Names, beside: bool) -> int | None:
     """The recording that a label file as a whole is about: the one it is called like; one that lies elsewhere may link
     to it."""
-    exact = names.exactly(called)
+    exact = names.beside(file)
     if beside:
         return names.find(called, where) if len(exact) > 1 else exact[0] if exact else None
     if not speaks_of_itself(read):

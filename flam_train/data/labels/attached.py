@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flam_train.data.labels import birdnet
-from flam_train.data.labels.recognise import Recognised
+from flam_train.data.labels.recognise import SECONDS, Recognised
 from flam_train.data.labels.rows import Labels, Row
 
 ALIKE = 0.5
@@ -71,6 +71,7 @@ class Attached:
     passed     files of a folder of label files that are none
     shared     pairs of label files -> how many recordings both speak of
     filled     paths of files whose rows may end behind their recording: a tool filled up its last window
+    in_seconds paths of files of a format that says in which unit its times are
     domains    path of a file -> onset and offset of what it describes, where it says so
     differing  field -> recordings of which rows say different things: those are left out
     """
@@ -84,6 +85,7 @@ class Attached:
     passed: list[str] = field(default_factory=list)
     shared: Counter[tuple[str, str]] = field(default_factory=Counter)
     filled: set[str] = field(default_factory=set)
+    in_seconds: set[str] = field(default_factory=set)
     domains: dict[str, tuple[float, float]] = field(default_factory=dict)
     differing: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -97,6 +99,8 @@ class Attached:
             self.notes[file] = read.notes
         if birdnet.is_its(found.format, Path(file).name):
             self.filled.add(path)
+        if found.format in SECONDS:
+            self.in_seconds.add(path)
         if read.domain:
             self.domains[path] = read.domain
 

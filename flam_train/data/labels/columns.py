@@ -15,7 +15,7 @@ from flam_train.data.labels.rows import ABOUT, About, Wanted, fault, is_number, 
 ROLES = {
     "filename": (
         "filename file_name fname file audio_file audio_filename audiofilename recording begin_file in_file sound_file "
-        "wav_file filepath file_path",
+        "wav_file filepath file_path sound_files begin_path audio_path recording_name",
         "audio path wav clip",
     ),
     "onset": ("onset start start_time starttime begin begin_time t_start time_start tmin event_onset from", "time"),
@@ -27,15 +27,16 @@ ROLES = {
         "tag text name type",
     ),
     "channel": ("", ""),
+    "folder": ("folder dir directory subfolder subdir folder_name", ""),
     "id": ("id recording_id xc_id catalogue_number", ""),
     "author": ("author recordist user username", ""),
     "licence": ("licence license", "rights"),
     "source": ("source url", ""),
 }
 """What columns may be called, best first, and what they are called if none of these is there, as `plain` writes it. A
-channel is only what --columns calls one."""
+channel is only what --columns calls one, and a folder only that of file names that nobody chose."""
 
-EVENTS = ("filename", "onset", "offset", "duration", "label", "channel")
+EVENTS = ("filename", "onset", "offset", "duration", "label", "channel", "folder")
 
 UNITS = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0} | dict.fromkeys(
     ("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), 0.001
@@ -60,8 +61,14 @@ class Column(NamedTuple):
 
 
 def _words(name: str) -> tuple[list[str], str]:
-    """The words of a header's name, and its unit of time, which is none of them: `Start (s)`, `onset_ms`."""
+    """The words of a header's name, and its unit of time, which is none of them: `Start (s)`, `onset_ms`. What stands
+    behind the seconds of a clock are their decimals: `ss.msec`, `hh:mm:ss.ms`."""
     words = _WORD.findall(name.casefold())
+    if "ss" in words[1:]:
+        clock = words.index("ss", 1)
+        while clock > 1 and words[clock - 1] in ("hh", "mm"):
+            clock -= 1
+        return words[:clock], "s"
     return (words[:-1], words[-1]) if len(words) > 1 and words[-1] in UNITS else (words, "")
 
 
@@ -192,6 +199,8 @@ def assign(
     taken = set(found.values())
     names = [plain(h) for h in header]
     for role, usual in roles.items():
+        if role == "folder" and ("filename" not in found or "filename" in wanted.columns):
+            continue
         if role in found or (role in ("offset", "duration") and {"offset", "duration"} & set(wanted.columns)):
             continue
         for known in usual:

@@ -26,9 +26,9 @@ class Giving:
         self._speaking: dict[int, list[str]] = defaultdict(list)
         self._said: dict[tuple[int, str], set[str]] = defaultdict(set)
 
-    def give(self, read: Labels, file: str, own: int | None, inside: str | None) -> None:
+    def give(self, read: Labels, file: str, own: int | None, inside: str | None, called: str = "") -> None:
         """`own`: the recording that rows without a name are of; `inside`: the folder of the file among those of the
-        recordings."""
+        recordings; `called`: the path of the recording that it is called like, below the folder of label files."""
         recordings = self.out.recordings
         found: dict[str, int | None] = {}
         unknown: Counter[str] = Counter()
@@ -40,7 +40,7 @@ class Giving:
             n = own
             if r.recording is not None:
                 if r.recording not in found:
-                    found[r.recording] = self._find(r.recording, read, file, r.row, own, inside)
+                    found[r.recording] = self._find(r.recording, read, file, r.row, own, inside, called)
                 n = found[r.recording]
             if n is None:
                 assert r.recording is not None
@@ -64,7 +64,7 @@ class Giving:
                 read.unit,
             )
         for r in read.unheard:
-            n = own if r.recording is None else self._find(r.recording, read, file, r.row, own, inside)
+            n = own if r.recording is None else self._find(r.recording, read, file, r.row, own, inside, called)
             if n is not None:
                 recordings[n].unheard = True
         for said in read.about:
@@ -75,9 +75,13 @@ class Giving:
             recordings[n].spoken = True
             self._speaking[n].append(file)
 
-    def _find(self, name: str, read: Labels, file: str, row: int, own: int | None, inside: str | None) -> int | None:
-        for known in (name, *read.aliases.get(name, ())):
+    def _find(
+        self, name: str, read: Labels, file: str, row: int, own: int | None, inside: str | None, called: str
+    ) -> int | None:
+        aliases = read.aliases.get(name, ())
+        for known in (self._in_full(name, called), *aliases):
             n = self.names.find(known, file, row or None, read.unit, inside)
+            n = self.names.uploaded(known) if n is None and read.uploaded and known in aliases else n
             if n is not None:
                 self._one_recording(n, name, file, row, read.unit)
                 return n
@@ -87,6 +91,13 @@ class Giving:
         last = (parts_of(name) or ("",))[-1]
         same = own is not None and without_suffix(last) == without_suffix(parts_of(self.out.recordings[own].name)[-1])
         return own if same else None
+
+    @staticmethod
+    def _in_full(name: str, called: str) -> str:
+        """A bare name with the folder of the label file, if that is called like it: its path is the recording's."""
+        folder, slash, own = called.rpartition("/")
+        bare = len(parts_of(name)) == 1 and without_suffix(name.strip()) == own
+        return f"{folder}{slash}{name.strip()}" if bare else name
 
     def _one_recording(self, n: int, name: str, file: str, row: int, unit: str) -> None:
         """ValueError if one recording is called by two paths of which neither ends with the other: two recordings

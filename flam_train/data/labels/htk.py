@@ -10,7 +10,7 @@ goes to the end of the line."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from flam_train.data.labels.columns import UNITS, Column, times
@@ -35,6 +35,9 @@ _UNIT = 1e-7
 _LEAST = 0.1
 """Seconds: a file whose last label ends sooner is hardly one in units of 100 ns."""
 
+MANY = 1_000_000
+"""Seconds, of a file in which HTK's units have no other name."""
+
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _SCORE = re.compile(r"[+-]?[0-9]+(\.[0-9]*([eE][+-]?[0-9]+)?|[eE][+-]?[0-9]+)")
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
@@ -52,6 +55,12 @@ def is_line(line: str) -> bool:
     """Whether a line is `start end name` between spaces."""
     parts = line.split()
     return "\t" not in line and len(parts) > 2 and all(is_time(p, comma=True) for p in parts[:2])
+
+
+def in_units(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether times between tabs are hardly seconds: whole numbers, of which the last are many days."""
+    times = [cell.strip() for cells in rows for cell in cells[:2]]
+    return all(_WHOLE.fullmatch(t) for t in times) and max(int(t) for t in times) >= MANY
 
 
 def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:

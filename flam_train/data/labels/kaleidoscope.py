@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from flam_train.data.labels.columns import ROLES, Column, named, plain, said, times
 from flam_train.data.labels.locations import joined
-from flam_train.data.labels.rows import ABOUT, Labels, Row, Wanted, event
+from flam_train.data.labels.rows import ABOUT, Labels, Row, Wanted, event, filled
 from flam_train.data.labels.tool_tables import ToolTable, read
 
 _ROLES = {
@@ -42,7 +42,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     at = table.assign(_ROLES, wanted)
     own = at.get("label")  # what the tool heard
     manual = None if "label" in wanted.columns else table.find("manual_id")
-    if manual is not None and any(cells[manual].strip() for _, cells in table.rows):
+    if manual is not None and any(filled(cells[manual]).strip() for _, cells in table.rows):
         at["label"] = Column(manual, table.header[manual])
     else:
         manual = None
@@ -59,11 +59,11 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
             if not name:
                 raise table.fault("names no recording: write its IN FILE", n)
             aliases.update({name: tuple(others)} if others else {})
-        label = at["label"].cell(cells) if "label" in at else ""
+        label = filled(at["label"].cell(cells)) if "label" in at else ""
         unseen = manual is not None and not label.strip()
         if unseen:
             without_id += 1
-            label = (own.cell(cells).strip() if own else "") or _NO_ID
+            label = (filled(own.cell(cells)).strip() if own else "") or _NO_ID
         seen_in = _channel(cells[channel], table, n) if channel is not None else None
         row = event(name, *times(cells, at, file, n, comma=table.comma), label, file, n, wanted, channel=seen_in)
         (unknown if unseen or row.label.casefold() == _NO_ID.casefold() else rows).append(row)

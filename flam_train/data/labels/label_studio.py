@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flam_train.data.labels.columns import about_columns, said
+from flam_train.data.labels.columns import about_columns, named, said
 from flam_train.data.labels.locations import in_label_studio
 from flam_train.data.labels.rows import (
     About,
@@ -83,6 +83,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     header: dict[str, None] = {}
     aliases: dict[str, tuple[str, ...]] = {}
     left: Counter[str] = Counter()
+    columns: dict[str, str] = {}
     for n, task in enumerate(tasks, 1):
         if not isinstance(task, dict):
             raise fault(file, "is no object: mend it, or export it again", n, UNIT)
@@ -100,7 +101,9 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         rows += found
         if not found:
             (unheard if results is None or results else without).append(Named(name, n))
-        about += _about(fields, {audio, *(_MIN if fields is task else ())}, name, n, wanted)
+        some, names = _about(fields, {audio, *(_MIN if fields is task else ())}, name, n, wanted)
+        about += some
+        columns |= {"filename": audio} | names
         header |= dict.fromkeys(k for k, v in fields.items() if isinstance(v, str))
     if all((row.channel or 1) == 1 for _, row in rows):
         rows = [(control, row._replace(channel=None)) for control, row in rows]
@@ -118,6 +121,8 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         notes=tuple(f"{count} {what}: left out" for what, count in left.items() if count),
         unheard=only_unheard(unheard, [*events, *without]),
         header=tuple(header),
+        columns=columns,
+        uploaded=True,
     )
 
 
@@ -134,11 +139,14 @@ def _audio(task: dict[str, Any], file: str, n: int, wanted: Wanted) -> tuple[str
     return key, fields
 
 
-def _about(fields: Mapping[str, Any], others: set[str], name: str, n: int, wanted: Wanted) -> list[About]:
-    """What the data of a task say of its recording; `others` of them only if they are asked for."""
+def _about(
+    fields: Mapping[str, Any], others: set[str], name: str, n: int, wanted: Wanted
+) -> tuple[list[About], dict[str, str]]:
+    """(what the data of a task say of its recording, {role: key}); `others` of them only if they are asked for."""
     header = [k for k, v in fields.items() if isinstance(v, (str, int, float))]
     at = about_columns(header, wanted, [k for k, key in enumerate(header) if key in others])
-    return said(at, header, [(n, [fields[h] for h in header])], {n: name}, wanted)
+    about = said(at, header, [(n, [fields[h] for h in header])], {n: name}, wanted)
+    return about, named(at, header, wanted)
 
 
 def _controls(task: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

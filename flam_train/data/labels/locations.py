@@ -37,3 +37,8 @@ def joined(folder: str, name: str) -> str:
     """The path of a file in a folder, each as any system writes it; "" and "." are no folder."""
     folder, name = (text.strip().replace("\\", "/") for text in (folder, name))
     return f"{folder.rstrip('/')}/{name}" if folder not in ("", ".") else name
+
+
+def as_uploaded(name: str) -> str:
+    """A file's name as web servers keep it: spaces become `_`, and other signs than letters, digits and `-_.` go."""
+    return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))

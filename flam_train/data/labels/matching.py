@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 import unicodedata
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from flam_train.data.labels.birdnet import NAMES
-from flam_train.data.labels.locations import path_of
+from flam_train.data.labels.locations import as_uploaded, path_of
 from flam_train.data.labels.recognise import SUFFIXES
 from flam_train.data.labels.rows import fault
 from flam_train.data.preparation.recordings import THROUGH_FFMPEG
@@ -33,12 +34,15 @@ def without_suffix(name: str, suffixes: Sequence[str] = AUDIO) -> str:
 
 def recording_of(label_file: str) -> str:
     """The name of the recording that a label file lies beside, without a suffix."""
+    return without_suffix(_called(label_file))
+
+
+def _called(label_file: str) -> str:
+    """The same with the suffix of the recording, if the label file's name has it: `a.wav.txt`."""
     tool = next((end for end in NAMES if label_file.casefold().endswith(end.casefold())), "")
     if tool:
-        return without_suffix(label_file[: -len(tool)])
-    if _RAVEN.search(label_file):
-        return without_suffix(_RAVEN.sub("", label_file))
-    return without_suffix(without_suffix(label_file, SUFFIXES))
+        return label_file[: -len(tool)]
+    return _RAVEN.sub("", label_file) if _RAVEN.search(label_file) else without_suffix(label_file, SUFFIXES)
 
 
 def parts_of(path: str) -> Path_:
@@ -61,6 +65,7 @@ class Names:
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = list(paths)
         self._parts = [parts_of(path) for path in paths]
+        self._folders = {parts[:-1] for parts in self._parts}
         # By name and last folder, since there may be thousands of one name.
         self._known: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         self._exact: dict[Path_, list[int]] = defaultdict(list)
@@ -75,8 +80,26 @@ class Names:
         return [self._paths[n] for found in self._named(parts).values() for n in found] if parts else []
 
     def exactly(self, path: str) -> list[int]:
-        """Recordings of this very path, but for the suffix: what lies beside a label file."""
+        """Recordings of this very path, but for the suffix."""
         return self._at(parts_of(path))
+
+    def beside(self, label_file: str) -> list[int]:
+        """Recordings that lie beside a label file that is called like them."""
+        parts = parts_of(_called(label_file))
+        return self._same_suffix(self._at(parts), parts)
+
+    def uploaded(self, name: str) -> int | None:
+        """The only recording whose name this one may have become when it was uploaded to a server."""
+        parts = parts_of(name)
+        found = self._uploaded.get(without_suffix(parts[-1]), []) if len(parts) == 1 else []
+        return found[0] if len(found) == 1 else None
+
+    @functools.cached_property
+    def _uploaded(self) -> dict[str, list[int]]:
+        out: dict[str, list[int]] = defaultdict(list)
+        for name, folders in self._known.items():
+            out[as_uploaded(name)] += [n for found in folders.values() for n in found]
+        return out
 
     def find(
         self, name: str, file: str, row: int | None = None, unit: str = "row", beside: str | None = None
@@ -91,7 +114,11 @@ class Names:
                 beside, name = None, name if self.exactly(name) else ""
         own = None if beside is None else parts_of(beside)
         for parts in dict.fromkeys((parts_of(name), parts_of(name.strip()))):  # names may begin with a space
-            found = self._beside(own, parts) or self._belonging(parts)
+            found = self._beside(own, parts)
+            if not found:
+                found = self._belonging(parts)
+                if own and len(parts) == 1 and own in self._folders:  # a label file among recordings is of those
+                    found = [n for n in found if self._parts[n][: len(own)] == own]
             if len(found) > 1:
                 listed = ", ".join(self._paths[n] for n in found[:3])
                 what = f"{name!r} may be any of {len(found)} recordings ({listed}): give its path"

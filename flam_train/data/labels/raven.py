@@ -9,6 +9,7 @@ selection may reach."""
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -28,6 +29,14 @@ STANDARD = {
     *("week", "overlap", "sensitivity", "min_conf", "species_list", "model"),
 }
 """Columns that hold no labels, nor do those whose names end in a unit like "(Hz)"."""
+
+_MEASURED = re.compile(
+    r"(\(|\.\.)(?:(?:s|ms|k?hz|k?u|db|fs|bits|samples|deg|%|x|fft|frames|re|/)[ ./]*)+[).]$", re.IGNORECASE
+)
+"""How names of what Raven measures end: `Low Freq (Hz)`, in R `Low.Freq..Hz.`."""
+
+_OWN = ("selection", "view", "file_offset", "low_freq")
+"""Columns that only a selection table has, as `plain` writes them: other tables have begin and end times, too."""
 
 PREFERRED = "label annotation annotations species common_name class event call_type type"
 """Names of the column with the labels."""
@@ -57,9 +66,21 @@ class _Selection(NamedTuple):
 
 
 def separator_of(text: str, file: str) -> str | None:
-    """What separates the columns of a selection table; None: it is none."""
-    _, separator, header = header_of(text) if BEGIN in text[:HEAD] else (0, "", [])
-    return separator if {BEGIN, END} <= set(header) else None
+    """What separates the columns of a selection table; None: it is none. R writes `Begin.Time..s.`."""
+    _, separator, header = header_of(text[:HEAD])
+    names = {plain(h) for h in header}
+    own = {BEGIN, END} <= set(header) or names & set(_OWN)
+    return separator if own and {plain(BEGIN), plain(END)} <= names else None
+
+
+def _places(header: Sequence[str]) -> dict[str, int]:
+    """{name: place} of the columns, those that Raven writes by its own names for them."""
+    by_plain: dict[str, int] = {}
+    for k, h in enumerate(header):
+        by_plain.setdefault(plain(h), k)
+    own = (BEGIN, END, IN_FILE, FILE, PATH, LAST_FILE, LAST_PATH, "Selection", "View", "Channel")
+    at = {h: k for k, h in enumerate(header)}
+    return at | {name: by_plain[plain(name)] for name in own if name not in at and plain(name) in by_plain}
 
 
 def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
@@ -67,7 +88,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     wanted = wanted or Wanted()
     table = read(data, file, wanted, f"a header with {BEGIN!r}")
     header = list(table.header)
-    at = {h: k for k, h in enumerate(header)}
+    at = _places(header)
     for name in (BEGIN, END):
         if name not in at:
             raise table.fault(f"no column {name!r}: save the table again, or say the format with --format")
@@ -85,12 +106,15 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         channel = channel_of(s.cells[at["Channel"]], file, s.row) if "Channel" in at else None
         parts, unsure = _parts(s, starts.get(s.last, []))
         for rows, some in ((events, parts), (unknown, unsure)):
-            rows += [event(*part, s.cells[label], file, s.row, wanted, channel=channel) for part in some]
+            said_of = "" if label is None else s.cells[label]
+            rows += [event(*part, said_of, file, s.row, wanted, channel=channel) for part in some]
     events.sort(key=lambda e: e.row)
-    about = about_columns(header, wanted, [label])
-    times = {"onset": IN_FILE, "duration": f"{END} - {BEGIN}"} if IN_FILE in at else {"onset": BEGIN, "offset": END}
-    roles = {**times, "label": header[label]}
-    roles |= {"filename": PATH if PATH in at else FILE} if {PATH, FILE} & set(at) else {}
+    about = about_columns(header, wanted, [] if label is None else [label])
+    own = {name: header[k] for name, k in at.items()}
+    length = f"{own[END]} - {own[BEGIN]}"
+    times = {"onset": own[IN_FILE], "duration": length} if IN_FILE in at else {"onset": own[BEGIN], "offset": own[END]}
+    roles = times | ({} if label is None else {"label": header[label].strip()})
+    roles |= {"filename": own[PATH if PATH in at else FILE]} if {PATH, FILE} & set(at) else {}
     untold = "end in another file, at a time that the table does not tell: nobody knows what is heard where it begins"
     return Labels(
         events,
@@ -102,7 +126,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     )
 
 
-def _once(table: Sequence[Cells], at: Mapping[str, int], label: int) -> list[Cells]:
+def _once(table: Sequence[Cells], at: Mapping[str, int], label: int | None) -> list[Cells]:
     """A row for each selection, of its views the first with a label."""
     selections: dict[tuple[str, ...], Cells] = {}
     for n, cells in table:
@@ -113,7 +137,7 @@ def _once(table: Sequence[Cells], at: Mapping[str, int], label: int) -> list[Cel
         view = cells[at["View"]] if "View" in at else ""
         if before[0] != n and (view == before[1][at["View"]] if "View" in at else True):
             selections[(*same, str(n))] = n, cells  # drawn twice in one view: two selections
-        elif before[0] != n and not before[1][label].strip():
+        elif before[0] != n and label is not None and not before[1][label].strip():
             selections[same] = n, cells
     return list(selections.values())
 
@@ -155,14 +179,24 @@ def _parts(s: _Selection, starts: Sequence[float]) -> tuple[list[_Part], list[_P
     return [whole], [_Part(s.last, 0.0, max(0.0, s.end - s.begin))]
 
 
-def _label_column(header: list[str], body: list[list[str]], wanted: Wanted, file: str, row: int) -> int:
-    """The user's own column. ValueError if it cannot be told."""
+def _label_column(header: list[str], body: list[list[str]], wanted: Wanted, file: str, row: int) -> int | None:
+    """The user's own column; None: there is none, and what has no label has one all the same. ValueError if it cannot
+    be told."""
     if "label" in wanted.columns:
         if wanted.columns["label"] not in header:
             raise fault(file, f"no column {wanted.columns['label'][:40]!r}: mend --columns", row)
         return header.index(wanted.columns["label"])
-    own = [k for k, h in enumerate(header) if h.strip().casefold() not in STANDARD and not h.strip().endswith(")")]
-    own = [k for k in own if header[k].strip()]
+    titles = [h.strip() for h in header]
+    standard = {plain(name) for name in STANDARD}
+    own = [k for k, h in enumerate(titles) if h and plain(h) not in standard and not _MEASURED.search(h)]
+    if not own:
+        if wanted.unlabelled is not None:
+            return None
+        worded = [k for k in range(len(titles)) if any(c[k].strip() and not is_number(c[k], True) for c in body)]
+        texts = [repr(titles[k][:40]) for k in worded if plain(titles[k]) in ("notes", "species_code")]
+        fix = "name one with --columns label=NAME, or all selections with --unlabelled PHRASE"
+        there = f" but {' and '.join(texts)}" if texts else ""
+        raise fault(file, f"no column holds labels of the user's own{there}: {fix}", row)
     # Ids and sources may be what is heard, these are not.
     others = {c.at for field, c in about_columns(header, wanted).items() if field in ("author", "licence")}
     group = kept(header, wanted)
@@ -172,7 +206,7 @@ def _label_column(header: list[str], body: list[list[str]], wanted: Wanted, file
     filled = [k for k in known if any(c[k].strip() for c in body)] or known
     worded = [k for k in filled if any(c[k].strip() and not is_number(c[k], True) for c in body)] or filled
     if len(worded) != 1:
-        found = ", ".join(repr(header[k][:40]) for k in worded[:8]) or "none of the user's own"
-        ways = " or ".join(line(wanted, label=header[k].strip()) for k in worded[:2]) or "--columns label=NAME"
+        found = ", ".join(repr(header[k][:40]) for k in worded[:8])
+        ways = " or ".join(line(wanted, label=titles[k]) for k in worded[:2])
         raise fault(file, f"which column holds the labels? There are {found}: say {ways}", row)
     return worded[0]

@@ -69,8 +69,11 @@ FORMATS = {
     "htk": Format(htk.parse, (".lab", ".mlf", ".txt")),
 }
 
-FIXED = ("audacity", "elan", "jams", "subrip", "textgrid", "via")
-"""Formats in which every field has its place: there are no columns to choose."""
+SECONDS = ("elan", "jams", "label_studio", "raven", "subrip", "textgrid", "via")
+"""Formats that say in which unit their times are."""
+
+CHOSEN = {"filename", "onset", "offset", "duration"}
+"""Roles of columns that Raven's tables do not leave open: where they are chosen, such a table is one like any other."""
 
 _TOLD_BY = {
     "birdnet": birdnet.told_by,
@@ -130,7 +133,7 @@ def _of_json(data: bytes, file: str, wanted: Wanted) -> Recognised:
     if "annotations" in raw:
         return Recognised("jams", "its JSON has `annotations`")
     for key in ("events", *clip_json.CAPTIONS):
-        if key in raw:
+        if key in raw and (key != "events" or isinstance(raw[key], list)):
             return Recognised("clip_json", f"its JSON has `{key}`")
     raise fault(file, f"JSON without annotations, events or captions (it has {listed(raw)}): add them")
 
@@ -154,7 +157,7 @@ def _of_table(text: str, file: str, wanted: Wanted) -> Recognised:
         return found
     if PurePath(file).suffix.lower() in (".srt", ".vtt"):
         return Recognised("subrip", "it is called like subtitles")
-    if raven.separator_of(text, file) is not None:
+    if raven.separator_of(text, file) is not None and not CHOSEN & set(wanted.columns):
         return Recognised("raven", f"its header has {raven.BEGIN!r} and {raven.END!r}")
     header = tool_tables.header_of(text[: tables.HEAD])[2]
     for name, told_by in _TOLD_BY.items():
@@ -185,6 +188,9 @@ def _of_table(text: str, file: str, wanted: Wanted) -> Recognised:
     names = " ".join(sorted(at, key=lambda role: at[role]))
     if "value" in at and soft.looks_soft(rows, separator != ","):
         return Recognised("soft", "onset, offset, label, value in adjoining segments of one length: soft labels")
+    whole = PurePath(file).suffix.lower() == ".lab" and htk.in_units([cells for _, cells in rows])
+    if whole and not {"filename", "value"} & set(at) and separator == "\t":
+        return Recognised("htk", "its rows are start end label, in whole units of 100 ns")
     if not {"filename", "value"} & set(at) and separator == "\t":
         return Recognised(
             "audacity", f"row {n} is {names}, no header (URBAN-SED's, scaper's and sed_eval's look the same)"

@@ -24,8 +24,12 @@ _BOMS = (
 )
 
 
-NO_CALL = ("nocall", "no call", "nocall, nocall", "nocall_nocall")
+NO_CALL = ("nocall", "no call", "nocall, nocall", "nocall nocall")
 """Labels, in any case, by which BirdNET and data sets of bird song say that a stretch was heard and has no event."""
+
+
+NOTHING = ("NA", "N/A", "#N/A", "NaN", "nan")
+"""What stands in an empty cell of a table that a program wrote."""
 
 
 class Row(NamedTuple):
@@ -85,6 +89,7 @@ class Labels:
               are that one's. Empty: the file is called like its recording
     aliases   other names of recordings: {as rows have it: names to look for if that one is unknown}
     columns   {role: the column's name} of a table, in the order of the roles
+    uploaded  names of recordings may be those that they got when they were uploaded
     header    the names of all columns of a table, or of all that is said of a recording
     domain    onset and offset of what the file describes, in seconds, if it says so
     notes     what was read otherwise than its author may think, with counts, for the report
@@ -103,6 +108,7 @@ class Labels:
     domain: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
+    uploaded: bool = False
 
 
 @dataclass(frozen=True)
@@ -253,7 +259,12 @@ def one_tier(names: list[str], wanted: Wanted, file: str, what: str = "tier") ->
 
 
 def is_no_call(label: str) -> bool:
-    return " ".join(label.split()).casefold() in NO_CALL
+    return " ".join(label.replace("_", " ").split()).casefold() in NO_CALL
+
+
+def filled(cell: str) -> str:
+    """A cell, "" for what R, pandas and spreadsheets write into an empty one."""
+    return "" if cell.strip() in NOTHING else cell
 
 
 def without_no_calls(rows: list[Row]) -> tuple[list[Row], list[Named], tuple[str, ...]]:

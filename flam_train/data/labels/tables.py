@@ -20,14 +20,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from flam_train.data.labels.columns import EVENTS, Column, about_columns, assign, line, named, names_times, said
+from flam_train.data.labels.columns import (
+    EVENTS,
+    Column,
+    about_columns,
+    assign,
+    first_of,
+    line,
+    named,
+    names_times,
+    plain,
+    said,
+)
+from flam_train.data.labels.locations import joined
 from flam_train.data.labels.rows import (
-    NO_CALL,
     Labels,
     Named,
     Wanted,
     event,
     fault,
+    filled,
+    is_no_call,
     is_time,
     lines_of,
     listed,
@@ -40,6 +53,9 @@ SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 
 HEAD = 100_000
 """Characters of a file in which its separator and header are looked for."""
+
+SCORES = ("confidence", "score", "probability", "value", "soft", "soft_label")
+"""What columns are called whose numbers may be taken for labels, or their weights."""
 
 SEAMLESS = 4
 """Rows of a recording that make a seamless whole: fewer do by chance."""
@@ -151,8 +167,10 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     for row, cells in rest:
         if any(c.strip() for c in cells[len(header) :]):
             raise fault(file, f"{len(cells)} columns, the header has {len(header)}: mend the row", row)
-    read = _read(rest, at, separator != ",", file, wanted)
-    of = {n: at["filename"].cell(cells) if "filename" in at else None for n, cells in rest}
+    scores = [h.strip() for k, h in enumerate(header) if plain(h) in SCORES and k not in {c.at for c in at.values()}]
+    notes = (f"the numbers of column {scores[0]!r} are not used: every row counts",) if scores else ()
+    read = _read(rest, at, separator != ",", file, wanted, notes=notes)
+    of = {n: _name(cells, at) for n, cells in rest}
     about = said(
         about_columns(header, wanted, [column.at for role, column in at.items() if role in EVENTS]),
         header,
@@ -200,6 +218,15 @@ def either(columns: Mapping[str, str]) -> str:
     return f"{ways[0]} if the second number is an offset, {ways[1]} if it is a duration"
 
 
+def _name(cells: Sequence[str], at: Mapping[str, Column]) -> str | None:
+    """What a row calls its recording, behind the folder that it names, if it is a bare name; None: no column does."""
+    if "filename" not in at:
+        return None
+    name, folder = filled(at["filename"].cell(cells)), filled(at["folder"].cell(cells)) if "folder" in at else ""
+    bare = name.strip() and folder.strip() and not re.search(r"[/\\]", name)
+    return joined(folder, name) if bare else name
+
+
 def _read(
     rows: Sequence[Cells],
     at: Mapping[str, Column],
@@ -213,12 +240,12 @@ def _read(
     events, without = [], []
     for n, cells in rows:
         cell = {role: at[role].cell(cells) for role in EVENTS if role in at}
-        name = cell.get("filename")
+        name = _name(cells, at)
         if name is not None and not name.strip():
             raise fault(file, "names no recording: write its file name", n)
-        timed = any(cell.get(r, "").strip() for r in ("onset", "offset", "duration"))
-        label = " ".join(cell.get("label", "").split())
-        if not timed and ((name is not None and not label) or label.casefold() in NO_CALL):
+        timed = any(filled(cell.get(r, "")).strip() for r in ("onset", "offset", "duration"))
+        label = " ".join(filled(cell.get("label", "")).split())
+        if not timed and ((name is not None and not label) or is_no_call(label)):
             without.append(Named(name, n))
             continue
         onset = seconds(cell["onset"], file, n, "onset", comma=comma, scale=at["onset"].scale)
@@ -253,3 +280,15 @@ def channel_of(cell: str, file: str, row: int) -> int | None:
     if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) < 10_000):
         raise fault(file, f"channel {text[:40]!r} is none: channels are counted from 1: mend the row", row)
     return int(text)
+
+
+def tells_times(data: bytes, file: str, wanted: Wanted) -> bool:
+    """Whether what a header calls an onset may be one: a table of other things has dates there."""
+    text = text_of(data, file, wanted.encoding)
+    separator = separator_of(text, file, wanted, header=True)
+    if separator is None:
+        return True
+    (_, header), *rest = rows_of(text, separator, file, strict=False)
+    at = first_of("onset", header)
+    cells = [] if at is None else [cells[at] for _, cells in rest if at < len(cells) and filled(cells[at]).strip()]
+    return not cells or any(is_time(cell, comma=True) for cell in cells)

@@ -42,8 +42,8 @@ class Choices:
 class Taken:
     """The recordings that were taken, in the order they came.
 
-    keys      of recordings, by name (`keys_of`)
-    filled    as in `Attached`
+    keys        of recordings, by name (`keys_of`)
+    filled, in_seconds  as in `Attached`
     bad       rows outside their recording, each with what is wrong and the fix
     faults    those of them that lie outside by more than half a second, with the path of their file
     dropped   recordings whose captions are left out, because they become several samples
@@ -52,6 +52,7 @@ class Taken:
     choices: Choices
     keys: Mapping[str, str]
     filled: Collection[str] = ()
+    in_seconds: Collection[str] = ()
     recordings: list[Recording] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -100,10 +101,12 @@ class Taken:
             far = [offset / seconds for offset, seconds in times if offset > seconds]
             inside = all(offset / 1000 <= seconds for offset, seconds in times)
             if inside and 2 * len(far) > len(times) and max(far) > FAR:
+                fix = "say --unit ms, or call the columns onset_ms and offset_ms"
+                fix = "write them in seconds, as this format has them" if file in self.in_seconds else fix
                 raise fault(
                     file,
                     f"{len(far)} of {len(times)} rows end after their recording, {max(far):.0f} times its length, and "
-                    "would all lie inside as milliseconds: say --unit ms, or call the columns onset_ms and offset_ms",
+                    f"would all lie inside as milliseconds: {fix}",
                 )
 
 
@@ -178,7 +181,8 @@ def read_as(found: Attached) -> list[str]:
     lines += [f"{_first(files)}: {note}" for note, files in list(said.items())[:LISTED]]
     lines += [f"... and {len(said) - LISTED} more such notes"] if len(said) > LISTED else []
     for (a, b), count in found.shared.most_common(LISTED):
-        lines.append(f"{Path(a).name} and {Path(b).name} both speak of {count} recordings")
+        one, other = (a, b) if Path(a).name == Path(b).name else (Path(a).name, Path(b).name)
+        lines.append(f"{one} and {other} both speak of {count} recordings")
     for what, names in found.differing.items():
         lines.append(f"{what}: differs from row to row in {_first(names)}: left out")
     if found.unread:
@@ -195,7 +199,7 @@ def refuse_false_negatives(found: Attached, folder: Path, labels: Path | None, w
         raise ValueError(
             f"{folder}: label files that were not read: {_unread(found)}: with --complete what they label would be "
             "called absent: call them like their recordings, give those that name recordings with --labels, mend them, "
-            "or leave out --complete"
+            "move away what is of other sounds, or leave out --complete"
         )
     if labels is None:
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,13 @@ from flam_train.data.labels.matching import Names, recording_of
 from flam_train.data.labels.recognise import SUFFIXES, parse, recognise
 from flam_train.data.labels.rows import Caption, Named, Row, Wanted
 from flam_train.data.labels.split_lists import CALLED
+from flam_train.data.labels.tables import tells_times
+
+ABOVE = 3
+"""Folders above label files, with their own, that may be those of a split."""
+
+_FOLD = re.compile(r"((?:fold|split|part|set)[\W_]*)\d+")
+_SPLITS = frozenset(" ".join(CALLED.values()).split())
 
 
 def look(path: Path, file: str, wanted: Wanted, names: Names, called: bool = False) -> Unread | None:
@@ -18,8 +26,10 @@ def look(path: Path, file: str, wanted: Wanted, names: Names, called: bool = Fal
     called like."""
     data = path.read_bytes()
     try:
-        recognise(data, str(path), wanted)
+        format = recognise(data, str(path), wanted).format
     except ValueError:
+        return None
+    if format == "table" and not tells_times(data, str(path), wanted):
         return None
     own = {recording_of(path.name)} if called else set()
     try:
@@ -43,14 +53,21 @@ def _known(named: Iterable[str], names: Names, path: Path) -> frozenset[int]:
     return frozenset(n for n in found if n is not None)
 
 
+def _pattern(name: str) -> str:
+    """A folder's name without what tells splits and folds apart: `labels_train` and `labels_test` are of one."""
+    name = _FOLD.sub(r"\1*", name.casefold())
+    return "".join("*" if word in _SPLITS else word for word in re.findall(r"[^\W_]+|[\W_]+", name))
+
+
 def near(folder: Path, labels: Path) -> Iterator[Path]:
     """Files that may hold labels of the same recordings: below the folder of recordings, beside a label file, and in
     the folders of other splits."""
     seen = set()
     beside = [labels.parent.iterdir()] if labels.is_file() else []
     split = labels.parent if labels.is_file() else labels
-    if split.name.casefold() in " ".join(CALLED.values()).split():
-        beside.append(path for other in split.parent.iterdir() if other.is_dir() for path in other.iterdir())
+    for one in (split, *split.absolute().parents)[:ABOVE]:
+        others = [p for p in one.absolute().parent.iterdir() if _pattern(p.name) == _pattern(one.name) != p.name]
+        beside += [other.rglob("*") for other in others if other.is_dir() and other.name != one.name]
     for path in (path for found in (folder.rglob("*"), *beside) for path in found):
         real = path.resolve()
         taken = real == labels.resolve() or (labels.is_dir() and real.is_relative_to(labels.resolve()))

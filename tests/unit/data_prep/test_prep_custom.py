@@ -218,7 +218,9 @@ def test_columns_of_a_format_that_has_none_are_refused(tmp_path, capsys):
     wav(folder / "a.wav", 2.0)
     (folder / "a.txt").write_text("0\t1\tdog\n")
     assert run(folder, tmp_path / "out", "--columns", "label=Species") == 2
-    assert "--columns: no columns are to be chosen in audacity: leave it out" in capsys.readouterr().err
+    assert (
+        "--columns label=Species: no label file has it (they were read as audacity): mend it" in capsys.readouterr().err
+    )
 
 
 def test_points_need_a_length(tmp_path, capsys):
