@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,17 +10,25 @@ from pathlib import Path
 from flam_train.data.labels import captions as caption_tables
 from flam_train.data.labels.attached import Attached, Labelled
 from flam_train.data.labels.giving import Giving, speaks_of_itself
-from flam_train.data.labels.matching import AUDIO, Names, recording_of
+from flam_train.data.labels.matching import Names, recording_of
 from flam_train.data.labels.recognise import FORMATS, SUFFIXES, Recognised, parse, recognise
 from flam_train.data.labels.rows import Labels, Wanted, fault
 from flam_train.data.labels.unread import look
+from flam_train.data.preparation import audio_folders
+from flam_train.data.sound import suffixes as sounds
 
 
 def find_audio(folder: Path) -> list[Path]:
     """All recordings below a folder, hidden files left out. ValueError if there is none."""
-    found = sorted(p for p in files_below(folder) if p.suffix.lower() in AUDIO)
+    found = sorted(p for p in files_below(folder) if p.suffix.lower() in sounds.SUFFIXES)
     if not found:
-        raise ValueError(f"{folder}: no recordings ({', '.join(AUDIO)}): check the folder")
+        raise ValueError(f"{folder}: no recordings ({', '.join(sounds.SUFFIXES[:8])}, ...): check the folder")
+    for path in (folder.absolute(), *found):
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            name = os.fsencode(path).decode("utf-8", "backslashreplace")
+            raise ValueError(f"{name}: its name is not UTF-8: rename it (convmv does so for whole folders)") from error
     return found
 
 
@@ -27,8 +36,7 @@ def files_below(folder: Path) -> Iterable[Path]:
     """Files below a folder, none that is hidden or lies in a hidden folder."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder: check the path")
-    hidden = lambda p: any(part.startswith(".") for part in p.relative_to(folder).parts)  # noqa: E731
-    return (p for p in folder.rglob("*") if p.is_file() and not hidden(p))
+    return (p for p in audio_folders.files_below(folder, None) if p.is_file() and not p.name.startswith("."))
 
 
 def attach(

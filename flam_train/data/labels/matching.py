@@ -14,11 +14,8 @@ from flam_train.data.labels.birdnet import NAMES
 from flam_train.data.labels.locations import as_uploaded, path_of
 from flam_train.data.labels.recognise import SUFFIXES
 from flam_train.data.labels.rows import fault
-from flam_train.data.preparation.recordings import THROUGH_FFMPEG
+from flam_train.data.sound import suffixes as sounds
 from flam_train.settings import nearest
-
-AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".w64", *THROUGH_FFMPEG)
-"""How the names of recordings end, in any case."""
 
 _RAVEN = re.compile(r"(\.Table\.\d+)?\.selections\.(txt|csv|tsv)$", re.IGNORECASE)
 
@@ -26,7 +23,7 @@ Path_ = tuple[str, ...]
 """The folders and the name of a path."""
 
 
-def without_suffix(name: str, suffixes: Sequence[str] = AUDIO) -> str:
+def without_suffix(name: str, suffixes: Sequence[str] = sounds.SUFFIXES) -> str:
     """A name without the suffix of an audio file; other dots stay, as in `Y00pbt6aJV8Y_350.000_360.000`."""
     suffix = PurePosixPath(name).suffix
     return name[: -len(suffix)] if suffix.lower() in suffixes else name

@@ -219,6 +219,7 @@ def phrase(label: object, file: str, row: int, unlabelled: str | None = None, un
     """A label or caption: not empty, no control characters; letters that look alike are one (NFC)."""
     if not isinstance(label, str):
         raise fault(file, f"the label {_short(label)} is not text: mend the row", row, unit)
+    label = label.replace("\ufeff", "")  # of a file that was pasted into another
     text = " ".join(unicodedata.normalize("NFC", label if label.strip() else unlabelled or "").split())
     if not text:
         raise fault(

@@ -47,7 +47,7 @@ from flam_train.data.labels.rows import (
     seconds,
     text_of,
 )
-from flam_train.data.preparation.audio_folders import SUFFIXES
+from flam_train.data.sound.suffixes import SUFFIXES
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 

@@ -13,6 +13,7 @@ from flam_train.data.labels.recognise import SUFFIXES, parse, recognise
 from flam_train.data.labels.rows import Caption, Named, Row, Wanted
 from flam_train.data.labels.split_lists import CALLED
 from flam_train.data.labels.tables import tells_times
+from flam_train.data.preparation.audio_folders import files_below
 
 ABOVE = 3
 """Folders above label files, with their own, that may be those of a split."""
@@ -63,12 +64,12 @@ def near(folder: Path, labels: Path) -> Iterator[Path]:
     """Files that may hold labels of the same recordings: below the folder of recordings, beside a label file, and in
     the folders of other splits."""
     seen = set()
-    beside = [labels.parent.iterdir()] if labels.is_file() else []
+    beside: list[Iterable[Path]] = [labels.parent.iterdir()] if labels.is_file() else []
     split = labels.parent if labels.is_file() else labels
     for one in (split, *split.absolute().parents)[:ABOVE]:
         others = [p for p in one.absolute().parent.iterdir() if _pattern(p.name) == _pattern(one.name) != p.name]
-        beside += [other.rglob("*") for other in others if other.is_dir() and other.name != one.name]
-    for path in (path for found in (folder.rglob("*"), *beside) for path in found):
+        beside += [files_below(other, None) for other in others if other.is_dir() and other.name != one.name]
+    for path in (path for found in (files_below(folder, None), *beside) for path in found):
         real = path.resolve()
         taken = real == labels.resolve() or (labels.is_dir() and real.is_relative_to(labels.resolve()))
         if path.suffix.lower() in SUFFIXES and path.is_file() and not taken and real not in seen:

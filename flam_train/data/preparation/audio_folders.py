@@ -8,10 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from flam_train.data.preparation.recordings import THROUGH_FFMPEG
-
-SUFFIXES = (".flac", ".wav", ".ogg", ".opus", ".mp3", ".aiff", ".aif", *THROUGH_FFMPEG)
-"""Of sound files, those that lose nothing first: of two files of one recording the earlier is taken."""
+from flam_train.data.sound.suffixes import SUFFIXES
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
@@ -20,11 +17,17 @@ _STEM = re.compile(r"Y?([A-Za-z0-9_-]{11})(?:_(\d+(?:\.\d+)?)(?:_\d+(?:\.\d+)?)?
 _VGGSOUND = re.compile(r"0\d{5}")
 
 
-def files_below(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> Iterator[Path]:
-    """Every sound file (or file of other `suffixes`) below a folder, in no order. Hidden folders and the `._` files of
-    macOS are left out; links to folders are followed, but no folder is entered twice."""
+def files_below(folder: Path, suffixes: Sequence[str] | None = SUFFIXES) -> Iterator[Path]:
+    """Every sound file (or file of other `suffixes`; None: of any) below a folder, in no order. Hidden folders and the
+    `._` files of macOS are left out; links to folders are followed, but no folder is entered twice. Raises OSError for
+    a folder that may not be read."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise error
+
     seen = set()
-    for at, folders, names in os.walk(folder, followlinks=True):
+    for at, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(at)
         if real in seen:
             folders.clear()
@@ -32,7 +35,8 @@ def files_below(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> Iterator[Pa
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if os.path.splitext(name)[1].lower() in suffixes and not name.startswith("._"):
+            fits = suffixes is None or os.path.splitext(name)[1].lower() in suffixes
+            if fits and not name.startswith("._"):
                 yield Path(at, name)
 
 

@@ -166,7 +166,7 @@ def prepare(listing: Listing, out: Path, options: Options) -> Path:
         _check_missing(folder, missing, len(share), options)
         gone = {key for key, _, _ in missing}
         whose = credits(r for r in share if r.key not in gone)
-        return {"recordings": len(share), "missing": len(gone)} | items.counts() | whose
+        return {"recordings": len(share), "missing": len(gone)} | items.counts({n for n, _ in dropped}) | whose
 
     if len(items):
         write_corpus(folder, plan, items, options.processes, options.show, conclude)

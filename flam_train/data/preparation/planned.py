@@ -10,7 +10,7 @@ import itertools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,8 +157,13 @@ class PlannedSamples:
     def missing(self) -> list[tuple[str, str, str]]:
         return [(key, path, why) for key, path, why in json.loads(self.done.read_text())["missing"]]
 
-    def counts(self) -> dict[str, Any]:
-        return json.loads(self.done.read_text())["counts"]
+    def counts(self, dropped: Collection[int] = ()) -> dict[str, Any]:
+        """For the manifest, without the samples that are dropped."""
+        counts = json.loads(self.done.read_text())["counts"]
+        if dropped:
+            labels = Counter(e[2] for n, item in enumerate(self) if n not in dropped for e in item["events"])
+            counts |= {"events": sum(labels.values()), "labels": len(labels)}
+        return counts
 
     def missing_row(self, n: int, why: str) -> tuple[str, str, str]:
         path = self[n]["path"]
@@ -247,7 +252,7 @@ def _meant(recording: Recording) -> _Meant | str:
         # Decided here, once, so that all windows of a recording have the same.
         channel = loudest(path) if channel == "loudest" else channel
     except Fault as error:
-        return f"{error}: {FIX}"
+        return f"{error}: {error.fix}"
     except Unusable as error:
         return str(error).removeprefix(f"{path}: ")  # it has a column of its own
     return _Meant(seconds if recording.seconds is None else min(seconds, recording.seconds), channel, length.lead)

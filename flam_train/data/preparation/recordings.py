@@ -9,9 +9,6 @@ from typing import Any
 from flam_train.data.shards.schema import Event
 from flam_train.data.sound.channels import Channel
 
-THROUGH_FFMPEG = (".m4a", ".mp4", ".webm", ".aac", ".mkv", ".wma", ".mka", ".3gp")
-"""How recordings are called, too, that only ffmpeg reads; which ones it reads, their content tells."""
-
 
 @dataclass(frozen=True)
 class Recording:

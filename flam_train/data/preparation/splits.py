@@ -85,7 +85,7 @@ def grouped(names: Sequence[str], by: str, column: Mapping[str, str], there: Col
     )
     if column or by.casefold() in {head.casefold() for head in there}:
         found = {name: column.get(name, "").strip() for name in names}
-        fix = f"has no {by}: give it a row in the label table, and fill in this column"
+        fix = f"has no {by}: fill in this column of the label table, in a new row if it has none"
     elif not re.search(r"[\\.^$*+?{}\[\]|()]", by):
         raise ValueError(
             f"--group {by}: no such {columns}: name one, say {FOLDER}, or give a regular expression "

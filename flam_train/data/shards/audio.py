@@ -95,14 +95,14 @@ def decode(
 def seconds_of(file: File, size: int, where: str) -> float:
     """Length in seconds, from the header where it can be trusted; the errors of `decode` that show without decoding."""
     try:
-        with _opened(file, size) as sound:
+        with _opened(file, size, check=True) as sound:
             return _frames(sound, where, None) / SAMPLE_RATE
     except FAULTY as error:
         raise ValueError(f"{where}: {reason(error)}: {_FIX}") from error
 
 
-def _opened(file: File, size: int) -> Native:
-    sound = by_libsndfile(file, look(file, size))
+def _opened(file: File, size: int, check: bool = False) -> Native:
+    sound = by_libsndfile(file, look(file, size, check))
     if isinstance(sound, str):
         raise Fault(f"unreadable or truncated audio ({sound})")
     return sound

@@ -7,6 +7,7 @@ Shape suffixes: S samples.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import json
@@ -177,7 +178,9 @@ class Corpus:
         _, _, row = self._row(index)
         try:
             if row["meta_format"] == b"txt":
-                raw = {"captions": [line for line in text.decode("utf-8-sig").splitlines() if line.strip()]}
+                wide = text[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+                lines = text.decode("utf-16" if wide else "utf-8-sig").splitlines()
+                raw = {"captions": [line.strip() for line in lines if line.strip()]}
             else:
                 raw = json.loads(text) if text else {}
         except ValueError as error:
@@ -189,6 +192,10 @@ class Corpus:
         known: dict[str, Any] = {
             name: raw[name] for name in ("captions", "caption", "text", "events", "duration") if raw.get(name)
         }
+        for name in ("captions", "caption", "text"):  # marks of files that were pasted into others
+            if isinstance(said := known.get(name), (str, list)):
+                several = [said] if isinstance(said, str) else said
+                known[name] = [one.replace("\ufeff", "").strip() if isinstance(one, str) else one for one in several]
         if not isinstance(known.get("duration"), (int, float)):
             file, size = self._audio(index, whole=False)
             known["duration"] = audio_files.seconds_of(file, size, self.where(index))

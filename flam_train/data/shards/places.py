@@ -79,8 +79,11 @@ class LocalShards:
         if not self.folder.is_dir():
             raise ValueError(f"{self.folder}: is not there: mend the path, or prepare the corpus first")
         if not self.is_corpus():
-            _refuse_above(self.folder, sorted(found.parent.name for found in self.folder.glob(f"*/{MANIFEST}")))
-            raise ValueError(f"{path}: missing: not a corpus, or its preparation was interrupted: run it again")
+            below = [p.parent for depth in ("*", "*/*") for p in self.folder.glob(f"{depth}/{MANIFEST}")]
+            _refuse_above(self.folder, sorted(found.relative_to(self.folder).as_posix() for found in below))
+            raise ValueError(
+                f"{path}: missing: not a corpus, or its preparation was interrupted: prepare it with data_prep/, again"
+            )
         manifest = checked_manifest(path.read_text(encoding="utf-8"), str(path))
         # The tars of an indexed folder may lie elsewhere than its indices.
         self.tars = self.folder / manifest.get("tars", ".")

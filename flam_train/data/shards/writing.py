@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -33,6 +34,9 @@ from flam_train.data.shards.tars import (
     sha256_of,
     with_prefix,
 )
+
+ROUNDED = 0.5
+"""Seconds by which a duration that others wrote may differ from the audio's."""
 
 __all__ = ["AUDIO", "Corpus", "ShardEntry", "index_folder", "index_tar", "write_manifest", "write_shard"]
 
@@ -172,5 +176,24 @@ def _header_seconds(tar: Path, rows: np.ndarray) -> float:
     with open(tar, "rb", buffering=0) as file:
         for number, row in enumerate(rows):
             part = Part(file.fileno(), int(row["audio"]), int(row["audio_size"]))
-            total += audio_files.seconds_of(part, part.size, f"{tar}: sample {number} ({row['key'].decode()!r})")
+            where = f"{tar}: sample {number} ({row['key'].decode()!r})"
+            seconds = audio_files.seconds_of(part, part.size, where)
+            if row["meta_format"] == b"json":
+                _check_duration(os.pread(file.fileno(), int(row["meta_size"]), int(row["meta"])), seconds, where)
+            total += seconds
     return total
+
+
+def _check_duration(text: bytes, seconds: float, where: str) -> None:
+    """ValueError if a JSON says another duration than the audio's; rounded ones are one, and what cannot be read is
+    told where it is read."""
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        return
+    said = raw.get("duration") if isinstance(raw, dict) else None
+    if isinstance(said, (int, float)) and abs(said - seconds) > ROUNDED:
+        raise ValueError(
+            f"{where}: its JSON says that it lasts {said:g} s, and the audio {seconds:.3f} s: mend `duration` and what "
+            "was measured by it, or leave it out"
+        )

@@ -43,7 +43,8 @@ def check_channel(channel: Channel, channels: int) -> None:
     """Raises Fault if a recording of so many has it not."""
     if isinstance(channel, int) and channel > channels:
         plural = "s" if channels > 1 else ""
-        raise Fault(f"has {channels} channel{plural}, channel {channel} is wanted")
+        what = f"has {channels} channel{plural}, channel {channel} is wanted"
+        raise Fault(what, "take another, mend the channel in its label file, or leave it out")
 
 
 def mixed(wave_SC: np.ndarray, channel: Channel) -> np.ndarray:

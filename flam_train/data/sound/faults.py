@@ -12,7 +12,11 @@ FIX = "replace it, or leave it out"
 
 
 class Fault(ValueError):
-    """What is wrong with some sound; whoever knows the file's name and what to do about it adds them."""
+    """What is wrong with some sound, and the fix; whoever knows the file's name adds it."""
+
+    def __init__(self, what: str, fix: str = FIX) -> None:
+        super().__init__(what)
+        self.fix = fix
 
 
 class Unusable(ValueError):
@@ -51,4 +55,5 @@ def named(path: Path) -> Iterator[None]:
     except Unwritten:
         raise
     except FAULTY as error:
-        raise Unusable(f"{path}: {reason(error)}: {FIX}") from error
+        fix = error.fix if isinstance(error, Fault) else FIX
+        raise Unusable(f"{path}: {reason(error)}: {fix}") from error

@@ -37,17 +37,34 @@ def mended(data: bytes | mmap.mmap, start: int, check: bool) -> tuple[list[Piece
     return [range(start, at), (packed | there).to_bytes(8, "big"), range(at + 8, len(data))], False
 
 
-def samples_there(data: bytes | mmap.mmap, start: int, declared: int = 0) -> int | None:
-    """Samples up to the end of the last whole frame; None if there is none.
+def is_part(data: bytes | mmap.mmap, start: int) -> bool:
+    """Whether its first frame is not the first of the sound, as where a longer file was cut without decoding it: its
+    header is that of the whole, and libsndfile does not find its way."""
+    at = _first_frame(data, start)
+    block = struct.unpack(">H", data[start + 8 : start + 10])[0] if at is not None else 0
+    first = None if at is None else _frame(data, at, block)
+    return first is not None and first[0] > 0
 
-    declared  a last frame that ends there is taken for whole by its header alone
-    """
+
+def _first_frame(data: bytes | mmap.mmap, start: int) -> int | None:
+    """Where what stands behind the blocks of the head begins; None: the file ends before."""
     at, last = start + 4, 0
     while not last:
         if at + 4 > len(data):
             return None
         last, length = data[at] & 0x80, int.from_bytes(data[at + 1 : at + 4], "big")
         at += 4 + length
+    return at
+
+
+def samples_there(data: bytes | mmap.mmap, start: int, declared: int = 0) -> int | None:
+    """Samples up to the end of the last whole frame; None if there are no frames, or too many that are none.
+
+    declared  a last frame that ends there is taken for whole by its header alone
+    """
+    at = _first_frame(data, start)
+    if at is None:
+        return None
     block = struct.unpack(">H", data[start + 8 : start + 10])[0]
     first = _frame(data, at, block)
     if first is None:
@@ -66,7 +83,7 @@ def samples_there(data: bytes | mmap.mmap, start: int, declared: int = 0) -> int
             if stop - end <= MOST_FRAME and _crc(data[end:stop], 16, 0x8005) == 0:
                 return samples
         stops.append(end)
-    return None
+    return 0 if end < 0 else None
 
 
 def _frame(data: bytes | mmap.mmap, at: int, block: int) -> tuple[int, int] | None:

@@ -22,7 +22,10 @@ NEAR = 0x1100
 BEHIND = 1 << 16
 """Bytes at the end of a file in which other chunks are looked for if the samples' own does not know its size."""
 
-_OTHERS = (b"LIST", b"list", b"bext", b"iXML", b"id3 ", b"ID3 ", b"cue ", b"smpl", b"_PMX", b"axml", b"JUNK", b"PAD ")
+_OTHERS = (
+    b"LIST", b"list", b"bext", b"iXML", b"id3 ", b"ID3 ", b"cue ", b"smpl", b"_PMX", b"axml", b"JUNK", b"PAD ",
+    b"guan", b"wamd",
+)  # fmt: skip
 """Chunks that recorders and editors write behind the samples."""
 
 _W64 = b"riff.\x91\xcf\x11\xa5\xd6(\xdb\x04\xc1\x00\x00"
@@ -117,6 +120,7 @@ class Samples:
     def of(start: int, number: int, size: int, field: int, form: str, extra: int, block: int) -> Samples:
         top = 1 << 8 * struct.calcsize(form)
         unknown = number <= extra or number >= top - NEAR or abs(number - top // 2) <= NEAR
+        unknown |= form in ("<I", ">I") and size - start - number >= top - NEAR  # it began again at 0
         return Samples(start, None if unknown else number - extra, max(size - start, 0), field, form, extra, block)
 
 

@@ -19,6 +19,9 @@ FIRST_PAGE = b"OggS\0\2"
 
 SEVERAL = "several recordings in one"
 
+WRAPPED = 1 << 32
+"""Bytes that a RIFF file's sizes cannot tell from none."""
+
 MOST_SURE = 1 << 30
 """Bytes of samples that no placeholder comes near."""
 
@@ -43,16 +46,16 @@ class Found:
 AS_IT_IS = Found()
 
 
-def look(file: File, size: int, check: bool = False) -> Found:
+def look(file: File, size: int, check: bool = True) -> Found:
     """Reads headers, and more where these do not say how long the sound is.
 
-    check  compare what a FLAC file's header says with its last frame, too
+    check  compare what a FLAC file's header says with its frames, too
     Raises Fault for a file that has fewer samples than it declares.
     """
     file.seek(0)
     head = file.read(BEGINNING) or b""
     declared = int.from_bytes(head[40:44], "little")
-    if head[:4] == b"RIFF" and head[36:40] == b"data" and 0 < declared <= min(size - 44, MOST_SURE):
+    if head[:4] == b"RIFF" and head[36:40] == b"data" and 0 < declared <= min(size - 44, MOST_SURE) and size < WRAPPED:
         return AS_IT_IS
     if head[:4] == b"fLaC" and any(head[22:26]) and not check:
         return AS_IT_IS
@@ -62,14 +65,20 @@ def look(file: File, size: int, check: bool = False) -> Found:
         data = view(file, size)
         start = behind_id3(data)
         head = data[start : start + HEAD]
-    if head[:4] == b"fLaC":
-        pieces, known = flac.mended(view(file, size), start, check)
-        return Found(pieces, how="header" if known else "counted")
     sound = head.lstrip(b"\0")  # as some players and cut streams put before the frames
+    if sound[:4] == b"fLaC":
+        start += len(head) - len(sound)
+        data = view(file, size)
+        if check and flac.is_part(data, start):
+            return Found(ffmpeg="a part of a longer FLAC")
+        pieces, known = flac.mended(data, start, check)
+        return Found(pieces, how="header" if known else "counted")
     if start or not sound or (sound[:1] == b"\xff" and sound[1:2] >= b"\xe0"):
         return _mpeg(file, size)
     if head[:4] == b"OggS":
         return Found(ffmpeg=SEVERAL if _chained(file, head, size) else None)
+    if head[:19] == b"Creative Voice File":
+        return Found(ffmpeg="a VOC file")  # libsndfile takes the heads of its blocks for samples
     get = peek(file, head)
     check_boxes(get, size)
     pieces = mended(get, size)

@@ -22,12 +22,7 @@ from flam_train.data.sound.faults import Fault, in_words, named
 from flam_train.data.sound.length import BLOCK, Length
 from flam_train.data.sound.look import Found, look
 from flam_train.data.sound.splice import File, Spliced
-
-OPENS = (
-    ".wav", ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64",
-    ".rf64", ".bwf",
-)  # fmt: skip
-"""How files are called that libsndfile reads: if it does not, and ffmpeg is not there, it is the file's fault."""
+from flam_train.data.sound.suffixes import NATIVE
 
 NO_LENGTH = 1 << 46
 """Samples that no file holds: libsndfile says so many, or more, where it does not know."""
@@ -170,9 +165,9 @@ def _open(path: Path) -> Iterator[_OnDisk]:
 
 
 @functools.lru_cache(RECENT)
-def _looked(source: _OnDisk, check: bool) -> Found:
+def _looked(source: _OnDisk) -> Found:
     """Parts of a long recording are read one after the other: its frames are counted for the first of them."""
-    return look(source.file, source.size, check)
+    return look(source.file, source.size)
 
 
 @contextmanager
@@ -183,7 +178,7 @@ def opened(path: Path, lead: float | None = None, name: Path | None = None) -> I
     name  by which to name it, if it is a copy
     """
     with named(name or path), _open(path) as source:
-        sound = by_libsndfile(source.file, _looked(source, False), direct=True)
+        sound = by_libsndfile(source.file, _looked(source), direct=True)
         if isinstance(sound, Native):
             with sound:
                 yield sound
@@ -208,7 +203,7 @@ def measure(path: Path | str) -> Length:
 @functools.lru_cache(REMEMBERED)
 def _measured(path: Path, size: int, changed: int) -> Length:
     with named(path), _open(path) as source:
-        sound = by_libsndfile(source.file, _looked(source, True), direct=True)
+        sound = by_libsndfile(source.file, _looked(source), direct=True)
         if isinstance(sound, Native):
             with sound:
                 frames = sum(map(len, sound.blocks())) if sound.frames is None else sound.frames
@@ -223,5 +218,5 @@ def _measured(path: Path, size: int, changed: int) -> Length:
 
 def _needs(program: str, path: Path, why: str) -> None:
     """Fault for a file that libsndfile should read and does not, where there is no ffmpeg to try."""
-    if path.suffix.lower() in OPENS and shutil.which(program) is None:
+    if path.suffix.lower() in NATIVE and shutil.which(program) is None:
         raise Fault(f"unreadable audio ({why}; ffmpeg, which may read it, is not installed)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
 
@@ -166,6 +167,42 @@ def test_one_table_for_all(tmp_path, capsys):
 
 
 RAVEN_HEAD = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tCommon Name"
+
+
+def test_folders_through_links_and_of_any_kind_of_sound(tmp_path, capsys):
+    wav(tmp_path / "real" / "q.wav", 2.0)
+    (tmp_path / "real" / "q.txt").write_text("0\t1\tdog\n")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "siteA").symlink_to("../real")
+    (tmp_path / "real" / "again").symlink_to(".")
+    (tmp_path / "in" / "IMG_1.MOV").write_bytes((tmp_path / "real" / "q.wav").read_bytes())
+    (tmp_path / "in" / "IMG_1.txt").write_text("0\t1\tcat\n")
+    assert run(tmp_path / "in", tmp_path / "out", "--test-share", 0) == 0
+    found = {key: r.events for key, r in records(tmp_path / "out" / "train").items()}
+    assert found == {"siteA_q": (Event(0, 1, "dog"),), "IMG_1": (Event(0, 1, "cat"),)}
+
+
+def test_a_name_that_is_not_utf8(tmp_path, capsys):
+    folder = tmp_path / "s"
+    wav(folder / "a.wav", 2.0)
+    name = os.fsdecode(b"V\xf6gel.wav")
+    (folder / "a.wav").rename(folder / name)
+    (folder / name.replace("wav", "txt")).write_text("0\t1\tdog\n")
+    assert run(folder, tmp_path / "out") == 2
+    assert r"s/V\xf6gel.wav: its name is not UTF-8: rename it" in capsys.readouterr().err
+
+
+def test_events_of_what_could_not_be_decoded_are_not_counted(tmp_path, capsys):
+    folder = tmp_path / "s"
+    wave = np.full(16_000, 0.1)
+    for name, bad in (("ok", 0.1), ("bad", np.nan)):
+        wave[5] = bad
+        folder.mkdir(exist_ok=True)
+        soundfile.write(folder / f"{name}.wav", wave, 8000, subtype="FLOAT")
+        (folder / f"{name}.txt").write_text(f"0\t1\t{name}\n0.5\t1.5\t{name}\n")
+    assert run(folder, tmp_path / "out", "--test-share", 0, "--max-missing", 1) == 0
+    assert "2 events in the clips of 1 labels" in capsys.readouterr().out
+    assert Corpus(tmp_path / "out" / "train").manifest["details"]["events"] == 2
 
 
 def test_rows_outside_the_audio(tmp_path, capsys):

@@ -102,7 +102,7 @@ def test_lengths_are_looked_up_once_for_all_splits(tmp_path, monkeypatch):
     path = tone(tmp_path / "a.wav", 3.0)
     for split in ("train", "test"):
         windows_of([Recording("a", path, "row 1", events=(Event(0, 1, "tone"),))], tmp_path / split)
-    assert [args for args in looks if args == (True,)] == [(True,)]
+    assert len(looks) == 1
 
 
 def test_channels(tmp_path):
@@ -123,7 +123,8 @@ def test_channels(tmp_path):
         assert np.abs(joined - want).max() <= 1, channel
         assert ("b" in got) == (channel != 2)
     ((key, _, why),) = read_missing(tmp_path / "2")
-    assert (key, why) == ("b", "has 1 channel, channel 2 is wanted: replace it, or leave it out")
+    assert key == "b"
+    assert why.startswith("has 1 channel, channel 2 is wanted: take another, mend the channel")
     chosen = with_channel(Listing("toy", [replace(a, channel=2), b], "events"), "first")
     assert [r.channel for r in chosen.recordings] == [2, "first"]
 

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -262,6 +263,39 @@ def test_foreign_audio_that_does_not_say_how_long_it_is(tmp_path, monkeypatch, k
         part = opened.waveform(0, start, seconds)
         assert np.abs(part - want[first : first + round(seconds * SAMPLE_RATE)]).max() <= 1
     assert opened.record(0).captions == ("a beep", "rain")
+
+
+def test_half_a_flac_in_a_tar_is_truncated(tmp_path):
+    tar_of(tmp_path / "a.tar", {"one.flac": FLAC[: len(FLAC) // 2], "one.txt": b"rain"})
+    with pytest.raises(ValueError, match=r"a\.tar: sample 0 \('one'\): truncated audio, \d+ of \d+ samples are there"):
+        index_folder(tmp_path, "theirs")
+
+
+def test_a_duration_that_others_wrote_is_that_of_the_audio(tmp_path):
+    seconds = Corpus(index_folder(*one_of(tmp_path / "a", {"caption": "rain"}))).manifest["seconds"]
+    index_folder(*one_of(tmp_path / "b", {"caption": "rain", "duration": round(seconds) + 0.3}))
+    match = r"t\.tar: sample 0 \('one'\): its JSON says that it lasts 30 s, and the audio .*: mend `duration`"
+    with pytest.raises(ValueError, match=match):
+        index_folder(*one_of(tmp_path / "c", {"caption": "rain", "duration": 30}))
+
+
+def one_of(folder: Path, about: dict) -> tuple[Path, str]:
+    folder.mkdir()
+    tar_of(folder / "t.tar", {"one.flac": FLAC, "one.json": json.dumps(about).encode()})
+    return folder, "theirs"
+
+
+def test_captions_are_read_without_marks_and_blanks(tmp_path):
+    texts = {"one.txt": "\ufeffrain \n".encode(), "two.txt": "thunder".encode("utf-16")}
+    texts["three.json"] = json.dumps({"caption": "\ufeffwind"}).encode()
+    tar_of(
+        tmp_path / "a.tar",
+        {k: v for name in texts for k, v in ((f"{name.split('.')[0]}.flac", FLAC), (name, texts[name]))},
+    )
+    corpus = Corpus(index_folder(tmp_path, "theirs"))
+    assert {corpus.key(i): corpus.record(i).captions for i in range(3)} == {
+        "one": ("rain",), "two": ("thunder",), "three": ("wind",),
+    }  # fmt: skip
 
 
 def test_indexing_without_a_check_reads_no_audio(tmp_path, monkeypatch):

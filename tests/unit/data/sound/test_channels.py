@@ -38,7 +38,7 @@ def test_one_of_several(format, tmp_path):
     for channel, number in (("first", 0), (1, 0), (2, 1), (4, 3), ("loudest", 2)):
         assert np.abs(read(path, channel=channel) - stored[:, number]).max() <= 1, channel
         assert np.abs(read(path, 0.5, 0.25, channel) - stored[24_000:36_000, number]).max() <= 1
-    with pytest.raises(Unusable, match=r"a: has 4 channels, channel 5 is wanted: replace it, or leave it out"):
+    with pytest.raises(Unusable, match=r"a: has 4 channels, channel 5 is wanted: take another, mend the channel in"):
         read(path, channel=5)
     path.write_bytes(audio_bytes(wave[:, :1], RATE, format))
     for channel in ("mean", "first", "loudest", 1):

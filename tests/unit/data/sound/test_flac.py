@@ -26,6 +26,24 @@ def part(path, first: int = 0, count: int | None = None) -> np.ndarray:
         return np.concatenate(list(sound.blocks(first, count)))
 
 
+@FFMPEG
+def test_a_part_that_was_cut_without_decoding_is_no_truncated_whole(tmp_path):
+    (tmp_path / "a.flac").write_bytes(flac_of(12.0, 48_000))
+    cut = ["-c", "copy", "-f", "segment", "-segment_time", "5", str(tmp_path / "s%d.flac")]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(tmp_path / "a.flac"), *cut], check=True)
+    for n, seconds in ((1, 5.0), (2, 2.0)):
+        path = tmp_path / f"s{n}.flac"
+        assert measure(path).seconds == pytest.approx(seconds, abs=0.15)
+        assert len(part(path)) / 48_000 == pytest.approx(measure(path).seconds, abs=0.1)
+
+
+def test_zeros_before_it(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(100) + flac_of())
+    (tmp_path / "b").write_bytes(flac_of())
+    assert measure(tmp_path / "a") == measure(tmp_path / "b")
+    np.testing.assert_array_equal(part(tmp_path / "a"), part(tmp_path / "b"))
+
+
 @pytest.mark.parametrize("rate", [8000, 44_100, 96_000])
 @pytest.mark.parametrize("channels", [1, 2, 8])
 @pytest.mark.parametrize(("level", "bits"), [(0.0, 16), (1.0, 24)])

@@ -94,6 +94,7 @@ def test_no_name_makes_sound_of_what_is_none(name, tmp_path):
     [
         ("a.m4a", []), ("a.mp4", ["-c:a", "aac"]), ("a.webm", []), ("a.mka", ["-c:a", "pcm_s16le"]), ("a.aac", []),
         ("a.wma", []), ("alac.m4a", ["-c:a", "alac"]), ("12:30.m4a", []), ("-a.m4a", []), ("a.ts", ["-c:a", "aac"]),
+        ("a.voc", []), ("a.mov", ["-c:a", "pcm_s16le"]), ("a.wv", []), ("a.flv", []),
         ("a.wav", ["-c:a", "adpcm_g726", "-ar", "8000", "-ac", "1"]), ("a.flac", ["-f", "mp4", "-c:a", "aac"]),
     ],
 )  # fmt: skip
