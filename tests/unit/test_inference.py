@@ -79,7 +79,7 @@ def test_one_of_several_channels(tmp_path):
     for channel, want in (("mean", -0.12), ("first", 0.01), ("loudest", -0.25), (2, -0.25)):
         got = read_recording(tmp_path / "a.wav", channel) / 32768
         assert torch.allclose(got, torch.from_numpy(want * sign).float(), atol=1e-4)
-    with pytest.raises(ValueError, match=r"a\.wav: has 2 channels, channel 3 is wanted: replace it, or leave it out"):
+    with pytest.raises(ValueError, match=r"a\.wav: has 2 channels, channel 3 is wanted: take another"):
         read_recording(tmp_path / "a.wav", 3)
 
 
