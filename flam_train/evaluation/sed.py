@@ -20,6 +20,7 @@ from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.words import Words
 from flam_train.metrics.calibration import Calibration, calibration
 from flam_train.metrics.detection import (
+    EDGES,
     PSDS,
     THRESHOLDS,
     Auroc,
@@ -31,7 +32,7 @@ from flam_train.metrics.detection import (
     frame_f1,
     median_filter,
     partial_auroc,
-    psds,
+    psds_of,
     segment_f1,
     segments,
 )
@@ -47,6 +48,7 @@ class SedMetrics:
     metrics          of METRICS
     median_frames    the filter before PSDS, segment and event metrics, not before frame metrics; odd
     median_frames_of class -> another length, as systems for DESED have
+    median_edges     how it continues a recording (`detection.EDGES`)
     segment_seconds  of segment F1 and MPAUC; max_fpr: where MPAUC ends
     collar_seconds, offset_share  of event F1
     psds             name -> the parameters of a PSDS
@@ -56,6 +58,7 @@ class SedMetrics:
     metrics: tuple[str, ...] = ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "calibration")
     median_frames: int = 3
     median_frames_of: dict[str, int] = field(default_factory=dict)
+    median_edges: str = "repeat"
     segment_seconds: float = 1.0
     max_fpr: float = 0.1
     collar_seconds: float = 0.2
@@ -67,6 +70,7 @@ class SedMetrics:
             one_of("method", self.method, METHODS)
         for name in self.metrics:
             one_of("metrics", name, METRICS)
+        one_of("median_edges", self.median_edges, EDGES)
         if not isinstance(self.median_frames_of, dict):
             raise ValueError(f"median_frames_of {self.median_frames_of!r}: needs `class: frames`")
         filters = {"median_frames": self.median_frames}
@@ -138,6 +142,7 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
         "threshold": 0.5,
         "best threshold": "of each F1 one for all classes, by its macro value on this very set: an upper bound",
         "median filter (PSDS, MPAUC, segment and event metrics), frames": chosen.median_frames,
+        "median filter at the ends of a recording": f"{chosen.median_edges} (scipy's default: reflect)",
     }
     if chosen.median_frames_of:
         out["median filter of classes, frames"] = dict(chosen.median_frames_of)
@@ -180,8 +185,8 @@ def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
     if "event_f1" in chosen.metrics:
         values |= _named("event_f1", event_f1(*timed, THRESHOLDS, chosen.collar_seconds, chosen.offset_share))
     if "psds" in chosen.metrics:
-        for name, parameters in chosen.psds.items():
-            values[f"{name}[{parameters}]"] = psds(*timed, missing="skip", **asdict(parameters)).value
+        for name, one_psds in psds_of(*timed, chosen.psds, "skip").items():
+            values[f"{name}[{one_psds.parameters}]"] = one_psds.value
     return values
 
 
@@ -215,7 +220,10 @@ def timed_arguments(
             "calibration, which take the classes some at a time"
         )
     smooth_KF = median_filter(
-        scores.score_KF(method, r), chosen.filters(scores.words), torch.from_numpy(kept.frame_start_N1)
+        scores.score_KF(method, r),
+        chosen.filters(scores.words),
+        torch.from_numpy(kept.frame_start_N1),
+        chosen.median_edges,
     )
     return scores.recordings(smooth_KF), scores.events, scores.classes, kept.durations, kept.frame_seconds
 

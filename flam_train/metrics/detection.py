@@ -14,13 +14,13 @@ from torch import Tensor
 
 from flam_train.frames import FrameGrid
 from flam_train.metrics.f1 import F1, THRESHOLDS, F1Curve, event_f1, frame_f1, segment_f1, segments
-from flam_train.metrics.psd import PSDS, Psds, PsdsParameters, psds
-from flam_train.metrics.timed import BLOCK, Detection, checked
+from flam_train.metrics.psd import PSDS, Psds, PsdsParameters, psds, psds_of
+from flam_train.metrics.timed import BLOCK, Detection, checked, lowered
 
 __all__ = [
     "F1", "PSDS", "THRESHOLDS", "Auroc", "Detection", "F1Curve", "Psds", "PsdsParameters", "auroc", "auroc_of_blocks",
-    "detections", "event_f1", "frame_f1", "median_filter", "merge_overlapping", "partial_auroc", "psds", "segment_f1",
-    "segments",
+    "detections", "event_f1", "frame_f1", "median_filter", "merge_overlapping", "partial_auroc", "psds", "psds_of",
+    "segment_f1", "segments",
 ]  # fmt: skip
 
 
@@ -91,6 +91,8 @@ def auroc_of_blocks(blocks: Blocks) -> Auroc:
         score_FK, label_FK, _ = checked(*block, None)
         per_class += [_auroc(score_FK[:, k], label_FK[:, k]) for k in range(score_FK.shape[1])]
         positive.append(score_FK[label_FK])
+    if not positive:
+        raise ValueError("no class: nothing to compute a score of")
     positive_X = torch.cat(positive).sort().values
     lost = negatives = 0
     for score_FK, label_FK in blocks():
@@ -103,28 +105,32 @@ def auroc_of_blocks(blocks: Blocks) -> Auroc:
 
 
 def partial_auroc(score_FK: Tensor, label_FK: Tensor, max_fpr: float = 0.1, mask_FK: Tensor | None = None) -> Auroc:
-    """Area under the ROC curve up to `max_fpr` (0 to 1) over `max_fpr`, in [0, 1]; a coin reaches max_fpr / 2.
+    """Area under the ROC curve up to `max_fpr` (0 to 1) over `max_fpr`, in [0, 1]; a coin reaches max_fpr / 2, and so
+    do scores that are all equal.
 
-    The curve is a staircase, as in sed_scores_eval: ties do not count half, but are found together or not at all. The
-    mean over classes (`macro`) of segments of 1 s, with max_fpr 0.1, is the MPAUC of DCASE 2024 task 4. Arguments and
-    errors as in `auroc`.
+    Pairs that score the same count half, as in `auroc`: the curve is straight between the points that thresholds
+    reach. (sed_scores_eval 0.0.4 takes a staircase, under which ties count nothing; scikit-learn's `max_fpr` rescales
+    the area as McClish 1989 does.) The mean over classes (`macro`) of segments of 1 s, with max_fpr 0.1, is the MPAUC
+    of DCASE 2024 task 4. Arguments and errors as in `auroc`.
     """
     if not 0 < max_fpr <= 1:
         raise ValueError(f"max_fpr {max_fpr}: it must be more than 0 and at most 1")
-    return _over_classes(score_FK, label_FK, mask_FK, lambda score, label: _staircase(score, label, max_fpr))
+    return _over_classes(score_FK, label_FK, mask_FK, lambda score, label: _partial_area(score, label, max_fpr))
 
 
-def _staircase(score_F: Tensor, label_F: Tensor, max_fpr: float) -> float:
+def _partial_area(score_F: Tensor, label_F: Tensor, max_fpr: float) -> float:
     positives, negatives = int(label_F.sum()), int((~label_F).sum())
     if not positives or not negatives:
         return float("nan")
     score_F, order = score_F.sort(descending=True)
     last_F = torch.ones_like(label_F)
     last_F[:-1] = score_F[1:] < score_F[:-1]
-    found_M = label_F[order].cumsum(0)[last_F].double() / positives
-    fpr_M = (~label_F[order]).cumsum(0)[last_F].double() / negatives
-    width_M = torch.cat((fpr_M, fpr_M.new_ones(1))).clamp(max=max_fpr).diff()
-    return float((found_M * width_M).sum() / max_fpr)
+    rates = ((label_F[order].cumsum(0), positives), ((~label_F[order]).cumsum(0), negatives))
+    tpr_M, fpr_M = (torch.nn.functional.pad(count_F[last_F].double() / total, (1, 0)) for count_F, total in rates)
+    width_M = fpr_M.clamp(max=max_fpr).diff()
+    share_M = width_M / fpr_M.diff().clamp(min=1 / (2 * negatives))  # of each piece what lies before the end
+    height_M = tpr_M[:-1] + share_M * tpr_M.diff() / 2
+    return float((height_M * width_M).sum() / max_fpr)
 
 
 def _auroc(score_F: Tensor, label_F: Tensor) -> float:
@@ -138,12 +144,22 @@ def _lost(positive_X: Tensor, negative: Tensor) -> int:
     return sum(int(torch.searchsorted(positive_X, negative, right=right).sum()) for right in (False, True))
 
 
-def median_filter(score_KF: Tensor, frames: int | Sequence[int] = 3, start_N1: Tensor | None = None) -> Tensor:
-    """Each frame becomes the median of the `frames` (odd) around it; the ends are continued by their own value.
+EDGES = ("repeat", "reflect")
+"""How a median filter continues a recording: with its last value, or mirrored, the last value first (scipy)."""
+
+
+def median_filter(
+    score_KF: Tensor, frames: int | Sequence[int] = 3, start_N1: Tensor | None = None, edges: str = "repeat"
+) -> Tensor:
+    """Each frame becomes the median of the `frames` (odd) around it.
 
     frames: one number, or one for each class.
     start_N1: where each of several recordings that lie one after the other begins, and their end (int64); a recording
-    does not hear its neighbours. None: one recording. Raises ValueError for an even number of frames."""
+    does not hear its neighbours. None: one recording.
+    edges: of EDGES; "repeat" is `scipy.ndimage.median_filter`'s mode "nearest", "reflect" its default.
+    Raises ValueError for an even number of frames, and for other edges."""
+    if edges not in EDGES:
+        raise ValueError(f"edges {edges!r}: {' or '.join(EDGES)}")
     frames_K = torch.tensor([frames] * len(score_KF) if isinstance(frames, int) else list(frames), dtype=torch.long)
     if len(frames_K) != len(score_KF):
         raise ValueError(f"median filters of {len(frames_K)} classes, but {len(score_KF)} classes have scores")
@@ -159,12 +175,21 @@ def median_filter(score_KF: Tensor, frames: int | Sequence[int] = 3, start_N1: T
     here_F = torch.arange(score_KF.shape[1], device=score_KF.device)
     smooth_KF = score_KF.clone()
     for width in widths:
-        around = [(here_F + n).clamp(first_F, last_F) for n in range(-(width // 2), width // 2 + 1)]
+        around = [_inside(here_F + n, first_F, last_F, edges) for n in range(-(width // 2), width // 2 + 1)]
         of_width = (frames_K == width).nonzero()[:, 0].to(score_KF.device)
         for rows in of_width.split(max(1, BLOCK // (width * score_KF.shape[1]))):
             score_RF = score_KF[rows]
             smooth_KF[rows] = torch.stack([score_RF[:, at_F] for at_F in around]).median(dim=0).values
     return smooth_KF
+
+
+def _inside(at_F: Tensor, first_F: Tensor, last_F: Tensor, edges: str) -> Tensor:
+    """The frames of a recording that stand for those before its first and behind its last one."""
+    if edges == "repeat":
+        return at_F.clamp(first_F, last_F)
+    frames_F = last_F - first_F + 1
+    place_F = (at_F - first_F) % (2 * frames_F)  # there and back, as often as it takes
+    return first_F + torch.minimum(place_F, 2 * frames_F - 1 - place_F)
 
 
 def detections(score_KT: np.ndarray, classes: list[str], threshold: float, frame_seconds: float) -> list[Detection]:
@@ -174,10 +199,11 @@ def detections(score_KT: np.ndarray, classes: list[str], threshold: float, frame
     """
     frames = score_KT.shape[1]
     grid = FrameGrid(frames, frames * frame_seconds)
+    level = lowered([threshold], torch.as_tensor(score_KT[:0]).dtype).item()
     return [
         (onset, offset, name)
         for name, score_T in zip(classes, score_KT, strict=True)
-        for onset, offset in grid.segments(score_T > threshold)
+        for onset, offset in grid.segments(score_T > level)
     ]
 
 

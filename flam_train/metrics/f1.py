@@ -1,5 +1,8 @@
 """F1 of frames, of segments and of events, at many thresholds at once.
 
+Times are compared to the microsecond, thresholds as in float64 whatever precision scores have. sed_eval compares raw
+sums and products: its numbers differ where a frame's edge lies on one of a segment, or a collar is met exactly.
+
 A score above a threshold is a detection. Micro: from the pooled counts of all classes. Macro: the mean over the classes
 with ground truth, one that is never detected counting 0; sed_eval leaves such a class out of its mean, without a word.
 
@@ -8,6 +11,7 @@ Shape suffixes: as in `timed`, but for P, thresholds here; S segments of all rec
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +22,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
-from flam_train.metrics.timed import Detection, Sound, Truth, checked, spread
+from flam_train.metrics.timed import DECIMALS, Detection, Sound, Truth, checked, lowered, micro, spread
 
 THRESHOLDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, *(n / 100 for n in range(1, 100)))
 """Those of a sweep; the low ones for biased scores, which start near the prior, sigmoid(-8)."""
@@ -88,7 +92,7 @@ def frame_f1(
 ) -> F1Curve:
     """F1 over frames: each (frame, class) pair is one decision. Arguments and errors as in `auroc`."""
     score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
-    levels = _Levels(thresholds)
+    levels = _Levels(thresholds, score_FK.dtype)
     hits, raised, positives = [], [], []
     for k in range(score_FK.shape[1]):
         counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
@@ -106,13 +110,18 @@ def frame_f1(
 
 @dataclass(frozen=True)
 class _Levels:
-    """Thresholds P, in any order; a score's level is how many of them it passes."""
+    """Thresholds P, in any order, and in the precision `dtype` of the scores; a score's level is how many it passes."""
 
     thresholds: Sequence[float]
+    dtype: torch.dtype
 
-    @property
+    @functools.cached_property
+    def level_P(self) -> Tensor:
+        return lowered(self.thresholds, self.dtype)
+
+    @functools.cached_property
     def order_P(self) -> Tensor:
-        """The lowest first. In whatever precision scores have, that order stands: rounding keeps it."""
+        """The lowest first: lowering keeps their order."""
         return torch.tensor(self.thresholds, dtype=torch.float64).argsort(stable=True)
 
     @property
@@ -121,8 +130,7 @@ class _Levels:
 
     def passed(self, score: Tensor) -> Tensor:
         """int64, of the scores' shape."""
-        level_P = torch.tensor(self.thresholds, dtype=score.dtype, device=score.device)
-        return torch.bucketize(score, level_P[self.order_P.to(score.device)])
+        return torch.bucketize(score, self.level_P[self.order_P].to(score.device))
 
     def above(self, count_KI: Tensor) -> Tensor:
         """count_KP: of counts at each of the levels I, those that pass each threshold."""
@@ -161,8 +169,10 @@ def segments(
     if not 0 < segment_seconds < math.inf:
         raise ValueError(f"segment_seconds {segment_seconds}: it must be more than 0")
     sound = Sound.of(scores, classes, durations, frame_seconds)
+    if not len(classes):
+        raise ValueError("no class: nothing to compute a score of")
     truth = Truth.of(events, list(classes), sound)
-    segments_N = (sound.duration_N / segment_seconds).ceil().long()
+    segments_N = _last(sound.duration_N, segment_seconds)
     first_N1 = torch.nn.functional.pad(segments_N.cumsum(0), (1, 0))
     segments_F = segments_N[sound.recording_F]
     frame_X, place_X = _touched(sound.onset_F, sound.offset_F, segments_F, segment_seconds)
@@ -182,9 +192,17 @@ def segments(
 def _touched(onset_I: Tensor, offset_I: Tensor, segments_I: Tensor, segment_seconds: float) -> tuple[Tensor, Tensor]:
     """(which interval, which segment of its recording): every segment that an interval touches. onset, offset: seconds;
     segments_I: how many the recording has."""
-    begin_I = (onset_I / segment_seconds).floor().clamp(min=0).long()
-    end_I = torch.minimum((offset_I / segment_seconds).ceil().long(), segments_I)
+    begin_I = (onset_I / segment_seconds).floor().clamp(min=0)
+    begin_I += micro((begin_I + 1) * segment_seconds - onset_I) <= 0  # it begins where the next one does
+    begin_I = begin_I.long()
+    end_I = torch.minimum(_last(offset_I, segment_seconds), segments_I)
     return spread(begin_I, (end_I - begin_I).clamp(min=0))
+
+
+def _last(offset_I: Tensor, segment_seconds: float) -> Tensor:
+    """How many segments there are up to a time: int64."""
+    end_I = (offset_I / segment_seconds).ceil()
+    return (end_I - (micro(offset_I - (end_I - 1) * segment_seconds) <= 0).double()).long()
 
 
 def event_f1(
@@ -204,8 +222,9 @@ def event_f1(
         raise ValueError(f"collar_seconds {collar_seconds} and offset_share {offset_share} must be at least 0")
     sound = Sound.of(scores, classes, durations, frame_seconds)
     truth = Truth.of(events, list(classes), sound)
-    levels = _Levels(thresholds)
-    first_Q = torch.searchsorted(truth.pair_E, torch.arange(len(truth.class_Q) + 1, device=truth.pair_E.device))
+    levels = _Levels(thresholds, sound.score_NKT[0].dtype)
+    if not len(classes):
+        raise ValueError("no class: nothing to compute a score of")
     curves = []
     for columns in sound.class_blocks(len(classes)):
         score_KF = sound.block(list(columns))
@@ -215,11 +234,11 @@ def event_f1(
         row_X, frame_X = spread(begin_Q, end_Q - begin_Q)
         score_X = score_KF[truth.class_Q[mine_Q][row_X] - columns.start, frame_X]
         hits = []
-        for threshold in thresholds:
-            begin_D, end_D = (at_1X.nonzero()[:, 1] for at_1X in _runs(score_X[None] > threshold))
+        for level in levels.level_P.to(score_X.device):
+            begin_D, end_D = (at_1X.nonzero()[:, 1] for at_1X in _runs(score_X[None] > level))
             pair_D = mine_Q[row_X[begin_D]]
             onset_D, offset_D = sound.onset_F[frame_X[begin_D]], sound.offset_F[frame_X[end_D]]
-            found = _matched(truth, first_Q, pair_D, onset_D, offset_D, collar_seconds, offset_share)
+            found = _matched(truth, pair_D, onset_D, offset_D, collar_seconds, offset_share)
             hits.append(torch.bincount(truth.class_Q[found].cpu() - columns.start, minlength=len(columns)))
         curves.append(
             F1Curve(
@@ -256,16 +275,13 @@ def _runs(active_KF: Tensor) -> tuple[Tensor, Tensor]:
     return active_KF & ~before, active_KF & ~after
 
 
-def _matched(
-    truth: Truth, first_Q: Tensor, pair_D: Tensor, onset_D: Tensor, offset_D: Tensor, collar: float, share: float
-) -> Tensor:
-    """The pair (of Q) of each event that is matched. A detection: its pair, onset and offset in seconds; first_Q: where
-    a pair's events begin, and their end."""
-    row_X, event_X = spread(first_Q[pair_D], first_Q.diff()[pair_D])
+def _matched(truth: Truth, pair_D: Tensor, onset_D: Tensor, offset_D: Tensor, collar: float, share: float) -> Tensor:
+    """The pair (of Q) of each event that is matched. A detection: its pair, onset and offset in seconds."""
+    row_X, event_X = spread(truth.first_Q1[pair_D], truth.first_Q1.diff()[pair_D])
     onset_E, offset_E = truth.onset_E[event_X], truth.offset_E[event_X]
     allowed_E = torch.clamp(share * (offset_E - onset_E), min=collar)
-    near = (onset_E - onset_D[row_X]).abs() <= collar
-    near &= (offset_E - offset_D[row_X]).abs() <= allowed_E
+    near = micro((onset_E - onset_D[row_X]).abs()) <= round(collar, DECIMALS)
+    near &= micro((offset_E - offset_D[row_X]).abs()) <= micro(allowed_E)
     row, event = row_X[near].cpu().numpy(), event_X[near].cpu().numpy()
     graph = csr_array((np.ones(len(row), dtype=np.int8), (row, event)), shape=(len(pair_D), len(truth.onset_E)))
     match_D = maximum_bipartite_matching(graph, perm_type="column") if len(row) else np.empty(0, dtype=np.int64)

@@ -11,14 +11,22 @@ Shape suffixes: as in `timed`; X changes of counts, M places of a curve.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from flam_train.metrics.crossings import Changes, Components, count_false, examine
+from flam_train.metrics.crossings import (
+    Changes,
+    Components,
+    count_false,
+    cross_triggers,
+    false_positives,
+    tolerated,
+    true_positives,
+)
 from flam_train.metrics.timed import BLOCK, Detection, Sound, Truth
 
 HOUR = 3600.0
@@ -122,11 +130,26 @@ def psds(
                after it are left out. False positives are counted per hour of their sum
     missing    "refuse" or "skip" classes without an event; of those skipped the scores are not looked at either
 
-    A class alone has no other to be confused with: its cross triggers cost nothing.
+    A class alone has no other to be confused with: its cross triggers cost nothing. Those of a class are averaged over
+    the n - 1 others, as in sed_scores_eval; psds_eval 0.3 divides by n: PSDS2 as published in its time (DCASE 2020 to
+    2022) is about .005 higher.
     Raises ValueError for lists of unequal length, shapes that do not fit, scores that are not numbers, an event that
     does not last or whose class is not in `classes`, and parameters out of range.
     """
     parameters = PsdsParameters(dtc, gtc, cttc, alpha_ct, alpha_st, max_efpr)
+    return psds_of(scores, events, classes, durations, frame_seconds, {"": parameters}, missing)[""]
+
+
+def psds_of(
+    scores: Sequence[Tensor],
+    events: Sequence[Sequence[Detection]],
+    classes: Sequence[str],
+    durations: Sequence[float] | None = None,
+    frame_seconds: float = 0.3125,
+    settings: Mapping[str, PsdsParameters] = PSDS,
+    missing: str = "refuse",
+) -> dict[str, Psds]:
+    """`psds` under several settings: what those that differ in `alpha_st` alone have in common is computed once."""
     if missing not in ("refuse", "skip"):
         raise ValueError(f"missing {missing!r}: refuse or skip")
     sound = Sound.of(scores, classes, durations, frame_seconds)
@@ -138,19 +161,24 @@ def psds(
         raise ValueError(f"{left_out[0]!r} has no event in the ground truth: leave it out, or say missing='skip'")
     if not kept:
         nothing = PsdRoc(np.zeros(1), np.full(1, math.nan))
-        return Psds(math.nan, {}, left_out, parameters, nothing, {})
-    rocs = []
+        return {name: Psds(math.nan, {}, left_out, p, nothing, {}) for name, p in settings.items()}
+    rocs: dict[PsdsParameters, list[PsdRoc]] = {replace(p, alpha_st=0.0): [] for p in settings.values()}
     for block in sound.class_blocks(len(kept)):
-        rocs += _rocs(sound, truth, kept, block, parameters)
-    roc = _joined(rocs, parameters)
+        score_KF = sound.block([kept[k] for k in block])
+        for p, found in rocs.items():
+            found += _rocs(score_KF, sound, truth, block, p)
     names = [classes[k] for k in kept]
-    areas = {name: one.area(max_efpr) for name, one in zip(names, rocs, strict=True)}
-    return Psds(roc.area(max_efpr), areas, left_out, parameters, roc, dict(zip(names, rocs, strict=True)))
+    out = {}
+    for name, p in settings.items():
+        of_classes = dict(zip(names, rocs[replace(p, alpha_st=0.0)], strict=True))
+        roc = _joined(list(of_classes.values()), p)
+        areas = {c: one.area(p.max_efpr) for c, one in of_classes.items()}
+        out[name] = Psds(roc.area(p.max_efpr), areas, left_out, p, roc, of_classes)
+    return out
 
 
-def _rocs(sound: Sound, truth: Truth, columns: list[int], block: range, p: PsdsParameters) -> list[PsdRoc]:
-    """The staircases of some classes; `block` counts them among those that are kept, `columns` tells their scores."""
-    score_KF = sound.block([columns[k] for k in block])
+def _rocs(score_KF: Tensor, sound: Sound, truth: Truth, block: range, p: PsdsParameters) -> list[PsdRoc]:
+    """The staircases of some classes; `block` counts them among those that are kept."""
     classes, recordings = len(block), len(sound.score_NKT)
     of_block_Q = (truth.class_Q >= block.start) & (truth.class_Q < block.stop)
     pair_KN = torch.full((classes, recordings), -1, device=score_KF.device)
@@ -163,18 +191,69 @@ def _rocs(sound: Sound, truth: Truth, columns: list[int], block: range, p: PsdsP
     if cttc is not None:
         looked_KN |= truth.begin_N1.diff() > 0  # another class may be there
     looked_KN &= best_KN > end_K[:, None]
-    parts = [count_false(score_KF, looked_KN[:, sound.recording_F], end_K)]
     class_P, recording_P = looked_KN.nonzero(as_tuple=True)
-    weight_P = truth.begin_N1.diff()[recording_P] + 1 if cttc is not None else torch.ones_like(recording_P)
-    for part, frames in sound.batches(recording_P, weight_P):
-        row_P, column_P = class_P[part], recording_P[part]
-        score_PT = score_KF[row_P[:, None], sound.frames(column_P, frames)]
-        edge_PT1 = sound.edges(column_P, frames)
-        found = Components.of(row_P, block.start, column_P, pair_KN[row_P, column_P], score_PT, edge_PT1)
-        parts += examine(found, truth, p.dtc, p.gtc, cttc)
-    changes = Changes.joined(parts)
-    changes = changes.where(changes.at_X > end_K[changes.class_X])
-    return _staircases(changes, truth.count_K[block.start : block.stop], sound.duration_N.sum(), p)
+    pair_P = pair_KN[class_P, recording_P]
+    found = Components.joined(
+        [Components.of(part, score_KF, class_P[part], recording_P[part], sound) for part in sound.batches(recording_P)]
+    )
+    right_C = tolerated(found, pair_P, truth, p.dtc)
+    false, right = found.where(~right_C), found.where(right_C)
+    del found, right_C
+    parts = [count_false(score_KF, looked_KN[:, sound.recording_F], end_K), *false_positives(false, class_P)]
+    curve = _Shown.of(Changes.joined(parts), end_K, sound.duration_N.sum(), p.max_efpr)
+    false, right = (some.where(curve.shows(class_P[some.row_C], some)) for some in (false, right))
+    parts = [curve.changes(), *true_positives(right, class_P, pair_P, truth, p.gtc)]
+    if cttc is not None:
+        parts += cross_triggers(false, class_P, block.start, recording_P, truth, cttc)
+    return _staircases(Changes.joined(parts), truth.count_K[block.start : block.stop], end_K, sound.duration_N.sum(), p)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """Where the false positives of each class, to which cross triggers only add, lie on the curve.
+
+    class_M, at_M   class by class the thresholds at which their number changes, the highest first
+    false_M         their number from there on
+    shown_M         whether the curve goes as far
+    """
+
+    class_M: Tensor
+    at_M: Tensor
+    false_M: Tensor
+    shown_M: Tensor
+
+    @classmethod
+    def of(cls, changes: Changes, end_K: Tensor, seconds: Tensor, max_efpr: float) -> _Shown:
+        class_M, at_M, (false_M,) = _counts(changes, end_K, ("false_X",))
+        return cls(class_M, at_M, false_M, false_M / seconds * HOUR <= max_efpr)
+
+    def shows(self, class_C: Tensor, found: Components) -> Tensor:
+        """Whether each lives at a threshold that is shown."""
+        at_U = self.at_M.unique()  # ascending
+        turned = len(at_U) + 1
+        key_M = self.class_M * turned + (len(at_U) - 1 - torch.searchsorted(at_U, self.at_M))
+
+        def reached(at_C: Tensor, right: bool) -> Tensor:
+            """How many of M lie at or above (right), or above, a score: those of lower classes, and its own."""
+            above_C = len(at_U) - torch.searchsorted(at_U, at_C, right=not right)
+            return torch.searchsorted(key_M, class_C * turned + above_C)
+
+        shown_M1 = torch.nn.functional.pad(self.shown_M.long().cumsum(0), (1, 0))
+        before_M1 = torch.nn.functional.pad(self.shown_M, (1, 0), value=True)
+        first_C, last_C = reached(found.score_C, True), reached(found.low_C, False)
+        appears_C = (first_C == torch.searchsorted(self.class_M, class_C)) | before_M1[first_C]
+        return appears_C | (shown_M1[last_C] > shown_M1[first_C])
+
+    def changes(self) -> Changes:
+        """Of their number: in one go where thresholds that are not shown follow each other."""
+        begins_M = torch.ones_like(self.shown_M)
+        begins_M[1:] = self.class_M[1:] != self.class_M[:-1]
+        before_M = torch.nn.functional.pad(self.shown_M, (1, 0))[:-1]
+        keep_M = self.shown_M | before_M | begins_M
+        class_X, false_X = self.class_M[keep_M], self.false_M[keep_M]
+        change_X = false_X.clone()
+        change_X[1:] -= false_X[:-1] * (class_X[1:] == class_X[:-1])
+        return Changes(class_X, self.at_M[keep_M], false_X=change_X)
 
 
 def _last_threshold(best_KN: Tensor, seconds: Tensor, max_efpr: float) -> Tensor:
@@ -186,22 +265,32 @@ def _last_threshold(best_KN: Tensor, seconds: Tensor, max_efpr: float) -> Tensor
     return best_KN.topk(allowed + 1, dim=1).values[:, -1]
 
 
-def _staircases(changes: Changes, count_K: Tensor, seconds: Tensor, p: PsdsParameters) -> list[PsdRoc]:
-    """From what changes to the best rate of true positives at each rate of false ones, class by class."""
-    changes = changes.where(changes.at_X.argsort(descending=True))
-    changes = changes.where(changes.class_X.argsort(stable=True))
-    class_X, at_X = changes.class_X, changes.at_X
+def _counts(changes: Changes, end_K: Tensor, names: tuple[str, ...]) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """(class_M, at_M, counts): class by class and threshold by threshold, the highest first and down to end_K, what the
+    changes named add up to."""
+    order = (changes.at_X > end_K[changes.class_X]).nonzero()[:, 0]
+    order = order[changes.at_X[order].argsort(descending=True)]
+    if len(end_K) > 1:
+        order = order[changes.class_X[order].argsort(stable=True)]
+    class_X, at_X = changes.class_X[order], changes.at_X[order]
     last_X = torch.ones_like(class_X, dtype=torch.bool)
     last_X[:-1] = (class_X[1:] != class_X[:-1]) | (at_X[1:] != at_X[:-1])
-    before_K = torch.searchsorted(class_X, torch.arange(len(count_K), device=class_X.device))
-
-    def counts(change_X: Tensor) -> Tensor:
-        sum_X = change_X.cumsum(0)
+    before_K = torch.searchsorted(class_X, torch.arange(len(end_K), device=class_X.device))
+    counts = []
+    for name in names:
+        change_X = getattr(changes, name)
+        if change_X is None:
+            counts.append(torch.zeros_like(class_X[last_X]))
+            continue
+        sum_X = change_X[order].cumsum(0)
         start_K = torch.nn.functional.pad(sum_X, (1, 0))[before_K]
-        return (sum_X - start_K[class_X])[last_X]
+        counts.append((sum_X - start_K[class_X])[last_X])
+    return class_X[last_X], at_X[last_X], counts
 
-    false, true, cross = counts(changes.false_X), counts(changes.true_X), counts(changes.cross_X)
-    class_M = class_X[last_X]
+
+def _staircases(changes: Changes, count_K: Tensor, end_K: Tensor, seconds: Tensor, p: PsdsParameters) -> list[PsdRoc]:
+    """From what changes to the best rate of true positives at each rate of false ones, class by class."""
+    class_M, _, (false, true, cross) = _counts(changes, end_K, ("false_X", "true_X", "cross_X"))
     efpr_M = (false / seconds + p.alpha_ct * cross.clamp(min=0)) * HOUR
     shown = efpr_M <= p.max_efpr
     class_M, efpr_M, true_M = class_M[shown], efpr_M[shown], true[shown]

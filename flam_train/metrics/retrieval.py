@@ -52,6 +52,8 @@ def retrieval_metrics(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor)
 
     Raises ValueError for shapes that do not fit, a clip index out of range, values that are not finite.
     """
+    audio_ND, text_MD = (torch.as_tensor(x).detach() for x in (audio_ND, text_MD))
+    clip_of_text_M = torch.as_tensor(clip_of_text_M)
     slack = _check(audio_ND, text_MD, clip_of_text_M)
     owner_M = clip_of_text_M.to(device=text_MD.device, dtype=torch.int64)
     # Captions of one clip side by side: the own captions of a block of clips are then one slice.
@@ -133,15 +135,18 @@ def _check(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor) -> float:
         )
     longest = 1.0
     for name, embedding in (("audio", audio_ND), ("text", text_MD)):
-        length = embedding.norm(dim=1)
+        length = embedding.float().norm(dim=1) if embedding.dtype.itemsize < 4 else embedding.norm(dim=1)
         if not length.isfinite().all():
             row = int((~length.isfinite()).nonzero()[0])
             raise ValueError(f"{name} row {row} is not finite: look at that clip or caption, or at the model")
         longest *= float(length.max())
+    if longest > torch.finfo(text_MD.dtype).max:
+        raise ValueError(f"products of such long embeddings overflow {text_MD.dtype}: give them at unit length")
     # Rounding of a dot product of D terms grows as sqrt(D) eps |a| |t| (in the worst case D); 4 of it is 20 times what
     # is seen. On CUDA, TF32 may be on.
     eps = max(torch.finfo(text_MD.dtype).eps, 2.0**-10 if text_MD.is_cuda else 0.0)
-    return 4 * math.sqrt(audio_ND.shape[1]) * eps * longest
+    # Never 0, of which neither side is: embeddings may be all zero, or so short that their products are.
+    return max(4 * math.sqrt(audio_ND.shape[1]) * eps * longest, torch.finfo(text_MD.dtype).tiny)
 
 
 class _TextToAudio:

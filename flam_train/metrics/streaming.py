@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from flam_train.metrics.detection import PSDS, Detection, PsdsParameters, auroc, event_f1, psds, segment_f1
+from flam_train.metrics.detection import PSDS, Detection, PsdsParameters, auroc, event_f1, psds_of, segment_f1
 from flam_train.metrics.retrieval import chance_level, retrieval_metrics
 
 
@@ -109,7 +108,12 @@ class TimedDetection(_Gathered):
         self, score_BKT: Tensor, events: Sequence[Sequence[Detection]], seconds_B: Tensor, clip_B: Tensor
     ) -> None:
         """score float; events of each clip, (onset, offset, class); seconds: how long it lasts; clip int64 ids."""
-        rows = [(b, a, z, self.classes.index(name)) for b, found in enumerate(events) for a, z, name in found]
+        number = {name: k for k, name in enumerate(self.classes)}
+        for b, found in enumerate(events):
+            for _, _, name in found:
+                if name not in number:
+                    raise ValueError(f"clip {b}: class {name!r} of an event is none of those that are scored")
+        rows = [(b, a, z, number[name]) for b, found in enumerate(events) for a, z, name in found]
         row_E = torch.tensor([b for b, _, _, _ in rows], dtype=torch.int64, device=clip_B.device)
         time_E2 = torch.tensor([(a, z) for _, a, z, _ in rows], dtype=torch.float64).reshape(-1, 2)
         self._append(
@@ -140,7 +144,7 @@ class TimedDetection(_Gathered):
             self._state("seconds")[first_B].tolist(),
             self.frame_seconds,
         )
-        values = {name: psds(*timed, missing="skip", **asdict(p)).value for name, p in self.psds.items()}
+        values = {name: found.value for name, found in psds_of(*timed, self.psds, "skip").items()}
         return values | {
             "segment_f1": segment_f1(*timed).at(0.5).macro,
             "event_f1": event_f1(*timed).at(0.5).macro,

@@ -20,13 +20,46 @@ Detection = tuple[float, float, str]
 BLOCK = 1 << 20
 """About how many numbers are worked on at a time."""
 
-CLASSES = 16
-"""Worked on together at least: fewer, and picking them from many recordings takes longer than the work."""
+FAR = 10
+"""Times that lie so many times the recording's length after its beginning may be milliseconds."""
+
+PICKED = 512
+"""Frames that are picked of a recording at least, over the classes that are worked on together: fewer, and picking them
+from many recordings takes longer than the work."""
 
 
 def _edges(frames: int, frame_seconds: float) -> np.ndarray:
     """Of any number of frames the same ones, to the last bit: recordings need not have equally many."""
     return np.arange(frames + 1) * frame_seconds
+
+
+DECIMALS = 6
+"""Times are compared to the microsecond, as sed_scores_eval does: .7 of 10 s is reached by 7 s, and what lies .2 s
+apart lies within .2 s, whatever the last bits of sums and products say."""
+
+
+def micro(seconds: Tensor) -> Tensor:
+    """To the microsecond."""
+    return seconds.round(decimals=DECIMALS)
+
+
+def lowered(thresholds: Sequence[float], dtype: torch.dtype) -> Tensor:
+    """The highest numbers of a precision that are no higher than the thresholds: a score of that precision is above
+    them exactly where it is above the thresholds, as if both were compared in float64.
+
+    Raises ValueError for none, or one that is no number.
+    """
+    if isinstance(thresholds, (int, float)) or not len(thresholds):
+        raise ValueError(f"thresholds {thresholds}: give one or more in a list")
+    exact = torch.tensor([float(t) for t in thresholds], dtype=torch.float64)
+    if exact.isnan().any():
+        raise ValueError(f"thresholds {list(thresholds)}: one is not a number")
+    near = exact.to(dtype)
+    if dtype == torch.float16:  # of which torch does not know the next one
+        below = torch.from_numpy(np.nextafter(near.numpy(), np.float16(-np.inf)))
+    else:
+        below = torch.nextafter(near, torch.full_like(near, -math.inf))
+    return torch.where(near.double() > exact, below, near)
 
 
 def spread(begin_R: Tensor, count_R: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,7 +71,8 @@ def spread(begin_R: Tensor, count_R: Tensor) -> tuple[Tensor, Tensor]:
 
 def checked(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Scores, labels and mask of frames, on the scores' device. Raises ValueError for shapes that differ and for scores
-    that are not numbers."""
+    that are not numbers, but where the mask leaves them out."""
+    score_FK, label_FK = torch.as_tensor(score_FK), torch.as_tensor(label_FK)
     if score_FK.ndim != 2 or score_FK.shape != label_FK.shape:
         raise ValueError(
             f"scores {tuple(score_FK.shape)} and labels {tuple(label_FK.shape)} must both be [frames, classes]"
@@ -47,13 +81,17 @@ def checked(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None) -> tuple
         raise ValueError(f"scores are {score_FK.dtype}, not floating-point numbers")
     if label_FK.dtype != torch.bool and not ((label_FK == 0) | (label_FK == 1)).all():
         raise ValueError("labels are neither bool nor 0 and 1: say from which value on a soft label is positive")
-    if score_FK.isnan().any():
-        row, column = (int(x) for x in score_FK.isnan().nonzero()[0])
-        raise ValueError(f"the score of frame {row}, class {column} is not a number: look at the model's output")
+    if not score_FK.shape[1]:
+        raise ValueError("no class: nothing to compute a score of")
     if mask_FK is not None:
+        mask_FK = torch.as_tensor(mask_FK)
         if mask_FK.ndim != 2 or mask_FK.shape[0] != score_FK.shape[0] or mask_FK.shape[1] not in (1, score_FK.shape[1]):
             raise ValueError(f"the mask {tuple(mask_FK.shape)} must be {tuple(score_FK.shape)} or [{len(score_FK)}, 1]")
         mask_FK = mask_FK.detach().to(score_FK.device).bool().expand_as(score_FK)
+    nothing_FK = score_FK.isnan() if mask_FK is None else score_FK.isnan() & mask_FK
+    if nothing_FK.any():
+        row, column = (int(x) for x in nothing_FK.nonzero()[0])
+        raise ValueError(f"the score of frame {row}, class {column} is not a number: look at the model's output")
     return score_FK.detach(), label_FK.detach().to(score_FK.device).bool(), mask_FK
 
 
@@ -85,7 +123,7 @@ class Sound:
             raise ValueError(f"{len(scores)} scores but {len(durations)} durations: give one of each a recording")
         kept, seconds = [], []
         for n, score in enumerate(scores):
-            score_KT = torch.as_tensor(score)
+            score_KT = torch.as_tensor(score).detach()
             if score_KT.ndim != 2 or len(score_KT) != len(classes) or not score_KT.shape[1]:
                 raise ValueError(
                     f"recording {n}: scores {tuple(score_KT.shape)} must be [{len(classes)} classes, frames]"
@@ -123,7 +161,8 @@ class Sound:
 
     def class_blocks(self, classes: int) -> Iterator[range]:
         """The classes, some at a time."""
-        size = max(CLASSES, BLOCK // len(self.recording_F))
+        frames = len(self.recording_F)
+        size = max(-(-PICKED * len(self.score_NKT) // frames), BLOCK // frames)
         for first in range(0, classes, size):
             yield range(first, min(first + size, classes))
 
@@ -138,35 +177,20 @@ class Sound:
             raise ValueError(f"recording {n}: a score is not a number: look at the model's output")
         return score_KF
 
-    def frames(self, recording_P: Tensor, frames: int) -> Tensor:
-        """at_PT: where the first `frames` frames of recordings are among F; the separator where one has fewer."""
-        begin_P, end_P = self.start_N1[recording_P], self.start_N1[recording_P + 1] - 1
-        at_PT = begin_P[:, None] + torch.arange(frames, device=begin_P.device)
-        return torch.minimum(at_PT, end_P[:, None])
-
-    def batches(self, recording_P: Tensor, weight_P: Tensor) -> Iterator[tuple[Tensor, int]]:
-        """(which of P, frames of the longest): those of about as many frames together, a few at a time, so that
-        weight x frames stay about BLOCK."""
-        frames_P = self.start_N1.diff()[recording_P] - 1
-        power_P = torch.log2(frames_P.double()).ceil()
-        for power in power_P.unique().tolist():
-            alike = (power_P == power).nonzero()[:, 0]
-            frames = int(frames_P[alike].max())
-            share = (weight_P[alike].cumsum(0) * frames).div(BLOCK, rounding_mode="floor")
-            for part in alike.split(share.unique_consecutive(return_counts=True)[1].tolist()):
-                yield part, frames
-
-    def edges(self, recording_P: Tensor, frames: int) -> Tensor:
-        """edge_PT1: where frames begin and end, in seconds."""
-        edge_T1 = torch.from_numpy(_edges(frames, self.frame_seconds)).to(recording_P.device)
-        return torch.minimum(edge_T1, self.duration_N[recording_P, None])
+    def batches(self, recording_P: Tensor) -> Sequence[Tensor]:
+        """Which of P, in order, some at a time: about BLOCK frames together, but at least one recording."""
+        frames_P = self.start_N1.diff()[recording_P]
+        share_P = frames_P.cumsum(0).div(BLOCK, rounding_mode="floor")
+        sizes = share_P.unique_consecutive(return_counts=True)[1].tolist()
+        return torch.arange(len(recording_P), device=recording_P.device).split(sizes or [0])
 
 
 @dataclass(frozen=True)
 class Truth:
     """Events sorted by class, recording and onset: onset_E, offset_E (float64, s), pair_E (of Q).
     class_Q, recording_Q; begin_N1, pair_of_recording: the pairs of recording n are the entries from begin_N1[n] on.
-    count_K: events of each class; seconds_K: how long they last together."""
+    count_K: events of each class; seconds_K: how long they last together. first_Q1: where a pair's events begin among
+    E, and E; before_E1: seconds of all events before each. onset_U, begun_E, offset_U, ended_E: of `_keys`."""
 
     onset_E: Tensor
     offset_E: Tensor
@@ -177,6 +201,12 @@ class Truth:
     pair_of_recording: Tensor
     count_K: Tensor
     seconds_K: Tensor
+    first_Q1: Tensor
+    before_E1: Tensor
+    onset_U: Tensor
+    begun_E: Tensor
+    offset_U: Tensor
+    ended_E: Tensor
 
     @classmethod
     def of(cls, events: Sequence[Sequence[Detection]], classes: list[str], sound: Sound) -> Truth:
@@ -184,12 +214,22 @@ class Truth:
         if len(events) != recordings:
             raise ValueError(f"{recordings} scores but {len(events)} lists of events: give one of each a recording")
         number = {name: k for k, name in enumerate(classes)}
+        ends = sound.duration_N.tolist()
         rows = [(n, a, b, name) for n, found in enumerate(events) for a, b, name in found]
         for n, a, b, name in rows:
             if name not in number:
                 raise ValueError(f"recording {n}: class {name!r} of an event is none of the classes that are scored")
+            what = f"recording {n}: an event of {name!r} from {a} to {b} s"
             if not (math.isfinite(a) and math.isfinite(b) and a < b):
-                raise ValueError(f"recording {n}: an event of {name!r} from {a} to {b} s does not last: mend it")
+                raise ValueError(f"{what} does not last: mend it")
+            if round(a, DECIMALS) < 0:
+                raise ValueError(f"{what} begins before the recording: mend it, or cut it")
+            end = ends[n]
+            if round(a - end, DECIMALS) >= 0:
+                hint = "; are its times milliseconds?" if b > FAR * end and b / 1000 <= end else ""
+                raise ValueError(
+                    f"{what} lies behind the end of the recording, {end:g} s{hint}: mend it, or leave it out"
+                )
         recording_E = np.array([n for n, _, _, _ in rows], dtype=np.int64)
         onset_E = np.array([a for _, a, _, _ in rows], dtype=np.float64)
         offset_E = np.array([b for _, _, b, _ in rows], dtype=np.float64)
@@ -215,24 +255,35 @@ class Truth:
         seconds_K = np.bincount(class_E, weights=offset_E - onset_E, minlength=len(classes))
         arrays = onset_E, offset_E, pair_E, class_Q, recording_Q, begin_N1, by_recording
         device = sound.recording_F.device
-        tensors = [torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in arrays]
-        counts = [np.bincount(class_E, minlength=len(classes)), seconds_K]
-        return cls(*tensors, *(torch.from_numpy(x).to(device) for x in counts))
+        first_Q1 = np.searchsorted(pair_E, np.arange(len(pairs_Q) + 1))
+        before_E1 = np.concatenate(([0.0], np.cumsum(offset_E - onset_E)))
+        counts = np.bincount(class_E, minlength=len(classes)), seconds_K, first_Q1, before_E1
+        tensors = [torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (*arrays, *counts)]
+        tensors += [*_keys(tensors[2], tensors[0]), *_keys(tensors[2], tensors[1])]
+        return cls(*tensors)
 
-    def events(self, pair_P: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(row_E, onset_E1, offset_E1) of the events of distinct pairs (-1: none); row_E: their places in pair_P."""
-        place_Q = torch.full((len(self.class_Q) + 1,), -1, device=pair_P.device)
-        place_Q[pair_P] = torch.arange(len(pair_P), device=pair_P.device)
-        place_Q[-1] = -1  # where those without events went
-        row_E = place_Q[self.pair_E]
-        event_E = (row_E >= 0).nonzero()[:, 0]
-        return row_E[event_E], self.onset_E[event_E, None], self.offset_E[event_E, None]
+    def begun(self, pair_I: Tensor, seconds_I: Tensor) -> Tensor:
+        """The first of E, of a pair, that has not begun before a time; the one behind the pair's last if all have."""
+        return _place(self.onset_U, self.begun_E, pair_I, torch.searchsorted(self.onset_U, seconds_I))
 
-    def coverage(self, pair_P: Tensor, edge_PT1: Tensor) -> Tensor:
-        """covered_PT1: seconds of the events of pairs before each edge. float64."""
-        covered_PT1 = torch.zeros_like(edge_PT1)
-        several = max(1, BLOCK // edge_PT1.shape[1])
-        for row_E, onset_E1, offset_E1 in zip(*(x.split(several) for x in self.events(pair_P)), strict=True):
-            seconds_ET1 = (torch.minimum(edge_PT1[row_E], offset_E1) - onset_E1).clamp_(min=0)
-            covered_PT1.index_add_(0, row_E, seconds_ET1)
-        return covered_PT1
+    def ended(self, pair_I: Tensor, seconds_I: Tensor) -> Tensor:
+        """The first of E, of a pair, that has not ended at a time."""
+        return _place(self.offset_U, self.ended_E, pair_I, torch.searchsorted(self.offset_U, seconds_I, right=True))
+
+    def coverage(self, pair_I: Tensor, seconds_I: Tensor) -> Tensor:
+        """Seconds of the events of a pair before a time. float64."""
+        first_I, next_I = self.first_Q1[pair_I], self.begun(pair_I, seconds_I)
+        last_E1 = torch.nn.functional.pad(self.offset_E, (1, 0), value=-math.inf)
+        beyond_I = torch.where(next_I > first_I, (last_E1[next_I] - seconds_I).clamp(min=0), 0.0)
+        return self.before_E1[next_I] - self.before_E1[first_I] - beyond_I
+
+
+def _keys(pair_E: Tensor, time_E: Tensor) -> tuple[Tensor, Tensor]:
+    """(time_U, key_E): all times, and for each event one number that grows with pair and time: pairs can be told apart
+    and times compared exactly."""
+    time_U, rank_E = time_E.unique(return_inverse=True)
+    return time_U, pair_E * (len(time_U) + 1) + rank_E
+
+
+def _place(time_U: Tensor, key_E: Tensor, pair_I: Tensor, rank_I: Tensor) -> Tensor:
+    return torch.searchsorted(key_E, pair_I * (len(time_U) + 1) + rank_I)

@@ -32,6 +32,7 @@ def problem(seed: int, most_recordings: int = 10, most_frames: int = 40) -> Prob
     scores, events, durations = [], [], []
     for n in range(int(r.integers(1, most_recordings + 1))):
         frames = 1 if n == 1 else int(r.integers(2, most_frames + 1))
+        seconds = frames * hop * (float(r.choice([1.0, 0.97, r.uniform(0.3, 1.0)])) if seed % 2 else 1.0)
         score = r.random((len(classes), frames))
         found: list[Event] = []
         for k, name in enumerate(classes):
@@ -39,7 +40,7 @@ def problem(seed: int, most_recordings: int = 10, most_frames: int = 40) -> Prob
             while r.random() < density:
                 onset = max(0.0, end + r.choice([0.0, r.uniform(-2 * hop, 6 * hop)]))
                 offset = onset + r.choice([hop, r.uniform(0.1 * hop, 8 * hop), round(r.integers(1, 5) * hop, 6)])
-                if onset >= frames * hop:
+                if round(onset - seconds, 6) >= 0:
                     break
                 found.append((onset, offset, name))
                 score[k, int(onset / hop) : int(offset / hop) + 1] += r.uniform(0, 1)
@@ -51,7 +52,7 @@ def problem(seed: int, most_recordings: int = 10, most_frames: int = 40) -> Prob
             score[0] = 0.0 if seed % 2 else 2.0
         scores.append(torch.from_numpy(score.astype(np.float32 if seed % 4 == 0 else np.float64)))
         events.append([(a, b, str(c)) for a, b, c in found])
-        durations.append(frames * hop * float(r.choice([1.0, 0.97, r.uniform(0.3, 1.0)])))
+        durations.append(seconds)
     return Problem(scores, events, classes, durations if seed % 2 else None, hop)
 
 

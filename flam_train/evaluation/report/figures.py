@@ -5,7 +5,6 @@ Shape suffixes: K classes, T frames, S samples, F frames of all recordings.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from flam_train.evaluation.report.examples import retrieval_rankings
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics, frame_auroc, frame_curves, timed_arguments
 from flam_train.frames import FrameGrid
-from flam_train.metrics.detection import Detection, Psds, psds
+from flam_train.metrics.detection import Detection, Psds, psds_of
 from flam_train.plotting import (
     class_bars,
     f1_curves,
@@ -128,7 +127,7 @@ def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figu
         bars["frame AUROC"] = dict(zip(scores.classes, area.per_class.tolist(), strict=True))
     if "psds" in chosen.metrics and chosen.psds:
         timed = timed_arguments(scores, method, chosen)
-        values = {n: psds(*timed, missing="skip", **asdict(p)) for n, p in chosen.psds.items()}
+        values = psds_of(*timed, chosen.psds, "skip")
         found["psd-roc"] = psd_roc_figure(values)
         title, even = _even(values)
         bars[title] = even.per_class

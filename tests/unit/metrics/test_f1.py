@@ -18,6 +18,7 @@ from flam_train.metrics.detection import (
     median_filter,
     merge_overlapping,
     segment_f1,
+    segments,
 )
 from flam_train.metrics.reference import event_f1_reference, segment_f1_reference
 
@@ -70,7 +71,7 @@ def as_detections(p: Problem, threshold: float) -> list[list[tuple[float, float,
         [
             (a, b, name)
             for k, name in enumerate(p.classes)
-            for a, b in spans(score[k].numpy(), threshold, seconds[n], p.frame_seconds, reached=False)
+            for a, b in spans(score[k].double().numpy(), threshold, seconds[n], p.frame_seconds, reached=False)
         ]
         for n, score in enumerate(p.scores)
     ]
@@ -83,8 +84,15 @@ def same(ours, theirs) -> None:
 
 
 def sides(p: Problem, threshold: float) -> tuple:
+    """For sed_eval, which compares raw floats: times in whole microseconds."""
     seconds = [s.shape[1] * p.frame_seconds for s in p.scores] if p.durations is None else p.durations
-    return (as_detections(p, threshold), p.events, p.classes), {"durations": seconds, "threshold": threshold}
+    both = (as_detections(p, threshold), p.events)
+    both = ([[(round(a, 6), round(b, 6), c) for a, b, c in one] for one in found] for found in both)
+    return (*both, p.classes), {"durations": [round(s, 6) for s in seconds], "threshold": threshold}
+
+
+HALF = 5e-7
+"""Seconds that sed_eval's collar needs to be met where it is met to the microsecond."""
 
 
 @pytest.mark.parametrize("seconds", [1.0, 0.25])
@@ -104,7 +112,7 @@ def test_events_equal_sed_eval():
         curve = event_f1(*p.arguments(), SOME, collar, share)
         for threshold in SOME[seed % 2 :: 2]:
             given, options = sides(p, threshold)
-            theirs = event_f1_reference(*given, **options, collar_seconds=collar, offset_share=share)
+            theirs = event_f1_reference(*given, **options, collar_seconds=collar + HALF, offset_share=share + 1e-8)
             same(curve.at(threshold), theirs)
 
 
@@ -115,7 +123,8 @@ def test_three_hundred_problems_equal_sed_eval():
         for threshold in SOME:
             given, options = sides(p, threshold)
             same(segment_f1(*p.arguments(), SOME).at(threshold), segment_f1_reference(*given, **options))
-            same(event_f1(*p.arguments(), SOME).at(threshold), event_f1_reference(*given, **options))
+            theirs = event_f1_reference(*given, **options, collar_seconds=0.2 + HALF, offset_share=0.2 + 1e-8)
+            same(event_f1(*p.arguments(), SOME).at(threshold), theirs)
 
 
 def most_pairs(detected: list, events: list, near) -> int:
@@ -169,7 +178,7 @@ def test_a_few_classes_at_a_time(monkeypatch):
     p = problem(4)
     whole = [f(*p.arguments(), SOME) for f in (segment_f1, event_f1)]
     monkeypatch.setattr(timed, "BLOCK", 10)
-    monkeypatch.setattr(timed, "CLASSES", 1)
+    monkeypatch.setattr(timed, "PICKED", 1)
     for one, f in zip(whole, (segment_f1, event_f1), strict=True):
         again = f(*p.arguments(), SOME)
         assert torch.equal(again.hit_PK, one.hit_PK)
@@ -188,6 +197,8 @@ def test_detections_and_median():
         median_filter(torch.from_numpy(score), [3, 0])
     with pytest.raises(ValueError, match="filters of 1 classes, but 2 classes"):
         median_filter(torch.from_numpy(score), [3])
+    with pytest.raises(ValueError, match="edges 'wrap': repeat or reflect"):
+        median_filter(torch.from_numpy(score), 3, edges="wrap")
 
 
 @pytest.mark.parametrize("frames", [1, 3, 5, 9])
@@ -201,6 +212,9 @@ def test_the_median_of_many_recordings_is_that_of_each(frames, block, monkeypatc
     got = median_filter(torch.from_numpy(score), frames, torch.from_numpy(start)).numpy()
     for a, b in pairwise(start):
         assert np.array_equal(got[:, a:b], scipy.ndimage.median_filter(score[:, a:b], (1, frames), mode="nearest"))
+    mirrored = median_filter(torch.from_numpy(score), frames, torch.from_numpy(start), "reflect").numpy()
+    for a, b in pairwise(start):
+        assert np.array_equal(mirrored[:, a:b], scipy.ndimage.median_filter(score[:, a:b], (1, frames)))
     alone = median_filter(torch.from_numpy(score[:, 10:40]), frames).numpy()
     assert np.array_equal(alone, got[:, 10:40])
     widths = [7, frames, 1, frames, 3]
@@ -257,11 +271,42 @@ def test_on_a_gpu():
             assert torch.equal(here.raised_PK, there.raised_PK)
 
 
-def test_an_event_that_begins_before_its_recording():
-    score = [torch.zeros(1, 4), torch.ones(1, 4)]
-    curve = segment_f1(score, [[], [(-1.0, 0.5, "dog")]], ["dog"], None, 1.0)
-    assert int(curve.positive_K) == 1
-    assert int(curve.hit_PK) == 1
+def test_edges_that_meet_to_the_microsecond():
+    """Raw floats say that .6 and .8 are more than .2 apart, and that .7 s of frames of .1 s end behind .7 s."""
+    score = heard(20, 0.1, (0.6, 1.4)) * 0.55
+    assert event_f1([score], [[(0.4, 1.4, "dog")]], ["dog"], None, 0.1).at(0.5).macro == 1.0
+    assert event_f1([score], [[(0.399998, 1.4, "dog")]], ["dog"], None, 0.1).at(0.5).macro == 0.0
+    pooled, label = segments([heard(20, 0.1, (0.6, 0.7))], [[(0.6, 0.7, "dog")]], ["dog"], None, 0.1, 0.1)
+    assert pooled[:, 0].nonzero().flatten().tolist() == label[:, 0].nonzero().flatten().tolist() == [6]
+    assert len(pooled) == 20
+    for hop in (0.1, 0.02, 0.3125, 1 / 3):
+        for size in (hop, 2 * hop, 5 * hop):
+            one = torch.rand(1, 60, generator=torch.Generator().manual_seed(0))
+            pooled, _ = segments([one], [[]], ["dog"], None, hop, size)
+            assert torch.equal(pooled[:, 0], one.unflatten(1, (-1, round(size / hop))).amax(2)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_thresholds_are_those_of_float64_in_any_precision(dtype):
+    g = torch.Generator().manual_seed(0)
+    score = torch.rand(4000, 2, generator=g).to(dtype)
+    label = torch.rand(4000, 2, generator=g) < score.float()
+    given = (0.3, 0.30078125, 0.1, 0.99, -0.5, 0.0, 1e300, 1 / 3)
+    exact = score.double()
+    want, got = frame_f1(exact, label, given), frame_f1(score, label, given)
+    assert torch.equal(got.raised_PK, want.raised_PK)
+    assert torch.equal(got.hit_PK, want.hit_PK)
+    assert got.raised_PK.tolist() == [[int((exact[:, k] > t).sum()) for k in range(2)] for t in given]
+    recordings = [[s.T for s in scores.split(400)] for scores in (score, exact)]
+    events = [[(2.0 * n, 2.0 * n + 3, "ab"[n % 2])] for n in range(10)]
+    for metric in (segment_f1, event_f1):
+        got, want = (metric(one, events, ["a", "b"], None, 0.1, given) for one in recordings)
+        assert torch.equal(got.raised_PK, want.raised_PK)
+        assert torch.equal(got.hit_PK, want.hit_PK)
+    near = torch.tensor([[0.30078125]]).to(dtype)
+    assert frame_f1(near, torch.ones(1, 1), (0.3,)).at(0.3).macro == 1.0
+    if dtype != torch.bfloat16:
+        assert detections(near.numpy(), ["a"], 0.3, 1.0) == [(0, 1, "a")]
 
 
 def test_mistakes():
@@ -276,6 +321,27 @@ def test_mistakes():
         segment_f1(score, [[]], ["dog"], segment_seconds=0.0)
     with pytest.raises(ValueError, match=r"collar_seconds -1\.0"):
         event_f1(score, [[]], ["dog"], collar_seconds=-1.0)
+    for wrong, match in (
+        ([(5.0, 6.0, "dog")], r"from 5\.0 to 6\.0 s lies behind the end of the recording, 4 s: mend it"),
+        ([(2000.0, 3000.0, "dog")], r"lies behind the end of the recording, 4 s; are its times milliseconds\?"),
+        ([(-1.0, 0.5, "dog")], "begins before the recording: mend it, or cut it"),
+    ):
+        for metric in (segment_f1, event_f1):
+            with pytest.raises(ValueError, match=f"recording 0: an event of 'dog' .*{match}"):
+                metric(score, [wrong], ["dog"], None, 1.0)
+    for wrong, match in (((), "give one or more in a list"), (0.5, "in a list"), ((0.5, math.nan), "is not a number")):
+        for f in (
+            lambda t: frame_f1(torch.zeros(4, 1), torch.zeros(4, 1), t),
+            lambda t: event_f1(score, [[]], ["a"], thresholds=t),
+        ):
+            with pytest.raises(ValueError, match=f"thresholds .*{match}"):
+                f(wrong)
+    for f in (
+        lambda: frame_f1(torch.zeros(4, 0), torch.zeros(4, 0)),
+        lambda: segment_f1([torch.zeros(0, 4)], [[]], []),
+    ):
+        with pytest.raises(ValueError, match="no class: nothing to compute a score of"):
+            f()
     with pytest.raises(ValueError, match=r"threshold 0\.7 is not one of those"):
         frame_f1(torch.zeros(4, 1), torch.zeros(4, 1)).at(0.7)
     with pytest.raises(ValueError, match="1 durations but 2 lists"):

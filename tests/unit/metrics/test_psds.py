@@ -125,7 +125,7 @@ def test_many_recordings_of_which_few_false_positives_are_shown(monkeypatch):
         assert got.per_class == pytest.approx(per_class, abs=1e-9)
         with monkeypatch.context() as m:
             m.setattr(timed, "BLOCK", 40)
-            m.setattr(timed, "CLASSES", 1)
+            m.setattr(timed, "PICKED", 1)
             assert ours(p, parameters).per_class == pytest.approx(got.per_class, abs=1e-12)
 
 

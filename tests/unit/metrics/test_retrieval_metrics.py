@@ -120,3 +120,26 @@ def test_chance():
 def test_user_mistakes(audio, text, owner, message):
     with pytest.raises(ValueError, match=message):
         retrieval_metrics(audio, text, owner)
+
+
+def test_scores_that_are_all_equal_or_nothing():
+    owner = torch.arange(4)
+    some = torch.rand(4, 8, generator=torch.Generator().manual_seed(0))
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        for audio, text in ((some * 0, some * 0), (some * 0, some), (some * 1e-30, some * 1e-30)):
+            found = retrieval_metrics(audio.to(dtype), text.to(dtype), owner)
+            assert found["text_to_audio/R@1"] == found["audio_to_text/R@1"] == 0.0  # ties are against the system
+            assert found["text_to_audio/mean_rank"] == 4.0
+    for long in (3e4, 300.0):
+        with pytest.raises(ValueError, match=r"products of such long embeddings overflow torch\.float16: give them at"):
+            retrieval_metrics(torch.full((4, 8), long).half(), torch.full((4, 8), long).half(), owner)
+    with pytest.raises(ValueError, match="audio row 0 is not finite"):
+        retrieval_metrics(torch.full((4, 8), torch.inf).half(), some.half(), owner)
+
+
+def test_arrays_lists_and_what_learns():
+    some = torch.rand(4, 8, generator=torch.Generator().manual_seed(0))
+    want = retrieval_metrics(some, some, torch.arange(4))
+    learning = some.clone().requires_grad_()
+    for given in (some.numpy(), some.tolist(), learning):
+        assert retrieval_metrics(given, given, [0, 1, 2, 3]) == want
