@@ -79,6 +79,19 @@ class Native:
         """Whether its samples may go beyond full scale."""
         return self._file.subtype in FLOATS
 
+    def ends(self) -> bool:
+        """Whether its last sample can be decoded: of an Ogg file that was cut without decoding it, the page that says
+        how long it is may have none."""
+        if self._file.format != "OGG" or not self.frames:
+            return True
+        try:
+            self._file.seek(self.frames - 1)
+            found = len(self._file.read(1))
+            self._file.seek(0)
+        except soundfile.LibsndfileError:
+            return False
+        return found == 1
+
     def read(self, first: int, count: int, dtype: str = "float64") -> np.ndarray:
         """[S, C]: `count` samples from `first` on, or what is there of them and can be decoded. Where libsndfile cannot
         seek, it goes forward only."""
@@ -144,6 +157,9 @@ def by_libsndfile(file: File, found: Found, direct: bool = False) -> Native | st
     if sound.frames is not None and sound.frames >= NO_LENGTH:
         sound.__exit__()
         return "its length is not known"
+    if direct and not sound.ends():
+        sound.__exit__()
+        return "its end cannot be decoded"
     return sound
 
 

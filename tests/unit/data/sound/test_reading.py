@@ -177,6 +177,18 @@ def test_ogg_files_one_behind_the_other(subtype, tmp_path):
 
 
 @FFMPEG
+@pytest.mark.parametrize("codec", ["libopus", "libvorbis"])
+def test_pieces_of_an_ogg_file_that_were_cut_without_decoding(codec, tmp_path):
+    whole = through_ffmpeg(tmp_path / "a.ogg", loud_and_quiet(12.0, 48_000), 48_000, "-c:a", codec)
+    cut = ["-c", "copy", "-f", "segment", "-segment_time", "5", str(tmp_path / "s%d.ogg")]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(whole), *cut], check=True)
+    for n, seconds in ((0, 5.0), (1, 5.0), (2, 2.0)):
+        path = tmp_path / f"s{n}.ogg"
+        assert len(read(path)) / 48_000 == pytest.approx(seconds, abs=0.6)
+        assert measure(path).seconds == pytest.approx(len(read(path)) / 48_000, abs=0.01)
+
+
+@FFMPEG
 def test_a_length_that_libsndfile_makes_up(tmp_path, monkeypatch):
     """As it does for some of such files: ffmpeg decodes what is thought to last 190,000 years."""
     path = tmp_path / "a.wav"
