@@ -93,12 +93,14 @@ def auroc_of_blocks(blocks: Blocks) -> Auroc:
         positive.append(score_FK[label_FK])
     if not positive:
         raise ValueError("no class: nothing to compute a score of")
-    positive_X = torch.cat(positive).sort().values
+    positive_X = _sorted(torch.cat(positive))
     lost = negatives = 0
-    for score_FK, label_FK in blocks():
-        negative = score_FK[~label_FK.bool()]
-        lost += _lost(positive_X, negative)
-        negatives += len(negative)
+    for block in blocks():
+        score_FK, label_FK, _ = checked(*block, None)
+        for k in range(score_FK.shape[1]):
+            negative_X = _sorted(score_FK[:, k][~label_FK[:, k]])
+            lost += _lost(positive_X, negative_X)
+            negatives += len(negative_X)
     pairs = len(positive_X) * negatives
     micro = (2 * pairs - lost) / (2 * pairs) if pairs else float("nan")
     return _joined(torch.tensor(per_class, dtype=torch.float64), micro)
@@ -134,14 +136,26 @@ def _partial_area(score_F: Tensor, label_F: Tensor, max_fpr: float) -> float:
 
 
 def _auroc(score_F: Tensor, label_F: Tensor) -> float:
-    positive, negative = score_F[label_F].sort().values, score_F[~label_F]  # positives are few: sorted in no time
-    pairs = len(positive) * len(negative)
-    return (2 * pairs - _lost(positive, negative)) / (2 * pairs) if pairs else float("nan")
+    positive_X, negative_X = _sorted(score_F[label_F]), _sorted(score_F[~label_F])
+    pairs = len(positive_X) * len(negative_X)
+    return (2 * pairs - _lost(positive_X, negative_X)) / (2 * pairs) if pairs else float("nan")
 
 
-def _lost(positive_X: Tensor, negative: Tensor) -> int:
-    """Pairs in which the negative scores above the positive (sorted), counted twice, and once those of equal scores."""
-    return sum(int(torch.searchsorted(positive_X, negative, right=right).sum()) for right in (False, True))
+def _sorted(score_X: Tensor) -> Tensor:
+    """Ascending. NumPy sorts numbers of 32 and 64 bits with vectors, ten times as fast as torch on a CPU."""
+    if score_X.is_cuda:
+        return score_X.sort().values
+    exact = score_X if score_X.dtype.itemsize >= 4 else score_X.float()
+    return torch.from_numpy(np.sort(exact.numpy()))
+
+
+def _lost(positive_X: Tensor, negative_X: Tensor) -> int:
+    """Pairs in which the negative scores above the positive, counted twice, and once those of equal scores; both are
+    sorted. Of the fewer each is looked up among the others."""
+    if len(negative_X) <= len(positive_X):
+        return sum(int(torch.searchsorted(positive_X, negative_X, right=right).sum()) for right in (False, True))
+    below = sum(int(torch.searchsorted(negative_X, positive_X, right=right).sum()) for right in (False, True))
+    return 2 * len(positive_X) * len(negative_X) - below
 
 
 EDGES = ("repeat", "reflect")
