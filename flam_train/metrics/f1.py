@@ -22,7 +22,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
-from flam_train.metrics.timed import DECIMALS, Detection, Sound, Truth, checked, lowered, micro, spread
+from flam_train.metrics.timed import BLOCK, DECIMALS, Detection, Sound, Truth, checked, lowered, micro, spread
 
 THRESHOLDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, *(n / 100 for n in range(1, 100)))
 """Those of a sweep; the low ones for biased scores, which start near the prior, sigmoid(-8)."""
@@ -129,8 +129,24 @@ class _Levels:
         return len(self.thresholds) + 1
 
     def passed(self, score: Tensor) -> Tensor:
-        """int64, of the scores' shape."""
-        return torch.bucketize(score, self.level_P[self.order_P].to(score.device))
+        """int32, of the scores' shape."""
+        level_P = self.level_P[self.order_P].to(score.device)
+        if score.is_cuda or score.dtype != torch.float32 or score.numel() < len(self._by_upper_half):
+            return torch.bucketize(score, level_P, out_int32=True)
+        upper = score.contiguous().view(torch.int32).bitwise_right_shift(16).bitwise_and_(0xFFFF)
+        passed = self._by_upper_half[upper]
+        unsure = passed < 0
+        passed[unsure] = torch.bucketize(score[unsure], level_P, out_int32=True)
+        return passed
+
+    @functools.cached_property
+    def _by_upper_half(self) -> Tensor:
+        """int32 [2**16]: how many thresholds a float32 number passes, which the upper half of its bits tells, but where
+        a threshold has the same: -1."""
+        bits = torch.arange(1 << 16, dtype=torch.int64) << 16
+        ends = torch.stack((bits, bits + 0xFFFF)).to(torch.int32).view(torch.float32)
+        first, last = torch.bucketize(ends, self.level_P[self.order_P], out_int32=True)
+        return first.masked_fill(first != last, -1)
 
     def above(self, count_KI: Tensor) -> Tensor:
         """count_KP: of counts at each of the levels I, those that pass each threshold."""
@@ -234,16 +250,18 @@ def event_f1(
         row_X, frame_X = spread(begin_Q, end_Q - begin_Q)
         score_X = score_KF[truth.class_Q[mine_Q][row_X] - columns.start, frame_X]
         hits = []
-        for level in levels.level_P.to(score_X.device):
-            begin_D, end_D = (at_1X.nonzero()[:, 1] for at_1X in _runs(score_X[None] > level))
-            pair_D = mine_Q[row_X[begin_D]]
+        for level_P in levels.level_P.to(score_X.device).split(max(1, BLOCK // max(1, len(score_X)))):
+            begins, ends = _runs(score_X > level_P[:, None])
+            (place_D, begin_D), end_D = begins.nonzero(as_tuple=True), ends.nonzero()[:, 1]
             onset_D, offset_D = sound.onset_F[frame_X[begin_D]], sound.offset_F[frame_X[end_D]]
-            found = _matched(truth, pair_D, onset_D, offset_D, collar_seconds, offset_share)
-            hits.append(torch.bincount(truth.class_Q[found].cpu() - columns.start, minlength=len(columns)))
+            pair_D = mine_Q[row_X[begin_D]]
+            place, pair = _matched(truth, place_D, pair_D, onset_D, offset_D, collar_seconds, offset_share)
+            at = place * len(columns) + truth.class_Q[pair] - columns.start
+            hits.append(torch.bincount(at.cpu(), minlength=len(level_P) * len(columns)).reshape(-1, len(columns)))
         curves.append(
             F1Curve(
                 tuple(thresholds),
-                torch.stack(hits),
+                torch.cat(hits),
                 _runs_above(score_KF, levels).T.cpu(),
                 truth.count_K[columns.start : columns.stop].cpu(),
             )
@@ -256,11 +274,11 @@ def _runs_above(score_KF: Tensor, levels: _Levels) -> Tensor:
     passes and the one before it does not."""
     passed_KF = levels.passed(score_KF)
     before_KF = torch.nn.functional.pad(passed_KF, (1, -1))
-    row_K1 = torch.arange(len(score_KF), device=score_KF.device)[:, None] * levels.places
     rises_KF = passed_KF > before_KF
+    first_X = rises_KF.nonzero()[:, 0] * levels.places
     size = len(score_KF) * levels.places
     to_KI, from_KI = (
-        torch.bincount((row_K1 + at_KF)[rises_KF], minlength=size).reshape(-1, levels.places)
+        torch.bincount(first_X + at_KF[rises_KF], minlength=size).reshape(-1, levels.places)
         for at_KF in (passed_KF, before_KF)
     )
     return levels.above(to_KI - from_KI)
@@ -275,14 +293,23 @@ def _runs(active_KF: Tensor) -> tuple[Tensor, Tensor]:
     return active_KF & ~before, active_KF & ~after
 
 
-def _matched(truth: Truth, pair_D: Tensor, onset_D: Tensor, offset_D: Tensor, collar: float, share: float) -> Tensor:
-    """The pair (of Q) of each event that is matched. A detection: its pair, onset and offset in seconds."""
+def _matched(
+    truth: Truth, place_D: Tensor, pair_D: Tensor, onset_D: Tensor, offset_D: Tensor, collar: float, share: float
+) -> tuple[Tensor, Tensor]:
+    """(threshold, pair of Q) of each event that is matched by detections of that threshold. Of a detection: the place
+    of its threshold, its pair, onset and offset in seconds."""
     row_X, event_X = spread(truth.first_Q1[pair_D], truth.first_Q1.diff()[pair_D])
     onset_E, offset_E = truth.onset_E[event_X], truth.offset_E[event_X]
     allowed_E = torch.clamp(share * (offset_E - onset_E), min=collar)
     near = micro((onset_E - onset_D[row_X]).abs()) <= round(collar, DECIMALS)
     near &= micro((offset_E - offset_D[row_X]).abs()) <= micro(allowed_E)
-    row, event = row_X[near].cpu().numpy(), event_X[near].cpu().numpy()
-    graph = csr_array((np.ones(len(row), dtype=np.int8), (row, event)), shape=(len(pair_D), len(truth.onset_E)))
-    match_D = maximum_bipartite_matching(graph, perm_type="column") if len(row) else np.empty(0, dtype=np.int64)
-    return truth.pair_E[torch.from_numpy(match_D[match_D >= 0].astype(np.int64)).to(pair_D.device)]
+    row, event, place = row_X[near], event_X[near], place_D[row_X[near]]
+    if not len(row):
+        return place, pair_D[:0]
+    # An event of one threshold is none of another: one graph for all, of what is near anything.
+    one, column = (place * len(truth.onset_E) + event).unique(return_inverse=True)
+    who, line = row.unique(return_inverse=True)
+    edges = np.ones(len(row), dtype=np.int8), (line.cpu().numpy(), column.cpu().numpy())
+    match = maximum_bipartite_matching(csr_array(edges, shape=(len(who), len(one))), perm_type="column")
+    found = one[torch.from_numpy(match[match >= 0].astype(np.int64)).to(one.device)]
+    return found // len(truth.onset_E), truth.pair_E[found % len(truth.onset_E)]

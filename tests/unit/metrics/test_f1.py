@@ -62,6 +62,18 @@ def test_frame_f1_equals_plain_counts():
         assert curve.best.threshold == THRESHOLDS[swept.index(max(swept))]  # of equals the lowest
 
 
+def test_many_scores_pass_thresholds_as_few_do():
+    """Of many float32 numbers most are told by the upper half of their bits."""
+    g = torch.Generator().manual_seed(0)
+    given = torch.tensor(THRESHOLDS, dtype=torch.float64)
+    ends = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, 1e-45, -1e-45, 1e38, -1e38])
+    near = given.float()[:, None] + torch.tensor([-1, 0, 1]) * 2**-23 * given.float()[:, None]
+    score = torch.cat((ends, near.flatten(), torch.randn(100_000, generator=g), torch.rand(100_000, generator=g)))
+    for thresholds in (THRESHOLDS, (0.5,), (-1.0, 0.0, 1e-45, 3e38, 0.3)):
+        curve = frame_f1(score[:, None], torch.ones(len(score), 1, dtype=torch.bool), thresholds)
+        assert curve.raised_PK.flatten().tolist() == [int((score.double() > t).sum()) for t in thresholds]
+
+
 SOME = (0.0, 0.1, 0.25, 0.5, 0.8, 1.7)
 
 
