@@ -3,6 +3,7 @@
     python eval/retrieval.py runs/demo/export shards/test --out results/
     python eval/retrieval.py runs/x/export shards/clotho/evaluation --captions sets --windows mean --out results/
     python eval/retrieval.py results/scores/retrieval-NAME.safetensors --out results/   # again, without model or audio
+    python eval/retrieval.py runs/x/export shards/mine/test --captions shared --out results/   # captions that repeat
     torchrun --nproc-per-node 8 eval/retrieval.py ...                                   # or srun: the same numbers
 
 The embeddings are kept below OUT/scores: a run that was stopped goes on. The published sets have protocols: see
@@ -28,13 +29,22 @@ def main() -> None:
     parser.add_argument("export", type=Path, help="an export folder, or kept embeddings (.safetensors)")
     parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL, with captions")
     parser.add_argument(
-        "--captions", choices=CAPTIONS, default="all", help="all at once, or the n-th captions of all clips, set by set"
-    )
+        "--captions", choices=CAPTIONS, default="all",
+        help="all at once; the n-th captions of all clips, set by set; or equal ones as one, with several right clips",
+    )  # fmt: skip
+    parser.add_argument(
+        "--relevant", type=Path, metavar="FILE",
+        help="CSV with the columns caption and key: clips that are right, too (with --captions shared)",
+    )  # fmt: skip
     parser.add_argument("--windows", choices=WINDOWS, default="first", help="of clips longer than the model's [first]")
     parser.add_argument("--figures", action="store_true", help="examples of what was found")
     options(parser)
     args = parser.parse_args()
     check_writable(args.out, "--out")
+    if args.relevant is not None:
+        if args.captions != "shared":
+            parser.error("--relevant is told of --captions shared")
+        args.relevant = evaluation.retrieval.read_relevant(args.relevant)
     if args.export.suffix == ".safetensors":
         if args.shards is not None:
             parser.error("kept embeddings are evaluated without shards")
@@ -58,7 +68,7 @@ def main() -> None:
 
 
 def finish(made: evaluation.Embeddings, args: argparse.Namespace) -> None:
-    result = evaluation.retrieval.result_of(made, args.captions)
+    result = evaluation.retrieval.result_of(made, args.captions, args.relevant)
     report([result], args.out)
     if args.figures:
         draw = evaluation.report.figures

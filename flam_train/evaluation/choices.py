@@ -17,8 +17,9 @@ WINDOWS = ("first", "centre", "mean")
 """Of clips longer than the model's: the beginning; the middle; the mean of consecutive windows, each counting by its
 seconds inside the clip, made unit length."""
 
-CAPTIONS = ("all", "sets")
-"""All captions at once (AudioCaps); or the first caption of every clip, then the second of every clip, ... (Clotho)."""
+CAPTIONS = ("all", "sets", "shared")
+"""All captions at once (AudioCaps); the first caption of every clip, then the second of every clip, ... (Clotho); or
+those that are equal as one, for which each clip that has it is right (names of classes, captions by rule)."""
 
 PHRASES = ("first", "all")
 """Of a class: its first phrasing, or the mean over all of them."""

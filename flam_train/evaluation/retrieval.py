@@ -5,27 +5,42 @@ Shape suffixes: N clips, M captions, D embedding width.
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from flam_train.evaluation.choices import CAPTIONS
 from flam_train.evaluation.embeddings import Embeddings, window_rule
 from flam_train.evaluation.result import Result
+from flam_train.metrics.relevance import relevance_metrics
 from flam_train.metrics.retrieval import chance_level, retrieval_metrics
+from flam_train.settings import nearest
+
+Relevant = Mapping[str, Sequence[str]]
+"""{caption: keys of clips}."""
 
 
-def result_of(found: Embeddings, captions: str = "all") -> Result:
+def result_of(found: Embeddings, captions: str = "all", relevant: Relevant | None = None) -> Result:
     """The numbers of kept embeddings, without model or audio. With sets each metric is the mean over them.
 
-    Beside the metrics of `retrieval_metrics`: `.../chance R@1`, and `.../R@1 over chance` (how many times chance).
-    Raises ValueError for sets that do not cover every clip.
+    relevant  {caption: keys of the clips that are right for it}, beside those that have it: then, and with shared
+              captions, the metrics are those of `relevance_metrics`, else of `retrieval_metrics`
+    Beside them: `.../chance R@1`, and `.../R@1 over chance` (how many times chance).
+    Raises ValueError for sets that do not cover every clip, and for relevant captions or clips that are not there.
     """
     if captions not in CAPTIONS:
         raise ValueError(f"captions {captions!r}: choose of {CAPTIONS}")
+    if relevant is not None and captions != "shared":
+        raise ValueError(f"captions {captions!r}: what is relevant is told of shared captions")
     audio_ND, text_MD = torch.from_numpy(found.audio_ND), torch.from_numpy(found.text_MD)
     counts = [len(said) for said in found.captions]
     clip_of_text_M = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    if captions == "all":
+    if captions == "shared":
+        rounds = [_shared(found, audio_ND, text_MD, clip_of_text_M, relevant or {})]
+    elif captions == "all":
         rounds = [_with_chance(audio_ND, text_MD, clip_of_text_M)]
     else:
         rounds = [_with_chance(audio_ND, text_MD[rows], clip_of_text_M[rows]) for rows in _sets(found)]
@@ -40,6 +55,9 @@ def result_of(found: Embeddings, captions: str = "all") -> Result:
             "captions in all": len(found.texts),
             "clips without a caption": sum(not said for said in found.captions),
             "windows": window_rule(found.windows, found.about["seconds"]),
+            "right clips of a caption": "all that have it, or for which it is relevant"
+            if captions == "shared"
+            else "its own",
             "ties": "against the system",
             "median rank": "rounded down",
         },
@@ -54,6 +72,53 @@ def _with_chance(audio_ND, text_MD, clip_of_text_M) -> dict[str, float]:
     for side in ("text_to_audio", "audio_to_text"):
         values[f"{side}/R@1 over chance"] = values[f"{side}/R@1"] / values[f"{side}/chance R@1"]
     return values
+
+
+def _shared(
+    found: Embeddings, audio_ND: torch.Tensor, text_MD: torch.Tensor, clip_of_text_M: torch.Tensor, relevant: Relevant
+) -> dict[str, float]:
+    """Equal captions are one text."""
+    row_of: dict[str, int] = {}
+    text_X = [row_of.setdefault(text, len(row_of)) for text in found.texts]
+    clip_X = clip_of_text_M.tolist()
+    clip_of = {key: n for n, key in enumerate(found.keys)}
+    for caption, keys in relevant.items():
+        if caption not in row_of:
+            raise ValueError(f"{caption!r} is relevant to {keys[0]!r}, and no caption: {nearest(caption, row_of)}")
+        for key in keys:
+            if key not in clip_of:
+                raise ValueError(f"{caption!r} is relevant to {key!r}, which is no clip: {nearest(key, clip_of)}")
+            text_X.append(row_of[caption])
+            clip_X.append(clip_of[key])
+    first = {text: m for m, text in reversed(list(enumerate(found.texts)))}
+    once_MD = text_MD[[first[text] for text in row_of]]
+    pair_2X = torch.unique(torch.tensor([text_X, clip_X]), dim=1)
+    values = relevance_metrics(audio_ND, once_MD, pair_2X[0], pair_2X[1])
+    for side, row_X, others in (
+        ("text_to_audio", pair_2X[0], len(audio_ND)),
+        ("audio_to_text", pair_2X[1], len(once_MD)),
+    ):
+        right = row_X.unique(return_counts=True)[1].double()
+        values[f"{side}/chance R@1"] = float((right / others).mean())
+        values[f"{side}/R@1 over chance"] = values[f"{side}/R@1"] / values[f"{side}/chance R@1"]
+    return values
+
+
+def read_relevant(path: Path) -> Relevant:
+    """Of a CSV with the columns `caption` and `key`, a row for each clip that is right for a caption. ValueError names
+    file, row and fix."""
+    out: dict[str, list[str]] = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.DictReader(file)
+        for name in ("caption", "key"):
+            if name not in (rows.fieldnames or ()):
+                raise ValueError(f"{path}: no column {name!r}, it has {', '.join(rows.fieldnames or ())}: rename one")
+        for row in rows:
+            caption, key = (" ".join((row[name] or "").split()) for name in ("caption", "key"))
+            if not caption or not key:
+                raise ValueError(f"{path}: row {rows.line_num}: names no caption or no clip: fill it in, or remove it")
+            out.setdefault(caption, []).append(key)
+    return out
 
 
 def _sets(found: Embeddings) -> list[list[int]]:

@@ -104,8 +104,9 @@ def chance_level(clip_of_text_M: Tensor, clips: int) -> dict[str, float]:
     }
 
 
-def _check(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor) -> float:
-    """How far two computations of one score may differ; ValueErrors for what `retrieval_metrics` refuses."""
+def check_embeddings(audio_ND: Tensor, text_MD: Tensor) -> float:
+    """The product of the greatest lengths of both, at least 1. ValueError for shapes and types that do not fit, and for
+    what is not finite, or would not be when multiplied."""
     if audio_ND.ndim != 2 or text_MD.ndim != 2 or audio_ND.shape[1] != text_MD.shape[1]:
         raise ValueError(
             f"audio {tuple(audio_ND.shape)} and text {tuple(text_MD.shape)} must be [clips, width] and "
@@ -119,6 +120,21 @@ def _check(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor) -> float:
         raise ValueError(
             f"audio is {audio_ND.dtype}, text is {text_MD.dtype}: give both as the same floating-point type"
         )
+    longest = 1.0
+    for name, embedding in (("audio", audio_ND), ("text", text_MD)):
+        length = embedding.float().norm(dim=1) if embedding.dtype.itemsize < 4 else embedding.norm(dim=1)
+        if not length.isfinite().all():
+            row = int((~length.isfinite()).nonzero()[0])
+            raise ValueError(f"{name} row {row} is not finite: look at that clip or caption, or at the model")
+        longest *= float(length.max())
+    if longest > torch.finfo(text_MD.dtype).max:
+        raise ValueError(f"products of such long embeddings overflow {text_MD.dtype}: give them at unit length")
+    return longest
+
+
+def _check(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor) -> float:
+    """How far two computations of one score may differ; ValueErrors for what `retrieval_metrics` refuses."""
+    longest = check_embeddings(audio_ND, text_MD)
     if clip_of_text_M.shape != (len(text_MD),):
         raise ValueError(
             f"clip_of_text has shape {tuple(clip_of_text_M.shape)}: give one clip index for each of "
@@ -133,15 +149,6 @@ def _check(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor) -> float:
             f"clip_of_text row {row} is {int(clip_of_text_M[row])}, but there are {len(audio_ND)} clips: "
             f"give 0 to {len(audio_ND) - 1}"
         )
-    longest = 1.0
-    for name, embedding in (("audio", audio_ND), ("text", text_MD)):
-        length = embedding.float().norm(dim=1) if embedding.dtype.itemsize < 4 else embedding.norm(dim=1)
-        if not length.isfinite().all():
-            row = int((~length.isfinite()).nonzero()[0])
-            raise ValueError(f"{name} row {row} is not finite: look at that clip or caption, or at the model")
-        longest *= float(length.max())
-    if longest > torch.finfo(text_MD.dtype).max:
-        raise ValueError(f"products of such long embeddings overflow {text_MD.dtype}: give them at unit length")
     # Rounding of a dot product of D terms grows as sqrt(D) eps |a| |t| (in the worst case D); 4 of it is 20 times what
     # is seen. On CUDA, TF32 may be on.
     eps = max(torch.finfo(text_MD.dtype).eps, 2.0**-10 if text_MD.is_cuda else 0.0)

@@ -107,3 +107,34 @@ def test_zero_shot_by_hand():
         "accuracy/chance": 0.5,
     }  # fmt: skip
     assert result.spread == {"accuracy/mean over folds": 0.5}
+
+
+def test_captions_that_repeat_are_one_query_with_several_right_clips(tmp_path):
+    """Three clips; the first two are called the same, and the third is relevant to them."""
+    captions = [["low"], ["low", "soft"], ["high"]]
+    angle = np.array([0.0, 0.3, 1.5])
+    audio_ND = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+    found = Embeddings(
+        audio_ND, audio_ND[[0, 0, 1, 2]], ["low", "low", "soft", "high"], ["a", "b", "c"], captions, [""] * 3, [""] * 3,
+        "first", {"dataset": "x", "vocabulary": None, "clips_expected": 3, "clips_evaluated": 3, "missing": {},
+                  "model": {}, "data": {}, "seed": None, "seconds": 2.0},
+    )  # fmt: skip
+    result = retrieval.result_of(found, "shared")
+    assert result.metrics["text_to_audio/mAP@16"] == result.metrics["text_to_audio/R@1"] == 1.0
+    assert result.metrics["text_to_audio/chance R@1"] == pytest.approx((2 / 3 + 1 / 3 + 1 / 3) / 3)
+    assert result.parameters["right clips of a caption"].startswith("all that have it")
+    path = tmp_path / "relevant.csv"
+    path.write_text("caption,key\nhigh,a\n")
+    result = retrieval.result_of(found, "shared", retrieval.read_relevant(path))
+    assert result.metrics["text_to_audio/mAP@16"] == pytest.approx((1 + 1 + (1 + 2 / 3) / 2) / 3)
+    for text, match in (
+        ("caption,key\nhigh,z\n", "'high' is relevant to 'z', which is no clip"),
+        ("caption,key\nhihg,a\n", "'hihg' is relevant to 'a', and no caption: did you mean high"),
+        ("caption,key\n,a\n", r"relevant\.csv: row 2: names no caption or no clip"),
+        ("caption,clip\nhigh,a\n", r"relevant\.csv: no column 'key', it has caption, clip"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=match):
+            retrieval.result_of(found, "shared", retrieval.read_relevant(path))
+    with pytest.raises(ValueError, match="what is relevant is told of shared captions"):
+        retrieval.result_of(found, "all", {})
