@@ -121,18 +121,21 @@ def partial_auroc(score_FK: Tensor, label_FK: Tensor, max_fpr: float = 0.1, mask
 
 
 def _partial_area(score_F: Tensor, label_F: Tensor, max_fpr: float) -> float:
-    positives, negatives = int(label_F.sum()), int((~label_F).sum())
+    """Between the scores of negatives the curve only rises: the area lies under the pieces at these scores."""
+    positive_X, negative_X = _sorted(score_F[label_F]), _sorted(score_F[~label_F])
+    positives, negatives = len(positive_X), len(negative_X)
     if not positives or not negatives:
         return float("nan")
-    score_F, order = score_F.sort(descending=True)
-    last_F = torch.ones_like(label_F)
-    last_F[:-1] = score_F[1:] < score_F[:-1]
-    rates = ((label_F[order].cumsum(0), positives), ((~label_F[order]).cumsum(0), negatives))
-    tpr_M, fpr_M = (torch.nn.functional.pad(count_F[last_F].double() / total, (1, 0)) for count_F, total in rates)
-    width_M = fpr_M.clamp(max=max_fpr).diff()
-    share_M = width_M / fpr_M.diff().clamp(min=1 / (2 * negatives))  # of each piece what lies before the end
-    height_M = tpr_M[:-1] + share_M * tpr_M.diff() / 2
-    return float((height_M * width_M).sum() / max_fpr)
+    last = max(0, negatives - int(max_fpr * negatives) - 1)  # below it the curve has ended
+    negative_X = negative_X[int(torch.searchsorted(negative_X, negative_X[last : last + 1])) :]
+    value_M, count_M = negative_X.unique_consecutive(return_counts=True)
+    fpr_M = count_M.flip(0).cumsum(0).flip(0).double() / negatives  # of the scores that are as high
+    tpr_2M = torch.stack([torch.searchsorted(positive_X, value_M, right=right) for right in (True, False)])
+    low_M, high_M = 1 - tpr_2M.double() / positives  # before those at this score, and with them
+    width_M = count_M.double() / negatives
+    inside_M = (width_M - (fpr_M - max_fpr).clamp(min=0)).clamp(min=0)
+    height_M = low_M + (high_M - low_M) * inside_M / width_M / 2
+    return float((height_M * inside_M).sum() / max_fpr)
 
 
 def _auroc(score_F: Tensor, label_F: Tensor) -> float:

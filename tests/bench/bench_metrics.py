@@ -1,0 +1,232 @@
+"""Every metric beside the field's own implementation: the largest difference over random problems, and how many times
+as fast ours is, in one run; a table for docs/LOG.md.
+
+    python tests/bench/bench_metrics.py [--problems 100] [--recordings 300]
+
+Differences are those of the problems that the tests draw, too (tests/samples/timed_problems.py); speeds those of
+`--recordings` of 10 s in frames of 1/32 s with 10 classes, the better of two calls each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "samples"))
+
+from timed_problems import problem, spans, with_events
+
+from flam_train.metrics import detection, reference, retrieval
+from flam_train.metrics.calibration import calibration
+
+Value = Callable[[], object]
+
+HOP = 1 / 32
+"""Seconds of a frame of what is timed."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One metric on one problem: ours and the reference's number, as calls."""
+
+    name: str
+    library: str
+    ours: Value
+    theirs: Value
+
+
+def frames(score_FK: torch.Tensor, label_FK: torch.Tensor) -> Iterator[Beside]:
+    """Of frames, or anything else that is scored and labelled."""
+    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+    from torchmetrics.functional.classification import binary_calibration_error, multilabel_auroc, multilabel_f1_score
+
+    classes = score_FK.shape[1]
+    score, label = score_FK.numpy(), label_FK.numpy()
+    both = [k for k in range(classes) if 0 < label[:, k].mean() < 1]
+    if len(both) < classes:
+        return
+    yield Beside(
+        "AUROC, macro", "torchmetrics",
+        lambda: detection.auroc(score_FK, label_FK).macro,
+        lambda: float(multilabel_auroc(score_FK, label_FK.long(), classes, average="macro", validate_args=False)),
+    )  # fmt: skip
+    yield Beside(
+        "AUROC, macro and micro", "scikit-learn",
+        lambda: sum(getattr(detection.auroc(score_FK, label_FK), n) for n in ("macro", "micro")),
+        lambda: roc_auc_score(label, score, average="macro") + roc_auc_score(label.ravel(), score.ravel()),
+    )  # fmt: skip
+
+    def trapezoids() -> float:
+        out = []
+        for k in range(classes):
+            fpr, tpr, _ = roc_curve(label[:, k], score[:, k], drop_intermediate=False)
+            end = np.interp(0.1, fpr, tpr) if 0.1 not in fpr else tpr[fpr == 0.1][0]
+            keep = fpr < 0.1
+            out.append(np.trapezoid([*tpr[keep], end], [*fpr[keep], 0.1]) / 0.1)
+        return float(np.mean(out))
+
+    yield Beside(
+        "partial AUROC (.1)", "scikit-learn's curve", lambda: detection.partial_auroc(score_FK, label_FK, 0.1).macro,
+        trapezoids,
+    )  # fmt: skip
+    yield Beside(
+        "frame F1 at .5, macro", "torchmetrics",
+        lambda: detection.frame_f1(score_FK, label_FK).at(0.5).macro,
+        lambda: float(multilabel_f1_score((score_FK > 0.5).int(), label_FK.int(), classes, average="macro")),
+    )  # fmt: skip
+    probability = score_FK.clamp(0, 1)
+    yield Beside(
+        "ECE", "torchmetrics", lambda: calibration(probability, label_FK).ece,
+        lambda: float(binary_calibration_error(probability.flatten(), label_FK.flatten().int(), n_bins=15, norm="l1")),
+    )  # fmt: skip
+    if hasattr(detection, "average_precision"):
+        yield Beside(
+            "average precision, macro", "scikit-learn",
+            lambda: detection.average_precision(score_FK, label_FK).macro,
+            lambda: float(average_precision_score(label, score, average="macro")),
+        )  # fmt: skip
+
+
+def timed(p) -> Iterator[Beside]:
+    """Of recordings with events. sed_eval compares raw floats: it is given whole microseconds, and half of one more."""
+    seconds = [s.shape[1] * p.frame_seconds for s in p.scores] if p.durations is None else p.durations
+    given = p.arguments()
+    for name, parameters in detection.PSDS.items():
+        yield Beside(
+            name, "sed_scores_eval",
+            lambda parameters=parameters: detection.psds(*given, **asdict(parameters), missing="skip").value,
+            lambda parameters=parameters: reference.psds_reference(
+                [s.numpy() for s in p.scores], p.events, p.classes, durations=p.durations,
+                frame_seconds=p.frame_seconds, parameters=parameters,
+            )[0],
+        )  # fmt: skip
+
+    def plain(one: list) -> list:
+        return [(round(a, 6), round(b, 6), c) for a, b, c in one]
+
+    def found(threshold: float) -> list[list[tuple[float, float, str]]]:
+        return [
+            plain([
+                (a, b, c) for k, c in enumerate(p.classes)
+                for a, b in spans(s[k].double().numpy(), threshold, seconds[n], p.frame_seconds, reached=False)
+            ])
+            for n, s in enumerate(p.scores)
+        ]  # fmt: skip
+
+    detected, truth, ends = found(0.5), [plain(one) for one in p.events], [round(s, 6) for s in seconds]
+    yield Beside(
+        "segment F1 at .5, macro", "sed_eval", lambda: detection.segment_f1(*given).at(0.5).macro,
+        lambda: reference.segment_f1_reference(detected, truth, p.classes, durations=ends).macro,
+    )  # fmt: skip
+    yield Beside(
+        "event F1 at .5, macro", "sed_eval", lambda: detection.event_f1(*given).at(0.5).macro,
+        lambda: reference.event_f1_reference(
+            detected, truth, p.classes, durations=ends, collar_seconds=0.2 + 5e-7, offset_share=0.2 + 1e-8
+        ).macro,
+    )  # fmt: skip
+    some = detection.THRESHOLDS[6::14]
+    at_each = {t: found(t) for t in some}
+    yield Beside(
+        f"event F1 at {len(some)} thresholds", "sed_eval",
+        lambda: sum(one.macro for one in detection.event_f1(*given, thresholds=some).all()),
+        lambda: sum(
+            reference.event_f1_reference(
+                at_each[t], truth, p.classes, durations=ends, collar_seconds=0.2 + 5e-7, offset_share=0.2 + 1e-8
+            ).macro
+            for t in some
+        ),
+    )  # fmt: skip
+
+
+def clips(seed: int, clips: int, captions: int) -> Iterator[Beside]:
+    """Retrieval: the right clip's place in a sorted list."""
+    g = torch.Generator().manual_seed(seed)
+    audio = torch.nn.functional.normalize(torch.randn(clips, 64, generator=g, dtype=torch.float64), dim=1)
+    owner = torch.randint(clips, (captions,), generator=g)
+    text = torch.nn.functional.normalize(audio[owner] + torch.randn(captions, 64, generator=g), dim=1)
+
+    def sorted_lists() -> float:
+        order = (text @ audio.T).argsort(dim=1, descending=True)
+        return float(((order == owner[:, None]).nonzero()[:, 1] < 10).double().mean())
+
+    yield Beside(
+        "text to audio R@10", "argsort", lambda: retrieval.retrieval_metrics(audio, text, owner)["text_to_audio/R@10"],
+        sorted_lists,
+    )  # fmt: skip
+
+
+def all_of(seed: int) -> Iterator[Beside]:
+    g = torch.Generator().manual_seed(seed)
+    label = torch.rand(int(torch.randint(20, 300, (1,), generator=g)), 4, generator=g) < 0.3
+    yield from frames(torch.rand(label.shape, generator=g).add(0.2 * label).mul(10).round() / 10, label)
+    p = with_events(problem(seed))
+    if p.classes:
+        yield from timed(p)
+    yield from clips(seed, 30, 60)
+
+
+def large(recordings: int) -> Iterator[Beside]:
+    g = torch.Generator().manual_seed(0)
+    label = torch.rand(recordings * 320, 10, generator=g) < 0.05
+    yield from frames(torch.rand(label.shape, generator=g) * 0.7 + 0.3 * label * torch.rand(1, generator=g), label)
+    r = np.random.default_rng(0)
+    p = problem(0)
+    p.classes, p.frame_seconds, p.durations = [f"class {k}" for k in range(10)], HOP, None
+    p.scores, p.events = [], []
+    for _ in range(recordings):
+        score = torch.rand(10, 320, generator=g) * 0.6
+        found = []
+        for k in r.choice(10, 4, replace=False):
+            onset = float(r.uniform(0, 8))
+            offset = onset + float(r.uniform(0.2, 2))
+            found.append((onset, offset, p.classes[k]))
+            score[k, int(onset / HOP) : int(offset / HOP)] += float(r.uniform(0.1, 0.4))
+        p.scores.append(score)
+        p.events.append(found)
+    yield from timed(p)
+    yield from clips(0, 2000, 10_000)
+
+
+def best_of_two(call: Value) -> float:
+    times = []
+    for _ in range(2):
+        begin = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--problems", type=int, default=100)
+    parser.add_argument("--recordings", type=int, default=300)
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    apart: dict[str, list[float]] = {}
+    for seed in range(args.problems):
+        for one in all_of(seed):
+            try:
+                theirs = float(one.theirs())  # type: ignore[arg-type]
+            except (IndexError, AssertionError):  # sed_scores_eval's own, of a class none of whose counts change
+                continue
+            ours = float(one.ours())  # type: ignore[arg-type]
+            if not (math.isnan(ours) and math.isnan(theirs)):
+                apart.setdefault(one.name, []).append(abs(ours - theirs))
+    print("| metric | beside | largest difference | over | times as fast |\n|---|---|---|---|---|")
+    for one in large(args.recordings):
+        ratio = best_of_two(one.theirs) / best_of_two(one.ours)
+        found = apart.get(one.name, [math.nan])
+        print(f"| {one.name} | {one.library} | {max(found):.1e} | {len(found)} | {ratio:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
