@@ -77,7 +77,8 @@ bench-data: venv  ## how much of what decoding allows the loader delivers, and w
 bench-prep: venv  ## the same for preparing a corpus
 	$(BIN)/python tests/bench/bench_prep.py
 
-bench-metrics: venv  ## PSDS and retrieval at the size of the published sets
+bench-metrics: venv  ## every metric beside the field's own; PSDS and retrieval at the size of the published sets
+	$(BIN)/python tests/bench/bench_metrics.py
 	$(BIN)/python tests/bench/bench_psds.py
 	$(BIN)/python tests/bench/bench_retrieval.py
 
