@@ -70,6 +70,8 @@ def main() -> None:
 def finish(protocol: evaluation.Protocol, results: list[Result], args: argparse.Namespace) -> None:
     """On the first rank; the others have no results."""
     report(results, args.out)
+    for path in evaluation.protocol.tables(protocol, args.out) if results else ():
+        print(f"  classes  {path}")
     if args.figures and results:
         for path in evaluation.protocol.figures(protocol, args.out, args.out / "figures"):
             print(f"  figure   {path}")

@@ -1,4 +1,5 @@
-"""Sound event detection on any shards with timed events: AUROC, F1 of frames, segments and events, PSDS, calibration.
+"""Sound event detection on any shards with timed events: AUROC, F1 of frames, segments and events, PSDS,
+calibration, and what else --metrics names.
 
     python eval/sed.py runs/demo/export shards/test --phrasings trained held_out --out results/ --plot 3
     python eval/sed.py results/scores/sed-NAME.safetensors --out results/             # again, without model or audio
@@ -7,7 +8,9 @@
 Writes one results JSON for each kind of phrasing, and the frames' embeddings below OUT/scores: a run that was stopped
 goes on, metrics can be computed again, and other words cost no second pass over the audio. --plot N writes heatmaps of
 the N clips with the most classes; --check also computes the metrics by sed_eval and sed_scores_eval (slow) and prints
-how far they are apart. The published sets have protocols: see eval/protocols.py.
+how far they are apart. The metrics class_thresholds and cross_triggers also write a CSV each: numbers of every class,
+its best threshold among them (chosen on the set that is scored: an upper bound), and which class is taken for which.
+The published sets have protocols: see eval/protocols.py.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ def main() -> None:
     parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL")
     parser.add_argument("--phrasings", nargs="+", choices=PHRASINGS, help="[trained; of kept scores those kept]")
     parser.add_argument("--method", choices=METHODS, help="[unbiased; cosine for models without scale and bias]")
-    parser.add_argument("--metrics", nargs="+", choices=METRICS, help="[all but MPAUC]")
+    parser.add_argument("--metrics", nargs="+", choices=METRICS, help="[the first five and calibration]")
     parser.add_argument("--median", type=int, default=3, metavar="FRAMES", help="filter, odd [%(default)s]")
     parser.add_argument("--vocabulary", help="another than the corpus' own: a name in conf/vocabulary, or a .yaml file")
     parser.add_argument("--plot", type=int, default=0, metavar="N", help="heatmaps of the N clips with most classes")
@@ -81,6 +84,8 @@ def main() -> None:
 def finish(scores: evaluation.Scores, chosen: evaluation.SedMetrics, args: argparse.Namespace) -> str:
     result = evaluation.sed.result_of(scores, chosen, note)
     report([result], args.out)
+    for path in evaluation.report.classes.save_tables(scores, chosen, args.out, result.name):
+        print(f"  classes  {path}")
     if args.figures:
         draw = evaluation.report.figures
         for path in draw.save_figures(draw.sed_figures(scores, chosen, result.name), args.out / "figures", result.name):

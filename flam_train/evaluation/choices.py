@@ -7,7 +7,10 @@ from flam_train.paths import conf_dir
 KINDS = ("sed", "retrieval", "zero_shot")
 """Of protocols."""
 
-METRICS = ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "mpauc", "calibration")
+METRICS = (
+    "auroc", "frame_f1", "segment_f1", "event_f1", "psds", "mpauc", "calibration", "ap", "dprime", "precision_recall",
+    "segment_er", "intersection_f1", "miou", "tagging", "class_thresholds", "cross_triggers",
+)  # fmt: skip
 """Of detection."""
 
 PHRASINGS = ("trained", "held_out")

@@ -16,6 +16,7 @@ from flam_train.evaluation import retrieval, sed, zero_shot
 from flam_train.evaluation.choices import CAPTIONS, KINDS, PHRASINGS, SCORES, WINDOWS
 from flam_train.evaluation.embeddings import Embeddings, embed_corpus
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
+from flam_train.evaluation.report.classes import CLASS_TABLES, save_tables
 from flam_train.evaluation.report.figures import retrieval_figures, save_figures, sed_figures
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
@@ -192,6 +193,18 @@ def figures(protocol: Protocol, out: Path, folder: Path) -> list[Path]:
             name = f"{protocol.name}-{phrasings}"
             made += save_figures(sed_figures(Scores(kept, phrasings), protocol.scoring, name), folder, name)
     return made
+
+
+def tables(protocol: Protocol, out: Path) -> list[Path]:
+    """Of detections what `run` kept tells class by class, below `out`, where it is among the metrics."""
+    if protocol.kind != "sed" or not CLASS_TABLES & set(protocol.scoring.metrics):
+        return []
+    kept = FrameEmbeddings.load(protocol.kept(out))
+    return [
+        path
+        for phrasings in protocol.phrasings
+        for path in save_tables(Scores(kept, phrasings), protocol.scoring, out, f"{protocol.name}-{phrasings}")
+    ]
 
 
 def results_of(protocol: Protocol, made: FrameEmbeddings | Embeddings, note: Note | None = None) -> list[Result]:

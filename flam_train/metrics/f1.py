@@ -1,4 +1,4 @@
-"""F1 of frames, of segments and of events, at many thresholds at once.
+"""F1, precision and recall of frames, of segments and of events, at many thresholds at once.
 
 Times are compared to the microsecond, thresholds as in float64 whatever precision scores have. sed_eval compares raw
 sums and products: its numbers differ where a frame's edge lies on one of a segment, or a collar is met exactly.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
-from flam_train.metrics.timed import BLOCK, DECIMALS, Detection, Sound, Truth, checked, lowered, micro, spread
+from flam_train.metrics import timed
+from flam_train.metrics.timed import DECIMALS, Detection, Sound, Truth, checked, lowered, micro, spread
 
 THRESHOLDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, *(n / 100 for n in range(1, 100)))
 """Those of a sweep; the low ones for biased scores, which start near the prior, sigmoid(-8)."""
@@ -38,6 +39,38 @@ class F1:
     threshold: float
     per_class_K: Tensor
     left_out: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Precision (right / found) and recall (right / to be found) at a threshold, in [0, 1].
+
+    precision_K, recall_K  float64, NaN for a class without ground truth; where nothing is found precision is 0, as in
+                           scikit-learn (sed_eval leaves such a class out of its mean, sed_scores_eval counts 1)
+    macro, micro           as in `F1`: means over the classes with ground truth; from pooled counts of all classes
+    """
+
+    precision_macro: float
+    precision_micro: float
+    recall_macro: float
+    recall_micro: float
+    precision_K: Tensor
+    recall_K: Tensor
+    threshold: float
+
+
+@dataclass(frozen=True)
+class BestOfEach:
+    """Of each class its highest F1 and the threshold that reaches it, of equals the lowest: float64, NaN for a class
+    without ground truth. macro: the mean over the others.
+
+    The thresholds are chosen on the set that is scored: an upper bound, not a result to compare systems by. To use them
+    elsewhere, choose them on another set than the one that is reported.
+    """
+
+    f1_K: Tensor
+    threshold_K: Tensor
+    macro: float
 
 
 @dataclass(frozen=True)
@@ -61,9 +94,7 @@ class F1Curve:
 
     def at(self, threshold: float) -> F1:
         """At one of the thresholds. F1 = 2 right / (found + to be found)."""
-        if threshold not in self.thresholds:
-            raise ValueError(f"threshold {threshold} is not one of those that were counted: {self.thresholds}")
-        p = self.thresholds.index(threshold)
+        p = self._place(threshold)
         per_class_K = 2.0 * self.hit_PK[p].double() / (self.raised_PK[p] + self.positive_K)
         per_class_K[self.positive_K == 0] = torch.nan
         total = int(self.raised_PK[p].sum() + self.positive_K.sum())
@@ -74,6 +105,28 @@ class F1Curve:
             per_class_K=per_class_K,
             left_out=tuple((self.positive_K == 0).nonzero().flatten().tolist()),
         )
+
+    def rates_at(self, threshold: float) -> Rates:
+        """Precision and recall at one of the thresholds."""
+        p = self._place(threshold)
+        right, found, there = int(self.hit_PK[p].sum()), int(self.raised_PK[p].sum()), int(self.positive_K.sum())
+        precision_K = self.hit_PK[p].double() / self.raised_PK[p].clamp(min=1)
+        recall_K = self.hit_PK[p].double() / self.positive_K
+        precision_K[self.positive_K == 0] = recall_K[self.positive_K == 0] = torch.nan
+        return Rates(
+            precision_macro=float(precision_K[self.positive_K > 0].mean()),
+            precision_micro=right / max(1, found) if found or there else math.nan,
+            recall_macro=float(recall_K[self.positive_K > 0].mean()),
+            recall_micro=right / there if there else math.nan,
+            precision_K=precision_K,
+            recall_K=recall_K,
+            threshold=threshold,
+        )
+
+    def _place(self, threshold: float) -> int:
+        if threshold not in self.thresholds:
+            raise ValueError(f"threshold {threshold} is not one of those that were counted: {self.thresholds}")
+        return self.thresholds.index(threshold)
 
     def all(self) -> list[F1]:
         return [self.at(threshold) for threshold in self.thresholds]
@@ -86,13 +139,25 @@ class F1Curve:
         """
         return max(self.all(), key=lambda f1: (-1.0 if math.isnan(f1.macro) else f1.macro, -f1.threshold))
 
+    @property
+    def best_of_each(self) -> BestOfEach:
+        """The highest value of each class over a threshold of its own."""
+        threshold_P = torch.tensor(self.thresholds, dtype=torch.float64)
+        order_P = threshold_P.argsort(stable=True)
+        f1_PK = 2.0 * self.hit_PK[order_P].double() / (self.raised_PK[order_P] + self.positive_K).clamp(min=1)
+        f1_K = f1_PK.amax(dim=0)
+        lowest_K = torch.from_numpy((f1_PK == f1_K).numpy().argmax(axis=0))  # numpy's: the first of equals
+        threshold_K = threshold_P[order_P][lowest_K]
+        f1_K[self.positive_K == 0] = threshold_K[self.positive_K == 0] = torch.nan
+        return BestOfEach(f1_K, threshold_K, float(f1_K[self.positive_K > 0].mean()))
+
 
 def frame_f1(
     score_FK: Tensor, label_FK: Tensor, thresholds: Sequence[float] = (0.5,), mask_FK: Tensor | None = None
 ) -> F1Curve:
     """F1 over frames: each (frame, class) pair is one decision. Arguments and errors as in `auroc`."""
     score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
-    levels = _Levels(thresholds, score_FK.dtype)
+    levels = Levels(thresholds, score_FK.dtype)
     hits, raised, positives = [], [], []
     for k in range(score_FK.shape[1]):
         counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
@@ -109,7 +174,7 @@ def frame_f1(
 
 
 @dataclass(frozen=True)
-class _Levels:
+class Levels:
     """Thresholds P, in any order, and in the precision `dtype` of the scores; a score's level is how many it passes."""
 
     thresholds: Sequence[float]
@@ -238,38 +303,68 @@ def event_f1(
         raise ValueError(f"collar_seconds {collar_seconds} and offset_share {offset_share} must be at least 0")
     sound = Sound.of(scores, classes, durations, frame_seconds)
     truth = Truth.of(events, list(classes), sound)
-    levels = _Levels(thresholds, sound.score_NKT[0].dtype)
+    levels = Levels(thresholds, sound.score_NKT[0].dtype)
     if not len(classes):
         raise ValueError("no class: nothing to compute a score of")
     curves = []
     for columns in sound.class_blocks(len(classes)):
         score_KF = sound.block(list(columns))
-        mine_Q = ((truth.class_Q >= columns.start) & (truth.class_Q < columns.stop)).nonzero()[:, 0]
-        # A detection can only match in a recording with an event of its class: elsewhere they are counted at once.
-        begin_Q, end_Q = (sound.start_N1[truth.recording_Q[mine_Q] + n] for n in (0, 1))
-        row_X, frame_X = spread(begin_Q, end_Q - begin_Q)
-        score_X = score_KF[truth.class_Q[mine_Q][row_X] - columns.start, frame_X]
         hits = []
-        for level_P in levels.level_P.to(score_X.device).split(max(1, BLOCK // max(1, len(score_X)))):
-            begins, ends = _runs(score_X > level_P[:, None])
-            (place_D, begin_D), end_D = begins.nonzero(as_tuple=True), ends.nonzero()[:, 1]
-            onset_D, offset_D = sound.onset_F[frame_X[begin_D]], sound.offset_F[frame_X[end_D]]
-            pair_D = mine_Q[row_X[begin_D]]
-            place, pair = _matched(truth, place_D, pair_D, onset_D, offset_D, collar_seconds, offset_share)
+        for some in detections_in_pairs(score_KF, columns, sound, truth, levels):
+            place, pair = _matched(truth, some, collar_seconds, offset_share)
             at = place * len(columns) + truth.class_Q[pair] - columns.start
-            hits.append(torch.bincount(at.cpu(), minlength=len(level_P) * len(columns)).reshape(-1, len(columns)))
+            hits.append(torch.bincount(at.cpu(), minlength=some.thresholds * len(columns)).reshape(-1, len(columns)))
         curves.append(
             F1Curve(
                 tuple(thresholds),
                 torch.cat(hits),
-                _runs_above(score_KF, levels).T.cpu(),
+                runs_above(score_KF, levels).T.cpu(),
                 truth.count_K[columns.start : columns.stop].cpu(),
             )
         )
     return F1Curve.joined(curves)
 
 
-def _runs_above(score_KF: Tensor, levels: _Levels) -> Tensor:
+@dataclass(frozen=True)
+class InPairs:
+    """Detections D at some thresholds, in the pairs Q of a class and a recording that have events, threshold by
+    threshold: place_D, which of the thresholds; pair_D; onset_D, offset_D in seconds, float64."""
+
+    thresholds: int
+    place_D: Tensor
+    pair_D: Tensor
+    onset_D: Tensor
+    offset_D: Tensor
+
+    def where(self, keep_D: Tensor) -> InPairs:
+        columns = self.place_D, self.pair_D, self.onset_D, self.offset_D
+        return InPairs(self.thresholds, *(x[keep_D] for x in columns))
+
+    def each(self) -> Iterator[InPairs]:
+        """Of one threshold after the other."""
+        counts = torch.bincount(self.place_D, minlength=self.thresholds).tolist()
+        columns = (x.split(counts) for x in (self.place_D, self.pair_D, self.onset_D, self.offset_D))
+        for place_D, pair_D, onset_D, offset_D in zip(*columns, strict=True):
+            yield InPairs(1, torch.zeros_like(place_D), pair_D, onset_D, offset_D)
+
+
+def detections_in_pairs(
+    score_KF: Tensor, columns: range, sound: Sound, truth: Truth, levels: Levels
+) -> Iterator[InPairs]:
+    """At some thresholds after the others, of some classes: runs of frames above them. Elsewhere a detection is wrong
+    wherever it lies: `runs_above` counts them at once."""
+    mine_Q = ((truth.class_Q >= columns.start) & (truth.class_Q < columns.stop)).nonzero()[:, 0]
+    begin_Q, end_Q = (sound.start_N1[truth.recording_Q[mine_Q] + n] for n in (0, 1))
+    row_X, frame_X = spread(begin_Q, end_Q - begin_Q)
+    score_X = score_KF[truth.class_Q[mine_Q][row_X] - columns.start, frame_X]
+    for level_P in levels.level_P.to(score_X.device).split(max(1, timed.BLOCK // max(1, len(score_X)))):
+        begins, ends = runs(score_X > level_P[:, None])
+        (place_D, begin_D), end_D = begins.nonzero(as_tuple=True), ends.nonzero()[:, 1]
+        onset_D, offset_D = sound.onset_F[frame_X[begin_D]], sound.offset_F[frame_X[end_D]]
+        yield InPairs(len(level_P), place_D, mine_Q[row_X[begin_D]], onset_D, offset_D)
+
+
+def runs_above(score_KF: Tensor, levels: Levels) -> Tensor:
     """runs_KP: of each row, how many runs of frames pass each threshold. One begins at every threshold that a frame
     passes and the one before it does not."""
     passed_KF = levels.passed(score_KF)
@@ -284,7 +379,7 @@ def _runs_above(score_KF: Tensor, levels: _Levels) -> Tensor:
     return levels.above(to_KI - from_KI)
 
 
-def _runs(active_KF: Tensor) -> tuple[Tensor, Tensor]:
+def runs(active_KF: Tensor) -> tuple[Tensor, Tensor]:
     """begins_KF, ends_KF: the first and the last frame of each run of active ones; the i-th of each belong together."""
     if not active_KF.shape[1]:
         return active_KF, active_KF
@@ -293,17 +388,15 @@ def _runs(active_KF: Tensor) -> tuple[Tensor, Tensor]:
     return active_KF & ~before, active_KF & ~after
 
 
-def _matched(
-    truth: Truth, place_D: Tensor, pair_D: Tensor, onset_D: Tensor, offset_D: Tensor, collar: float, share: float
-) -> tuple[Tensor, Tensor]:
-    """(threshold, pair of Q) of each event that is matched by detections of that threshold. Of a detection: the place
-    of its threshold, its pair, onset and offset in seconds."""
+def _matched(truth: Truth, some: InPairs, collar: float, share: float) -> tuple[Tensor, Tensor]:
+    """(threshold, pair of Q) of each event that is matched by detections of that threshold."""
+    pair_D = some.pair_D
     row_X, event_X = spread(truth.first_Q1[pair_D], truth.first_Q1.diff()[pair_D])
     onset_E, offset_E = truth.onset_E[event_X], truth.offset_E[event_X]
     allowed_E = torch.clamp(share * (offset_E - onset_E), min=collar)
-    near = micro((onset_E - onset_D[row_X]).abs()) <= round(collar, DECIMALS)
-    near &= micro((offset_E - offset_D[row_X]).abs()) <= micro(allowed_E)
-    row, event, place = row_X[near], event_X[near], place_D[row_X[near]]
+    near = micro((onset_E - some.onset_D[row_X]).abs()) <= round(collar, DECIMALS)
+    near &= micro((offset_E - some.offset_D[row_X]).abs()) <= micro(allowed_E)
+    row, event, place = row_X[near], event_X[near], some.place_D[row_X[near]]
     if not len(row):
         return place, pair_D[:0]
     # An event of one threshold is none of another: one graph for all, of what is near anything.

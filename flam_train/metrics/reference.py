@@ -9,6 +9,7 @@ Shape suffixes: K classes, T frames of one recording.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,6 @@ def psds_reference(
     other classes: classes without events are left out, events merged, and a class alone has no cross triggers here.
     """
     from sed_scores_eval import intersection_based
-    from sed_scores_eval.base_modules.scores import create_score_dataframe
 
     frames_N = [np.shape(score_KT)[1] for score_KT in scores]
     durations = [t * frame_seconds for t in frames_N] if durations is None else list(durations)
@@ -45,18 +45,10 @@ def psds_reference(
     if not kept:
         return float("nan"), {}
     alone = len(kept) == 1
-    frames = {}
-    for n, (score_KT, seconds) in enumerate(zip(scores, durations, strict=True)):
-        edges = np.arange(frames_N[n] + 1) * frame_seconds
-        inside = int(np.searchsorted(edges[:-1], seconds))
-        frames[str(n)] = create_score_dataframe(
-            np.ascontiguousarray(np.asarray(score_KT, dtype=np.float64)[kept, :inside].T),
-            timestamps=np.minimum(edges[: inside + 1], seconds),
-            event_classes=names,
-        )
+    frames, truth = reference_inputs(scores, events, classes, kept, durations, frame_seconds)
     value, per_class, _, _ = intersection_based.psds(
         frames,
-        {str(n): merge_overlapping(list(found)) for n, found in enumerate(events)},
+        truth,
         {str(n): float(seconds) for n, seconds in enumerate(durations)},
         dtc_threshold=parameters.dtc,
         gtc_threshold=parameters.gtc,
@@ -67,6 +59,29 @@ def psds_reference(
         max_efpr=parameters.max_efpr,
     )
     return float(value), {name: float(per_class[name]) for name in names}
+
+
+def reference_inputs(
+    scores: Sequence[np.ndarray],
+    events: Sequence[Sequence[Detection]],
+    classes: Sequence[str],
+    kept: Sequence[int],
+    durations: Sequence[float],
+    frame_seconds: float,
+) -> tuple[dict[str, Any], dict[str, list[Detection]]]:
+    """Scores of the classes that are kept, as sed_scores_eval takes them, and merged events, by number of recording."""
+    from sed_scores_eval.base_modules.scores import create_score_dataframe
+
+    frames = {}
+    for n, (score_KT, seconds) in enumerate(zip(scores, durations, strict=True)):
+        edges = np.arange(np.shape(score_KT)[1] + 1) * frame_seconds
+        inside = int(np.searchsorted(edges[:-1], seconds))
+        frames[str(n)] = create_score_dataframe(
+            np.ascontiguousarray(np.asarray(score_KT, dtype=np.float64)[kept, :inside].T),
+            timestamps=np.minimum(edges[: inside + 1], seconds),
+            event_classes=[classes[k] for k in kept],
+        )
+    return frames, {str(n): merge_overlapping(list(found)) for n, found in enumerate(events)}
 
 
 def segment_f1_reference(

@@ -15,3 +15,4 @@ from .style import (
     save_figure as save_figure,
 )
 from .training import curves_figure as curves_figure, read_curves as read_curves
+from .triggers import cross_trigger_figure as cross_trigger_figure

@@ -10,6 +10,7 @@ from in_process import script
 from tiny_runs import TINY, on_shards, write_corpus
 
 from flam_train.cli.train import compose_conf
+from flam_train.evaluation.choices import METRICS
 from flam_train.training.run import train
 
 
@@ -34,6 +35,12 @@ def test_evaluation_to_table(trained, tmp_path):
     for result in found.values():
         assert result["clips_expected"] == result["clips_evaluated"] == 6
     assert len(list((results / "heatmaps").glob("*.png"))) == 2
+    (kept,) = (results / "scores").glob("sed-*.safetensors")
+    again = tmp_path / "again"
+    done = script("eval/sed.py", kept, "--phrasings", "trained", "--metrics", *METRICS, "--figures", "--out", again)
+    assert done.returncode == 0, done.stderr
+    assert [len(list(again.glob(name))) for name in ("*.json", "*-classes.csv", "*-cross-triggers.csv")] == [1, 1, 1]
+    assert len(list((again / "figures").glob("*-cross-triggers.png"))) == 1
     done = script("eval/table.py", results, "--out", tmp_path / "table")
     assert done.returncode == 0, done.stderr
     for ending in ("md", "csv", "tex"):

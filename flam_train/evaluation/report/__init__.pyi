@@ -1,4 +1,4 @@
-from . import corpus_figures as corpus_figures, figures as figures
+from . import classes as classes, corpus_figures as corpus_figures, figures as figures
 from .formats import latex as latex, markdown as markdown, to_csv as to_csv
 from .html import to_html as to_html
 from .published import paper_tables as paper_tables

@@ -15,11 +15,12 @@ from flam_train.batch import SAMPLE_RATE
 from flam_train.evaluation.embeddings import Embeddings
 from flam_train.evaluation.report.examples import retrieval_rankings
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed import SedMetrics, frame_auroc, frame_curves, timed_arguments
+from flam_train.evaluation.sed import SedMetrics, crossed, frame_auroc, frame_curves, timed_arguments
 from flam_train.frames import FrameGrid
 from flam_train.metrics.detection import Detection, Psds, psds_of
 from flam_train.plotting import (
     class_bars,
+    cross_trigger_figure,
     f1_curves,
     localization_figure,
     psd_roc_figure,
@@ -112,8 +113,8 @@ def _stretch(scores: Scores, number: int) -> tuple[range, list[Detection]]:
 
 
 def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figure]:
-    """F1 over thresholds with and without scale and bias, reliability; and if their metrics are chosen, bars of classes
-    and PSD-ROC curves. Of several phrasings of each class the first."""
+    """F1 over thresholds with and without scale and bias, reliability; and if their metrics are chosen, PSD-ROC curves,
+    bars of classes and cross triggers. Of several phrasings of each class the first."""
     method = chosen.method or scores.kept.method
     methods = dict.fromkeys((method, "biased", "cosine") if method != "cosine" else (method,))
     kinds = {one: frame_curves(scores, one) for one in methods}
@@ -131,9 +132,12 @@ def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figu
         found["psd-roc"] = psd_roc_figure(values)
         title, even = _even(values)
         bars[title] = even.per_class
+    rounds = len(scores.words.phrases)
+    which = f", the first of {rounds} phrasings" if rounds > 1 else ""
+    if "cross_triggers" in chosen.metrics:
+        count_KK = crossed(timed_arguments(scores, method, chosen), chosen).count_KK.numpy()
+        found["cross-triggers"] = cross_trigger_figure(count_KK, scores.classes, f"{name}, cross triggers{which}")
     if bars:
-        rounds = len(scores.words.phrases)
-        which = f", the first of {rounds} phrasings" if rounds > 1 else ""
         found["classes"] = class_bars(bars, f"{name}, by class{which}")
     return found
 

@@ -15,7 +15,10 @@ from flam_train.evaluation.result import Result
 Kind = Literal["published", "ours", "difference"]
 Better = Literal["higher", "lower", "neither"]
 
-LOWER = ("ECE", "Brier", "rank")
+LOWER = (
+    "ECE", "Brier", "rank", "segment_er", "segment_er/macro", "/substitutions", "/deletions", "/insertions",
+    "cross_triggers",
+)  # fmt: skip
 """Metrics whose names end so are better when they are lower."""
 
 
@@ -108,10 +111,29 @@ _SED = [
     ("frame F1 best", "frame_f1 best/macro", 1, 3),
     ("segment F1", "segment_f1/macro", 1, 3),
     ("event F1", "event_f1/macro", 1, 3),
+    ("intersection F1", "intersection_f1/macro", 1, 3),
+    *(
+        (f"{kind} {what}", f"{kind}_{what}/macro", 1, 3)
+        for kind in ("frame", "segment", "event")
+        for what in ("precision", "recall")
+    ),
+    ("segment ER", "segment_er", 1, 3),
+    *(
+        (f"{kind} F1 best of each", f"{kind}_f1 best of each class/macro", 1, 3)
+        for kind in ("frame", "segment", "event")
+    ),
     ("PSDS1", "PSDS1", 1, 3),
     ("PSDS1A", "PSDS1A", 1, 3),
     ("PSDS2", "PSDS2", 1, 3),
     ("MPAUC", "MPAUC", 1, 3),
+    ("frame mAP", "ap/macro", 1, 3),
+    ("d'", "dprime/macro", 1, 2),
+    ("mean IoU", "miou", 1, 3),
+    ("cross triggers", "cross_triggers", 1, 3),
+    ("tagging mAP", "tagging/mAP", 1, 3),
+    ("tagging AUROC", "tagging/auroc", 1, 3),
+    ("tagging d'", "tagging/dprime", 1, 2),
+    ("tagging F1", "tagging/f1", 1, 3),
     ("ECE", "calibration/ECE", 1, 3),
     ("ECE biased", "calibration biased/ECE", 1, 3),
 ]
@@ -190,7 +212,7 @@ def find_metric(result: Result, metric: str) -> str | None:
 def cell_text(result: Result, metric: str, factor: float, places: int) -> str:
     """`factor` times the metric, "± " its spread if it has one; empty if it was not measured, or is not defined."""
     name = find_metric(result, metric)
-    if name is None or math.isnan(result.metrics[name]):
+    if name is None or not math.isfinite(result.metrics[name]):
         return ""
     text = f"{factor * result.metrics[name]:.{places}f}"
     return f"{text} ± {factor * result.spread[name]:.{places}f}" if name in result.spread else text
@@ -209,6 +231,10 @@ def _notes(results: Sequence[Result], columns) -> tuple[str, ...]:
         notes.append("±: standard deviation over phrasings, caption sets or folds")
     if any(r.protocol.startswith("sed") for r in results):
         notes.append("F1: macro, threshold 0.5; best: one threshold chosen on the same set, an upper bound")
+    if any("best of each class" in name for r in results for name in r.metrics):
+        notes.append("best of each: F1 with a threshold for each class, chosen on the same set, an upper bound")
+    if any("cross_triggers" in r.metrics for r in results):
+        notes.append("cross triggers: the share of false detections that lie on another class's events")
     return tuple(notes)
 
 

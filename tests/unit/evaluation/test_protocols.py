@@ -16,7 +16,7 @@ from tone_corpus import CLASSES, CLIPS, Ear, vocabulary_file, write_tones
 from flam_train.data.shards.corpus import Corpus
 from flam_train.evaluation import parts
 from flam_train.evaluation.choices import protocols
-from flam_train.evaluation.protocol import Protocol, is_there, recompute, run
+from flam_train.evaluation.protocol import Protocol, is_there, recompute, run, tables
 from flam_train.evaluation.result import Result, read_results
 
 PUBLISHED = {
@@ -74,6 +74,24 @@ def test_every_protocol_from_shards_to_a_result(name, tmp_path):
     assert again.parameters == result.parameters
     assert Result.read(result.write(tmp_path / "out")).metrics == pytest.approx(result.metrics, nan_ok=True)
     assert [r.dataset for _, r in read_results([tmp_path / "out"])] == [name]
+
+
+def test_tables_of_classes_where_a_protocol_asks_for_them(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "{kind: sed, title: mine, shards: mine, phrasings: [trained, held_out], "
+        "scoring: {metrics: [tagging, class_thresholds, cross_triggers], tagging_pool: mean, dtc: 0.1, cttc: 0.5}}"
+    )
+    protocol = Protocol.load(str(tmp_path / "mine.yaml"))
+    write_tones(tmp_path / "shards" / "mine", FIVE, name="any")
+    results = run(protocol, Ear(), tmp_path / "shards", tmp_path / "out", batch_size=2)
+    assert results[0].metrics["tagging/mAP"] == 1.0
+    assert results[0].parameters["cross triggers"].endswith("(cttc 0.5)")
+    assert sorted(path.name for path in tables(protocol, tmp_path / "out")) == [
+        f"mine-{phrasings}-{kind}.csv"
+        for phrasings in ("held_out", "trained")
+        for kind in ("classes", "cross-triggers")
+    ]
+    assert tables(replace(protocol, scoring=None), tmp_path / "out") == []
 
 
 def test_scores_of_other_words_are_not_measured_as_these(tmp_path):

@@ -18,6 +18,7 @@ from flam_train.plotting import (
     Ranking,
     blank_figure,
     class_bars,
+    cross_trigger_figure,
     f1_curves,
     fitting,
     localization_figure,
@@ -162,6 +163,31 @@ def test_class_bars_of_many_classes():
     few = class_bars({"AUROC": dict.fromkeys(many, math.nan) | {"class 001": 0.5}}, "Set")
     assert len(names(few.axes[0])) == 20
     assert "Set: 1 with a value of 407 classes, and 19 without" in words(few)
+
+
+@without_warnings
+def test_cross_triggers(tmp_path):
+    r = np.random.default_rng(0)
+    classes = ["dog", "$5 or $6", "a name " + 20 * "so " + "long"] + [f"class {n}" for n in range(40)]
+    count_KK = r.integers(0, 3, (43, 43)) * (r.random((43, 43)) < 0.2)
+    np.fill_diagonal(count_KK, 0)
+    count_KK[2, 1], count_KK[1, 0] = 1234, 40
+    few = cross_trigger_figure(count_KK[:3, :3], classes[:3], "Set")
+    axes, bar = few.axes
+    assert names(axes)[1] == r"\$5 or \$6"
+    assert names(axes)[2].endswith("…")
+    assert {"1.23k", "40"} <= {text.get_text() for text in axes.texts}
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("detected, wrongly", "there instead")
+    assert bar.get_ylabel() == "wrong detections on its events"
+    assert "Set: 3 classes" in words(few)
+    many = cross_trigger_figure(count_KK, classes, "Set")
+    assert len(names(many.axes[0])) == 24
+    assert names(many.axes[0])[0] == "dog"
+    assert "Set: the 24 most confused of 43 classes" in words(many)
+    for figure in (few, many, cross_trigger_figure(np.zeros((1, 1)), ["alone"], "One")):
+        save_figure(figure, tmp_path / "x.png")
+    with pytest.raises(ValueError, match=r"One: counts \(2, 2\) must be \[1, 1\]"):
+        cross_trigger_figure(np.zeros((2, 2)), ["alone"], "One")
 
 
 @without_warnings

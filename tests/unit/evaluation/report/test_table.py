@@ -362,6 +362,39 @@ def narrowest(text):
     return needed
 
 
+def test_columns_of_what_was_asked_for():
+    names = {
+        "intersection_f1/macro": 0.5, "event_precision/macro": 0.4, "event_recall/macro": 0.3, "segment_er": 1.25,
+        "event_f1 best of each class/macro": 0.6, "ap/macro": 0.7, "dprime/macro": 2.345, "miou": 0.1,
+        "cross_triggers": 0.2, "tagging/mAP": 0.8,
+    }  # fmt: skip
+    worse = names | {"segment_er": 1.5, "cross_triggers": 0.3, "dprime/macro": math.inf}
+    (table,) = result_tables([result(metrics=names), result(metrics=worse)])
+    columns = [
+        "intersection F1", "event precision", "event recall", "segment ER", "event F1 best of each", "frame mAP", "d'",
+        "mean IoU", "cross triggers", "tagging mAP",
+    ]  # fmt: skip
+    assert table.columns[4:] == columns
+    assert table.rows[0][4:] == [
+        "0.500",
+        "0.400",
+        "0.300",
+        "1.250",
+        "0.600",
+        "0.700",
+        "2.35",
+        "0.100",
+        "0.200",
+        "0.800",
+    ]
+    best = {(n, table.columns[c]) for n, c, _ in table.best}
+    assert {(0, "segment ER"), (0, "cross triggers")} <= best
+    assert not {(1, "segment ER"), (1, "cross triggers")} & best
+    for name in ("segment_er/macro", "segment_er/insertions"):
+        assert better(name) == "lower"
+    assert any(note.startswith("best of each: F1 with a threshold for each class") for note in table.notes)
+
+
 def test_wide_tables_fit_a_window_of_1280_pixels():
     names = [
         "auroc/macro", "auroc/micro", "frame_f1/macro", "frame_f1 biased/macro", "frame_f1 best/macro",
