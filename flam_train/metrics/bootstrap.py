@@ -1,0 +1,307 @@
+"""How sure a metric is: F1 and AUROC of sets that are drawn again from the recordings of one, from counts alone.
+
+What is drawn is a unit: a recording, or a group of recordings that are alike (a site, a night). A resample draws as
+many units as there are, with replacement, so a unit counts 0, 1, 2 ... times in it, and its counts as often. Nothing is
+scored again: the numbers are those of a set in which each recording really stands as often. Efron and Tibshirani 1993,
+chapter 13 (percentile intervals).
+
+A class without positives in a resample is left out of that resample's macro mean, as it is of the metric's.
+
+Shape suffixes: as in `detection` and `f1`, but for N recordings, U units, R resamples, B levels, X positive frames of a
+class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flam_train.metrics.f1 import _last, _matched, _runs, segments
+from flam_train.metrics.timed import Detection, Sound, Truth, checked, lowered
+
+RESAMPLES = 1000
+LEVEL = 0.95
+
+LEVELS = 1024
+"""Of scores that micro AUROC tells apart where there are more positive pairs of different scores."""
+
+LEVEL_CELLS = 1 << 26
+"""Units times levels that are counted at most: half a GB."""
+
+TABLE = 1 << 22
+"""Numbers of a class that are worked on at a time."""
+
+CACHED = 1 << 18
+"""Numbers that are multiplied at a time: a processor's cache holds them."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """low, high: between them lie the middle `level` of the resampled values. error: their standard deviation."""
+
+    low: float
+    high: float
+    error: float
+
+
+def draws(units: int, resamples: int = RESAMPLES, seed: int = 0) -> Tensor:
+    """weight_UR int32: how often each unit is drawn in each resample; of one seed the same ones on every machine.
+
+    Raises ValueError for fewer than two units, of which nothing can be learnt, and for no resample.
+    """
+    if units < 2:
+        raise ValueError(f"{units} unit: of one recording or group no bootstrap can say how sure a number is")
+    if resamples < 1:
+        raise ValueError(f"resamples {resamples}: draw at least 1")
+    generator = np.random.default_rng(seed)
+    weight_RU = np.empty((resamples, units), dtype=np.int32)
+    for weight_U in weight_RU:
+        weight_U[:] = np.bincount(generator.integers(units, size=units), minlength=units)
+    return torch.from_numpy(np.ascontiguousarray(weight_RU.T))
+
+
+def interval(value_R: Tensor, level: float = LEVEL) -> Interval:
+    """The percentile interval of resampled values; NaN among them, where nothing defined the metric, are left out.
+
+    level: from above 0 to below 1. All NaN gives NaN.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level {level}: it must be more than 0 and less than 1, as 0.95")
+    value_R = value_R[~value_R.isnan()].double().cpu()
+    if not len(value_R):
+        return Interval(math.nan, math.nan, math.nan)
+    low, high = np.quantile(value_R.numpy(), [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return Interval(low, high, float(value_R.std()) if len(value_R) > 1 else math.nan)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What an F1 is made of, int32: found and right, all that are found, and those to be found, of each unit."""
+
+    hit_UK: Tensor
+    raised_UK: Tensor
+    positive_UK: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[Counts]) -> Counts:
+        """The classes of all of them."""
+        names = ("hit_UK", "raised_UK", "positive_UK")
+        return cls(*(torch.cat([getattr(one, name) for one in parts], dim=1) for name in names))
+
+    def f1(self, weight_UR: Tensor) -> tuple[Tensor, Tensor]:
+        """(macro_R, micro_R) float64, as `F1`: counts are summed exactly. weight_UR: as from `draws`, on any device."""
+        weight_RU = weight_UR.to(self.hit_UK.device).T.double()
+        hit_RK, raised_RK, positive_RK = (
+            weight_RU @ x.double() for x in (self.hit_UK, self.raised_UK, self.positive_UK)
+        )
+        f1_RK = 2 * hit_RK / (raised_RK + positive_RK)
+        f1_RK[positive_RK == 0] = torch.nan
+        return f1_RK.nanmean(dim=1), 2 * hit_RK.sum(1) / (raised_RK.sum(1) + positive_RK.sum(1))
+
+
+def frame_counts(
+    score_FK: Tensor,
+    label_FK: Tensor,
+    unit_F: Tensor,
+    units: int,
+    threshold: float = 0.5,
+    mask_FK: Tensor | None = None,
+) -> Counts:
+    """Of frames. unit_F int64: whose a frame is, from 0 to below `units`; the rest as in `frame_f1`."""
+    score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
+    _check_units(unit_F, len(score_FK), units)
+    unit_F = unit_F.to(score_FK.device)
+    raised_FK = score_FK > lowered([threshold], score_FK.dtype).to(score_FK.device)
+    if mask_FK is not None:
+        raised_FK, label_FK = raised_FK & mask_FK, label_FK & mask_FK
+    zero_UK = torch.zeros(units, score_FK.shape[1], dtype=torch.int32, device=score_FK.device)
+    return Counts(*(zero_UK.index_add(0, unit_F, x.int()) for x in (raised_FK & label_FK, raised_FK, label_FK)))
+
+
+def segment_counts(
+    scores: Sequence[Tensor],
+    events: Sequence[Sequence[Detection]],
+    classes: Sequence[str],
+    durations: Sequence[float] | None,
+    frame_seconds: float,
+    unit_N: Tensor,
+    units: int,
+    threshold: float = 0.5,
+    segment_seconds: float = 1.0,
+) -> Counts:
+    """Of segments. unit_N int64: whose a recording is; the rest as in `segment_f1`."""
+    pooled_SK, label_SK = segments(scores, events, classes, durations, frame_seconds, segment_seconds)
+    _check_units(unit_N, len(scores), units)
+    segments_N = _last(Sound.of(scores, classes, durations, frame_seconds).duration_N, segment_seconds)
+    unit_S = unit_N.to(segments_N.device).repeat_interleave(segments_N)
+    return frame_counts(pooled_SK, label_SK, unit_S, units, threshold)
+
+
+def event_counts(
+    scores: Sequence[Tensor],
+    events: Sequence[Sequence[Detection]],
+    classes: Sequence[str],
+    durations: Sequence[float] | None,
+    frame_seconds: float,
+    unit_N: Tensor,
+    units: int,
+    threshold: float = 0.5,
+    collar_seconds: float = 0.2,
+    offset_share: float = 0.2,
+) -> Counts:
+    """Of events. unit_N: as in `segment_counts`; the rest as in `event_f1`."""
+    sound = Sound.of(scores, classes, durations, frame_seconds)
+    truth = Truth.of(events, list(classes), sound)
+    _check_units(unit_N, len(scores), units)
+    unit_N = unit_N.to(sound.recording_F.device)
+    recordings = len(scores)
+    key_Q = truth.class_Q * recordings + truth.recording_Q  # in order
+    level = lowered([threshold], sound.score_NKT[0].dtype).to(sound.recording_F.device)
+    hits, raised = [], []
+    for columns in sound.class_blocks(len(classes)):
+        begin_KF, end_KF = _runs(sound.block(list(columns)) > level)
+        class_D, begin_D = begin_KF.nonzero(as_tuple=True)
+        end_D, class_D = end_KF.nonzero(as_tuple=True)[1], class_D + columns.start
+        recording_D = sound.recording_F[begin_D]
+        raised.append(_place(unit_N[recording_D], class_D, len(classes)))
+        key_D = class_D * recordings + recording_D
+        pair_D = torch.searchsorted(key_Q, key_D).clamp(max=max(0, len(key_Q) - 1))
+        mine_D = key_Q[pair_D] == key_D if len(key_Q) else torch.zeros_like(key_D, dtype=torch.bool)
+        onset_D, offset_D = sound.onset_F[begin_D[mine_D]], sound.offset_F[end_D[mine_D]]
+        found = _matched(truth, pair_D[mine_D], onset_D, offset_D, collar_seconds, offset_share)
+        hits.append(_place(unit_N[truth.recording_Q[found]], truth.class_Q[found], len(classes)))
+    events_E = _place(unit_N[truth.recording_Q[truth.pair_E]], truth.class_Q[truth.pair_E], len(classes))
+    size = units * len(classes)
+    return Counts(*(
+        torch.bincount(place, minlength=size).reshape(units, -1).int()
+        for place in (torch.cat(hits), torch.cat(raised), events_E)
+    ))  # fmt: skip
+
+
+def _place(unit_I: Tensor, class_I: Tensor, classes: int) -> Tensor:
+    return unit_I * classes + class_I
+
+
+Blocks = Callable[[], Iterable[tuple[Tensor, ...]]]
+"""Gives (score_FK, label_FK), or (score_FK, label_FK, mask_FK), of some classes after the other, the same each time."""
+
+
+def auroc_resampled(
+    blocks: Blocks, unit_F: Tensor, weight_UR: Tensor, micro: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """(macro_R, micro_R) float64: `auroc` of each resample. micro: whether that is computed too, else None.
+
+    macro is exact: pairs are counted in whole numbers, in float32 only where these are so small that it holds each of
+    them. micro is exact where the positive pairs have LEVELS different scores at most; else that many levels are told
+    apart, of equally many positive pairs each, and pairs within one count half: off by less than 1 / (2 LEVELS), in
+    practice by far less. Time grows with (negative frames) x K x R, memory with blocks, U x R and U x LEVELS.
+
+    blocks     as of `auroc_of_blocks`, masks allowed; they are gone through once, for micro twice
+    unit_F     int64: whose a frame is, row of weight_UR
+    weight_UR  as from `draws`
+
+    Raises ValueError as `auroc` does, and for units that do not fit.
+    """
+    order_F = unit_F.argsort(stable=True)
+    areas, positive = [], []
+    for block in blocks():
+        score_FK, label_FK, mask_FK = _checked(block)
+        _check_units(unit_F, len(score_FK), len(weight_UR))
+        weight_UR, unit_F, order_F = (x.to(score_FK.device) for x in (weight_UR, unit_F, order_F))
+        for k in range(score_FK.shape[1]):
+            at_F = order_F if mask_FK is None else order_F[mask_FK[order_F, k]]
+            areas.append(_area(score_FK[at_F, k], label_FK[at_F, k], unit_F[at_F], weight_UR))
+        if micro:
+            positive.append(score_FK[label_FK if mask_FK is None else label_FK & mask_FK])
+    if not areas:
+        raise ValueError("no class: nothing to compute a score of")
+    macro_R = torch.stack(areas).nanmean(dim=0)
+    return macro_R, _micro(blocks, torch.cat(positive), unit_F, weight_UR) if micro else None
+
+
+def _area(score_F: Tensor, label_F: Tensor, unit_F: Tensor, weight_UR: Tensor) -> Tensor:
+    """area_R of a class; NaN where a resample lacks positives or negatives. Frames in the order of their units.
+
+    A negative frame wins nothing from the positives that lie above it: what those weigh together is looked up in one
+    table of all resamples, at the frame's place among the positives.
+    """
+    units = len(weight_UR)
+    positive_X, order_X = score_F[label_F].sort()
+    unit_X, unit_M = unit_F[label_F][order_X], unit_F[~label_F]
+    negative_F = score_F[~label_F]
+    place_M2 = torch.stack([torch.searchsorted(positive_X, negative_F, right=right) for right in (False, True)], dim=1)
+    tied = bool((place_M2[:, 0] != place_M2[:, 1]).any())
+    if not tied:
+        place_M2 = place_M2[:, :1]
+    negatives_U = torch.bincount(unit_M, minlength=units)
+    start_U1 = torch.nn.functional.pad(negatives_U.cumsum(0), (1, 0)) * place_M2.shape[1]
+    place, starts = place_M2.flatten(), start_U1.tolist()
+    most = int(negatives_U.max()) * 2 if len(unit_M) else 0
+    out = []
+    for weight_UP in weight_UR.split(max(1, min(256, TABLE // (len(positive_X) + 1))), dim=1):
+        above_XP = weight_UP[unit_X].double().flip(0).cumsum(0).flip(0)
+        positives_P = above_XP[0] if len(unit_X) else weight_UP.new_zeros(weight_UP.shape[1], dtype=torch.float64)
+        negatives_P = torch.zeros_like(positives_P)
+        exact = most * float(positives_P.max()) < 1 << 24  # then float32 holds every sum below
+        table = torch.nn.functional.pad(above_XP.to(torch.float32 if exact else torch.float64), (0, 0, 0, 1))
+        won_P = torch.zeros_like(positives_P)
+        size = max(1, CACHED // weight_UP.shape[1])
+        for a in range(0, units, size):
+            b = min(a + size, units)
+            if starts[a] == starts[b]:
+                continue
+            won_UP = torch.nn.functional.embedding_bag(
+                place[starts[a] : starts[b]], table, start_U1[a:b] - starts[a], mode="sum"
+            )
+            weight = weight_UP[a:b].double()
+            won_P += (won_UP.double() * weight).sum(0)
+            negatives_P += negatives_U[a:b].double() @ weight
+        out.append(won_P / (place_M2.shape[1] * positives_P * negatives_P))
+    return torch.cat(out)
+
+
+def _micro(blocks: Blocks, positive: Tensor, unit_F: Tensor, weight_UR: Tensor) -> Tensor:
+    """A level of its own for each score of `edge`, and one for what lies between two of them."""
+    units, resamples = weight_UR.shape
+    if not len(positive):
+        return weight_UR.new_full((resamples,), torch.nan, dtype=torch.float64)
+    edge = positive.unique()
+    most = min(LEVELS, max(2, LEVEL_CELLS // (2 * units)))
+    if len(edge) > most:
+        rank = torch.linspace(0, len(positive) - 1, most, dtype=torch.float64, device=edge.device).round().long()
+        edge = positive.sort().values[rank].unique()
+    levels = 2 * len(edge) + 1
+    count_2V = torch.zeros(2, units * levels, dtype=torch.int32, device=unit_F.device)
+    for block in blocks():
+        score_FK, label_FK, mask_FK = _checked(block)
+        for k in range(score_FK.shape[1]):
+            at_F = slice(None) if mask_FK is None else mask_FK[:, k]
+            score_F, label_F = score_FK[at_F, k].contiguous(), label_FK[at_F, k]
+            level_F = torch.searchsorted(edge, score_F) + torch.searchsorted(edge, score_F, right=True)
+            cell_F = unit_F[at_F] * levels + level_F
+            for count_V, mine_F in zip(count_2V, (label_F, ~label_F), strict=True):
+                cell = cell_F[mine_F]
+                count_V.index_add_(0, cell, torch.ones_like(cell, dtype=torch.int32))
+    weight_RU = weight_UR.T.double()
+    positive_RB, negative_RB = (
+        torch.cat([weight_RU @ part.double() for part in count_V.reshape(units, -1).split(256, dim=1)], dim=1)
+        for count_V in count_2V
+    )
+    below_RB = negative_RB.cumsum(1) - negative_RB / 2
+    return (positive_RB * below_RB).sum(1) / (positive_RB.sum(1) * negative_RB.sum(1))
+
+
+def _checked(block: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor | None]:
+    return checked(block[0], block[1], block[2] if len(block) > 2 else None)
+
+
+def _check_units(unit_I: Tensor, things: int, units: int) -> None:
+    if unit_I.shape != (things,):
+        raise ValueError(f"units {tuple(unit_I.shape)}: give one of each of the {things}")
+    if things and not 0 <= int(unit_I.min()) <= int(unit_I.max()) < units:
+        raise ValueError(f"units {int(unit_I.min())} to {int(unit_I.max())}, but there are {units}")
