@@ -36,6 +36,9 @@ LEVEL_CELLS = 1 << 26
 TABLE = 1 << 22
 """Numbers of a class that are worked on at a time."""
 
+EXACT = 1 << 24
+"""Whole numbers up to it are float32's."""
+
 CACHED = 1 << 18
 """Numbers that are multiplied at a time: a processor's cache holds them."""
 
@@ -207,62 +210,64 @@ def auroc_resampled(
 
     Raises ValueError as `auroc` does, and for units that do not fit.
     """
-    order_F = unit_F.argsort(stable=True)
-    areas, positive = [], []
+    order_F, weight_UR = unit_F.argsort(stable=True), weight_UR.float()
+    heaviest = float(weight_UR.max())
+    parts, positive = [], []
     for block in blocks():
         score_FK, label_FK, mask_FK = _checked(block)
         _check_units(unit_F, len(score_FK), len(weight_UR))
         weight_UR, unit_F, order_F = (x.to(score_FK.device) for x in (weight_UR, unit_F, order_F))
         for k in range(score_FK.shape[1]):
             at_F = order_F if mask_FK is None else order_F[mask_FK[order_F, k]]
-            areas.append(_area(score_FK[at_F, k], label_FK[at_F, k], unit_F[at_F], weight_UR))
+            parts.append(_lost(score_FK[at_F, k], label_FK[at_F, k], unit_F[at_F], weight_UR, heaviest))
         if micro:
             positive.append(score_FK[label_FK if mask_FK is None else label_FK & mask_FK])
-    if not areas:
+    if not parts:
         raise ValueError("no class: nothing to compute a score of")
-    macro_R = torch.stack(areas).nanmean(dim=0)
+    lost_KR, positives_KR, negatives_KU = (torch.stack(x) for x in zip(*parts, strict=True))
+    pairs_KR = 2 * positives_KR * (negatives_KU.double() @ weight_UR.double())
+    macro_R = ((pairs_KR - lost_KR) / pairs_KR).nanmean(dim=0)  # NaN where a resample lacks positives or negatives
     return macro_R, _micro(blocks, torch.cat(positive), unit_F, weight_UR) if micro else None
 
 
-def _area(score_F: Tensor, label_F: Tensor, unit_F: Tensor, weight_UR: Tensor) -> Tensor:
-    """area_R of a class; NaN where a resample lacks positives or negatives. Frames in the order of their units.
+def _lost(
+    score_F: Tensor, label_F: Tensor, unit_F: Tensor, weight_UR: Tensor, heaviest: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(lost_R, positives_R, negatives_U) of a class: twice the pairs that are lost, ties once; positive frames; negative
+    frames of each unit. Frames in the order of their units; weights float32, `heaviest` the largest.
 
-    A negative frame wins nothing from the positives that lie above it: what those weigh together is looked up in one
-    table of all resamples, at the frame's place among the positives.
+    A negative frame wins over the positives that lie below it: what those weigh together is looked up in one table of
+    all resamples, at the frame's place among the positives.
     """
     units = len(weight_UR)
     positive_X, order_X = score_F[label_F].sort()
-    unit_X, unit_M = unit_F[label_F][order_X], unit_F[~label_F]
     negative_F = score_F[~label_F]
+    unit_X, unit_M = unit_F[label_F][order_X], unit_F[~label_F]
     place_M2 = torch.stack([torch.searchsorted(positive_X, negative_F, right=right) for right in (False, True)], dim=1)
-    tied = bool((place_M2[:, 0] != place_M2[:, 1]).any())
-    if not tied:
+    if torch.equal(place_M2[:, 0], place_M2[:, 1]):  # no ties: once is enough
         place_M2 = place_M2[:, :1]
+    times = place_M2.shape[1]
     negatives_U = torch.bincount(unit_M, minlength=units)
-    start_U1 = torch.nn.functional.pad(negatives_U.cumsum(0), (1, 0)) * place_M2.shape[1]
+    start_U1 = torch.nn.functional.pad(negatives_U.cumsum(0), (1, 0)) * times
     place, starts = place_M2.flatten(), start_U1.tolist()
-    most = int(negatives_U.max()) * 2 if len(unit_M) else 0
-    out = []
+    most = times * int(negatives_U.max()) * heaviest
+    lost, positives = [], []
     for weight_UP in weight_UR.split(max(1, min(256, TABLE // (len(positive_X) + 1))), dim=1):
-        above_XP = weight_UP[unit_X].double().flip(0).cumsum(0).flip(0)
-        positives_P = above_XP[0] if len(unit_X) else weight_UP.new_zeros(weight_UP.shape[1], dtype=torch.float64)
-        negatives_P = torch.zeros_like(positives_P)
-        exact = most * float(positives_P.max()) < 1 << 24  # then float32 holds every sum below
-        table = torch.nn.functional.pad(above_XP.to(torch.float32 if exact else torch.float64), (0, 0, 0, 1))
-        won_P = torch.zeros_like(positives_P)
+        below_XP = torch.nn.functional.pad(weight_UP[unit_X], (0, 0, 1, 0)).cumsum(0, dtype=torch.float64)
+        positives_P = below_XP[-1]
+        if most * float(positives_P.max()) < EXACT:
+            below_XP = below_XP.float()
+        lost_P = torch.zeros_like(positives_P)
         size = max(1, CACHED // weight_UP.shape[1])
         for a in range(0, units, size):
             b = min(a + size, units)
-            if starts[a] == starts[b]:
-                continue
-            won_UP = torch.nn.functional.embedding_bag(
-                place[starts[a] : starts[b]], table, start_U1[a:b] - starts[a], mode="sum"
-            )
-            weight = weight_UP[a:b].double()
-            won_P += (won_UP.double() * weight).sum(0)
-            negatives_P += negatives_U[a:b].double() @ weight
-        out.append(won_P / (place_M2.shape[1] * positives_P * negatives_P))
-    return torch.cat(out)
+            if starts[a] < starts[b]:
+                mine, begin_U = place[starts[a] : starts[b]], start_U1[a:b] - starts[a]
+                lost_UP = torch.nn.functional.embedding_bag(mine, below_XP, begin_U, mode="sum")
+                lost_P += (lost_UP * weight_UP[a:b]).sum(0, dtype=torch.float64)
+        lost.append(lost_P * (2 // times))
+        positives.append(positives_P)
+    return torch.cat(lost), torch.cat(positives), negatives_U
 
 
 def _micro(blocks: Blocks, positive: Tensor, unit_F: Tensor, weight_UR: Tensor) -> Tensor:
