@@ -10,13 +10,15 @@ goes on, metrics can be computed again, and other words cost no second pass over
 the N clips with the most classes; --check also computes the metrics by sed_eval and sed_scores_eval (slow) and prints
 how far they are apart. The metrics class_thresholds and cross_triggers also write a CSV each: numbers of every class,
 its best threshold among them (chosen on the set that is scored: an upper bound), and which class is taken for which.
-The published sets have protocols: see eval/protocols.py.
+--bootstrap says between what each AUROC and F1 lies, had the recordings been others of their kind; eval/compare.py,
+whether one model is better than another. The published sets have protocols: see eval/protocols.py.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from flam_train import (
@@ -24,7 +26,7 @@ from flam_train import (
     evaluation,
     plotting,
 )  # lazy: their names are imported as they are used, torch with them
-from flam_train.cli.evaluate import note, options, ranks, report, told
+from flam_train.cli.evaluate import bootstrap_of, bootstrap_options, note, options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
 from flam_train.disk import check_writable
 from flam_train.evaluation.choices import METRICS, PHRASINGS, SCORES
@@ -48,9 +50,11 @@ def main() -> None:
     )
     parser.add_argument("--figures", action="store_true", help="F1 curves, reliability, PSD-ROC, bars of classes")
     parser.add_argument("--check", action="store_true", help="compare with the reference implementations")
+    bootstrap_options(parser, asked=True)
     options(parser)
     args = parser.parse_args()
     check_writable(args.out, "--out")
+    how = bootstrap_of(args)
     if args.threshold is not None and not 0 <= args.threshold < 1:
         parser.error(f"--threshold {args.threshold:g}: scores lie in [0, 1], give one from 0 to below 1")
     metrics = tuple(args.metrics or evaluation.SedMetrics.metrics)
@@ -60,7 +64,7 @@ def main() -> None:
             parser.error("kept scores are evaluated without shards; --plot needs the export and the shards")
         kept = evaluation.FrameEmbeddings.load(args.export)
         for phrasings in args.phrasings or kept.words:
-            finish(evaluation.Scores(kept, phrasings), chosen, args)
+            finish(evaluation.Scores(kept, phrasings), chosen, args, how)
         return
     if args.shards is None:
         parser.error("give the folder of shards to evaluate on")
@@ -78,11 +82,18 @@ def main() -> None:
         )
         for phrasings in wanted if made is not None else ():
             scores = evaluation.Scores(made, phrasings)
-            plot(scores, corpus, finish(scores, chosen, args), args)
+            plot(scores, corpus, finish(scores, chosen, args, how), args)
 
 
-def finish(scores: evaluation.Scores, chosen: evaluation.SedMetrics, args: argparse.Namespace) -> str:
+def finish(
+    scores: evaluation.Scores,
+    chosen: evaluation.SedMetrics,
+    args: argparse.Namespace,
+    how: evaluation.resampled.Bootstrap | None,
+) -> str:
     result = evaluation.sed.result_of(scores, chosen, note)
+    if how is not None:
+        result = replace(result, intervals=evaluation.resampled.intervals(scores, chosen, how, note))
     report([result], args.out)
     for path in evaluation.report.classes.save_tables(scores, chosen, args.out, result.name):
         print(f"  classes  {path}")

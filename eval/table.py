@@ -49,6 +49,9 @@ def main() -> int:
         help="files, or folders with all below them: they go into NAME.html",
     )
     parser.add_argument(
+        "--intervals", action="store_true", help="behind each number between what it lies, where --bootstrap found it"
+    )
+    parser.add_argument(
         "--paper", nargs="?", type=Path, const=PAPER, metavar="YAML", help="published numbers beside ours"
     )
     parser.add_argument(
@@ -66,7 +69,7 @@ def main() -> int:
         check_writable(args.out.parent, "--out")
     figures = [figure for given in args.figures for figure in figures_of(given)]
     results = [result for _, result in read_results(args.results)]
-    tables = result_tables(results) + (paper_tables(args.paper, results) if args.paper else [])
+    tables = result_tables(results, args.intervals) + (paper_tables(args.paper, results) if args.paper else [])
     console = Console(width=None if sys.stdout.isatty() else 160)
     for table in tables:
         show(console, table)

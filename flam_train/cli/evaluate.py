@@ -9,9 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flam_train.cli.answers import ENDS, answer
 from flam_train.evaluation.result import Result
+
+if TYPE_CHECKING:
+    from flam_train.evaluation.resampled import Bootstrap
 
 RENDEZVOUS = ".ranks"
 
@@ -25,6 +29,40 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=16, help="windows [%(default)s]")
     parser.add_argument("--workers", type=int, default=0, help="processes that read and decode [%(default)s]")
     parser.add_argument("--device", help="[cuda where there is a GPU, else cpu]")
+
+
+def bootstrap_options(parser: argparse.ArgumentParser, asked: bool) -> None:
+    """--bootstrap, --group, --level, --seed, --bootstrap-psds. asked: there is none but where it is asked for."""
+    parser.add_argument(
+        "--bootstrap",
+        type=int,
+        nargs="?",
+        const=1000,
+        default=None if asked else 1000,
+        metavar="N",
+        help=f"intervals of AUROC and F1 from N resamples of the recordings [{'none' if asked else 1000}; N: 1000]",
+    )
+    parser.add_argument(
+        "--group",
+        metavar="DETAIL|source|REGEX",
+        help="draw groups of clips together: those alike in a detail (site), or in what REGEX finds in source or key "
+        "[windows of a recording]",
+    )
+    parser.add_argument("--level", type=float, default=0.95, help="of the intervals [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples [%(default)s]")
+    parser.add_argument("--bootstrap-psds", action="store_true", help="PSDS too, N times as long as once: slow")
+
+
+def bootstrap_of(args: argparse.Namespace) -> Bootstrap | None:
+    """What `bootstrap_options` found. Raises ValueError for options that need --bootstrap, and for their values."""
+    if args.bootstrap is None:
+        given = {"--group": args.group, "--bootstrap-psds": args.bootstrap_psds}
+        if names := [name for name, value in given.items() if value]:
+            raise ValueError(f"{names[0]} says how to bootstrap: give --bootstrap too")
+        return None
+    from flam_train.evaluation.resampled import Bootstrap  # torch: see `ranks`
+
+    return Bootstrap(args.bootstrap, args.level, args.seed, args.group, args.bootstrap_psds)
 
 
 @contextmanager

@@ -2,6 +2,7 @@ from . import (
     checked as checked,
     protocol as protocol,
     report as report,
+    resampled as resampled,
     retrieval as retrieval,
     sed as sed,
     zero_shot as zero_shot,

@@ -9,7 +9,7 @@ Shape suffixes: F frames of all recordings, D embedding width, N recordings, M t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import Record
 from flam_train.distributed import rank
 from flam_train.evaluation.embeddings import device_of, embed_texts
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips
@@ -41,6 +42,8 @@ class FrameEmbeddings:
     asked                    vocabulary, classes and soft_threshold, as they were given
     about                    what of the `Result` is known: clips expected, missing, model, data
     digest                   `parts.identity` of how the frames were made
+    sources, details         of N recordings, as their `Record` has them, details without what is long (`_short`): which
+                             recordings are alike. Empty where they were kept before these were
     """
 
     frame_FD: np.ndarray
@@ -59,11 +62,13 @@ class FrameEmbeddings:
     asked: dict[str, Any]
     about: dict[str, Any]
     digest: str = ""
+    sources: list[str] = field(default_factory=list)
+    details: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         recordings = len(self.frame_start_N1) - 1
-        for name in ("keys", "splits", "durations", "events"):
-            if len(getattr(self, name)) != recordings:
+        for name in ("keys", "splits", "durations", "events", *_ORIGIN):
+            if len(getattr(self, name)) != recordings and (name not in _ORIGIN or getattr(self, name)):
                 raise ValueError(
                     f"{self.about['dataset']}: frames of {recordings} recordings but {name} of "
                     f"{len(getattr(self, name))}: each needs both, remove what is kept and run again"
@@ -83,7 +88,7 @@ class FrameEmbeddings:
         """One file, whole or not at all."""
         kind = {"kind": "frames", "model": self.about["model"].get("sha256"), "complete": not self.about["missing"]}
         words = {phrasings: asdict(one) for phrasings, one in self.words.items()}
-        plain = {name: getattr(self, name) for name in _PLAIN} | {"words": words}
+        plain = {name: getattr(self, name) for name in (*_PLAIN, *_ORIGIN)} | {"words": words}
         return Kept({name: getattr(self, name) for name in _ARRAYS}, kind | plain).write(Path(path))
 
     @classmethod
@@ -94,6 +99,7 @@ class FrameEmbeddings:
             raise ValueError(f"{path}: not what a detection kept: remove it, or give another --out, and run again")
         values: dict[str, Any] = kept.arrays | kept.named(path, *_PLAIN, "words")
         values["events"] = [[(a, b, c) for a, b, c in found] for found in values["events"]]
+        values |= {name: kept.facts.get(name, []) for name in _ORIGIN}
         values["words"] = {kind: Words(**words) for kind, words in values["words"].items()}
         return cls(**values)
 
@@ -101,6 +107,9 @@ class FrameEmbeddings:
 _OF_TEXTS = ("text_MD", "scale_M", "bias_M")
 _ARRAYS = ("frame_FD", "frame_start_N1", *_OF_TEXTS)
 _PLAIN = ("texts", "keys", "splits", "durations", "events", "frame_seconds", "method", "asked", "about", "digest")
+_ORIGIN = ("sources", "details")
+_SHORT = 200
+"""Characters of a detail that is kept, at most."""
 
 
 def embed_frames(
@@ -145,7 +154,7 @@ def embed_frames(
         soft_threshold=soft_threshold, batch_size=batch_size, grid=asdict(model.grid),
     )  # fmt: skip
     if path is not None and is_kept(Path(path), digest, about["model"]):
-        return _asking(model, Path(path), words, asked, named) if rank() == 0 else None
+        return _asking(model, corpus, Path(path), words, asked, named) if rank() == 0 else None
     check_labels(corpus, known, ignored, soft_threshold)
 
     def part(numbers: range, done: Callable[[], None]) -> Kept:
@@ -167,6 +176,7 @@ def embed_frames(
                 "splits": [record.split for record in records],
                 "durations": [record.duration for record in records],
                 "events": events,
+                **_origin(records),
                 "frames": frames_N,
                 "missing": reading.missing,
             },
@@ -176,7 +186,8 @@ def embed_frames(
     parts = in_parts(len(corpus), part, folder, digest, progress)
     if not parts:
         return None
-    lists, missing = of_clips(parts, ("keys", "splits", "durations", "events"), corpus.folder)
+    origin = _ORIGIN if all(name in one.facts for one in parts for name in _ORIGIN) else ()  # not in parts of before
+    lists, missing = of_clips(parts, ("keys", "splits", "durations", "events", *origin), corpus.folder)
     if not any(lists["events"]):
         raise ValueError(f"{corpus.folder}: not one event of these classes in this corpus: nothing to detect")
     lists["events"] = [[(a, b, c) for a, b, c in found] for found in lists["events"]]
@@ -198,12 +209,29 @@ def embed_frames(
     return made
 
 
+def _origin(records: Sequence[Record]) -> dict[str, Any]:
+    """The fields of `FrameEmbeddings` that say where recordings come from."""
+    return {
+        "sources": [record.source for record in records],
+        "details": [{name: x for name, x in record.details.items() if _short(name, x)} for record in records],
+    }
+
+
+def _short(name: str, detail: Any) -> bool:
+    """Whether a detail can tell groups apart, or says that a clip was cut from a recording."""
+    return name == "cut_from" or (isinstance(detail, str | int | float) and len(str(detail)) <= _SHORT)
+
+
 def _asking(
-    model: Any, path: Path, words: dict[str, Words], asked: dict[str, Any], named: dict[str, Any]
+    model: Any, corpus: Corpus, path: Path, words: dict[str, Words], asked: dict[str, Any], named: dict[str, Any]
 ) -> FrameEmbeddings:
     """What is kept, with these words beside those that answer the same question of the same vocabulary (`named`); kept
-    again if they are new."""
+    again if they are new, or if it did not say yet where recordings come from."""
     kept = FrameEmbeddings.load(path)
+    if not kept.sources:
+        number_of = {corpus.key(n): n for n in range(len(corpus))}
+        kept = replace(kept, **_origin([corpus.record(number_of[key]) for key in kept.keys]))
+        kept.save(path)
     same = asked == kept.asked and named.items() <= kept.about.items()
     both = (kept.words if same else {}) | words
     if same and both == kept.words:

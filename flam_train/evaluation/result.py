@@ -34,6 +34,8 @@ class Result:
     versions    of the packages that computed it
     seed        the model's training seed, if its provenance has one; evaluation itself draws nothing
     date        UTC, ISO 8601
+    intervals   where a bootstrap was asked for: `how` it was done (unit, units, resamples, level, seed, method), and
+                `of` each metric it gives low, high and error (standard error). Empty, and not in the file, where not
     """
 
     protocol: str
@@ -51,6 +53,7 @@ class Result:
     versions: dict[str, str] = field(default_factory=lambda: versions())
     seed: int | None = None
     date: str = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    intervals: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -64,8 +67,26 @@ class Result:
         lines += [f"  not evaluated: {key}: {reason}" for key, reason in list(self.missing.items())[:5]]
         for name, value in self.metrics.items():
             spread = f" ± {self.spread[name]:.4f}" if name in self.spread else ""
-            lines.append(f"  {name:<74} {value:.4f}{spread}")
+            found = self.interval(name)
+            between = f" [{found[0]:.4f}, {found[1]:.4f}]" if found else ""
+            lines.append(f"  {name:<74} {value:.4f}{spread}{between}")
+        lines += [f"  {line}" for line in self.how_sure()]
         return "\n".join(lines)
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """Between what a metric lies; None where that is not known."""
+        found = self.intervals.get("of", {}).get(name)
+        return (found["low"], found["high"]) if found else None
+
+    def how_sure(self) -> list[str]:
+        """A line that says how intervals were made, where there are any."""
+        how = self.intervals.get("how")
+        if not how:
+            return []
+        return [
+            f"[low, high]: {100 * how['level']:g} % {how['method']} over {how['units']:,} {how['unit']}, "
+            f"{how['resamples']:,} resamples, seed {how['seed']}"
+        ]
 
     def write(self, path: str | Path) -> Path:
         """JSON, whole or not at all. A folder gets a file named after the result."""
@@ -74,6 +95,8 @@ class Result:
             path = path / f"{self.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         raw = {"result": RESULT_VERSION, **asdict(self)}
+        if not self.intervals:
+            del raw["intervals"]
         for group in ("metrics", "spread"):
             raw[group] = {k: v if math.isfinite(v) else None for k, v in raw[group].items()}
         text = json.dumps(raw, indent=2, ensure_ascii=False, allow_nan=False)
@@ -92,13 +115,14 @@ class Result:
             raise ValueError(f"{path}: not a result of eval/sed.py or eval/retrieval.py: leave it out")
         if raw.pop("result") != RESULT_VERSION:
             raise ValueError(f"{path}: a result of another version (this one reads {RESULT_VERSION}): run it again")
+        raw.setdefault("intervals", {})
         types = {f.name: f.type for f in fields(cls)}
         if set(raw) != set(types):
             odd = sorted(set(raw) ^ set(types))[0]
             raise ValueError(
                 f"{path}: field {odd!r} is {'unknown' if odd in raw else 'missing'}: run the evaluation again"
             )
-        for name in ("parameters", "metrics", "spread", "missing", "model", "data", "versions"):
+        for name in ("parameters", "metrics", "spread", "missing", "model", "data", "versions", "intervals"):
             if not isinstance(raw[name], dict):
                 raise ValueError(f"{path}: {name!r} is not an object: run the evaluation again")
         for group in ("metrics", "spread"):
@@ -106,7 +130,18 @@ class Result:
                 if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
                     raise ValueError(f"{path}: {group} {name!r} is {value!r}, not a number: run the evaluation again")
             raw[group] = {k: math.nan if v is None else float(v) for k, v in raw[group].items()}
+        if raw["intervals"] and not _are_intervals(raw["intervals"]):
+            raise ValueError(f"{path}: 'intervals' does not say how, and low, high and error: run the evaluation again")
         return cls(**raw)
+
+
+def _are_intervals(raw: dict[str, Any]) -> bool:
+    how, of = raw.get("how"), raw.get("of")
+    if not isinstance(how, dict) or not isinstance(of, dict):
+        return False
+    known = {"unit", "units", "resamples", "level", "seed", "method"} <= how.keys()
+    values = [one.get(end) for one in of.values() if isinstance(one, dict) for end in ("low", "high", "error")]
+    return known and len(values) == 3 * len(of) and all(isinstance(x, int | float) for x in values)
 
 
 def read_results(paths: list[Path]) -> list[tuple[Path, Result]]:

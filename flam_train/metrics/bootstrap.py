@@ -233,8 +233,8 @@ def auroc_resampled(
 def _lost(
     score_F: Tensor, label_F: Tensor, unit_F: Tensor, weight_UR: Tensor, heaviest: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(lost_R, positives_R, negatives_U) of a class: twice the pairs that are lost, ties once; positive frames; negative
-    frames of each unit. Frames in the order of their units; weights float32, `heaviest` the largest.
+    """(lost_R, positives_R, negatives_U) of a class: twice the pairs that are lost, ties once; positive frames;
+    negative frames of each unit. Frames in the order of their units; weights float32, `heaviest` the largest.
 
     A negative frame wins over the positives that lie below it: what those weigh together is looked up in one table of
     all resamples, at the frame's place among the positives.

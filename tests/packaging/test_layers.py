@@ -24,8 +24,8 @@ FLOORS = {
     ],
     "data": ["sound", "shards", "stream", "mixing", "preparation", "labels"],
     "evaluation": [
-        "choices result parts progress windows words truth embeddings frame_embeddings",  # what hears
-        "scores sed retrieval zero_shot checked",  # what measures
+        "choices result parts progress windows words truth embeddings frame_embeddings groups",  # what hears
+        "scores sed retrieval zero_shot checked resampled",  # what measures
         "report",
         "protocol",
     ],

@@ -114,7 +114,7 @@ def _numbers(table: Table, n: int, c: int) -> str:
         if piece == " / " and long:
             spans[-1] += " /"
             spans.append("")
-        elif piece.startswith(" ± "):
+        elif piece.startswith((" ± ", " [")):
             spans.append(f"<small>{escape(piece.strip())}</small>")
         else:
             spans[-1] += f"<b>{escape(piece)}</b>" if best else escape(piece)

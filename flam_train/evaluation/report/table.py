@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
@@ -14,6 +15,9 @@ from flam_train.evaluation.result import Result
 
 Kind = Literal["published", "ours", "difference"]
 Better = Literal["higher", "lower", "neither"]
+
+SPREAD = r" ± | \["
+"""Begins what follows a number in a cell."""
 
 LOWER = (
     "ECE", "Brier", "rank", "segment_er", "segment_er/macro", "/substitutions", "/deletions", "/insertions",
@@ -66,7 +70,7 @@ class Table:
             for c, (cell, which) in enumerate(zip(row, self.better, strict=False)):
                 for part, text in enumerate(cell.split(" / ") if which != "neither" else ()):
                     try:
-                        value = Decimal(text.split(" ± ")[0])
+                        value = Decimal(re.split(SPREAD, text)[0])
                     except InvalidOperation:  # an empty cell, or no number
                         continue
                     key = (self.sets[n] if self.sets else "", c, part)
@@ -81,9 +85,9 @@ class Table:
         """The text of a cell in pieces, each with whether it is a best number."""
         pieces = []
         for part, text in enumerate(self.rows[n][c].split(" / ")):
-            value, sign, spread = text.partition(" ± ")
+            value = re.split(SPREAD, text)[0]
             pieces += [(" / ", False)] if part else []
-            pieces += [(value, (n, c, part) in self.best), (f"{sign}{spread}", False)]
+            pieces += [(value, (n, c, part) in self.best), (text[len(value) :], False)]
         return [piece for piece in pieces if piece[0]]
 
     def with_note_on_best(self) -> Table:
@@ -160,9 +164,9 @@ _ZERO_SHOT = [
 ]
 
 
-def result_tables(results: Sequence[Result]) -> list[Table]:
+def result_tables(results: Sequence[Result], intervals: bool = False) -> list[Table]:
     """A table for each kind of protocol, a row a result. The spread follows a mean over phrasings, caption sets or
-    folds."""
+    folds; where asked for, the interval follows a number that has one, instead."""
     tables = []
     for title, kind, columns in (
         ("Sound event detection", "sed", _SED),
@@ -174,13 +178,14 @@ def result_tables(results: Sequence[Result]) -> list[Table]:
         if not chosen:
             continue
         rows = [
-            [*_head(r), *(cell_text(r, metric, factor, places) for _, metric, factor, places in columns)]
+            [*_head(r), *(cell_text(r, metric, factor, places, intervals) for _, metric, factor, places in columns)]
             for r in chosen
         ]
         heads = [*_HEADS, *(heading for heading, *_ in columns)]
         ways = tuple(better(metric) for metric in (*[""] * len(_HEADS), *(metric for _, metric, *_ in columns)))
         sets = tuple(f"{row[1]}, {row[2].split(',')[0]}" for row in rows)  # the set and the kind of phrasings
-        table = Table(title, heads, rows, _notes(chosen, columns), better=ways, sets=sets)
+        notes = _notes(chosen, columns) + (_how_sure(chosen) if intervals else ())
+        table = Table(title, heads, rows, notes, better=ways, sets=sets)
         tables.append(_without_empty_columns(table).with_note_on_best())
     return tables
 
@@ -209,12 +214,15 @@ def find_metric(result: Result, metric: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def cell_text(result: Result, metric: str, factor: float, places: int) -> str:
-    """`factor` times the metric, "± " its spread if it has one; empty if it was not measured, or is not defined."""
+def cell_text(result: Result, metric: str, factor: float, places: int, intervals: bool = False) -> str:
+    """`factor` times the metric, its interval if it is asked for and there, else "± " its spread if it has one; empty
+    if it was not measured, or is not defined."""
     name = find_metric(result, metric)
     if name is None or not math.isfinite(result.metrics[name]):
         return ""
     text = f"{factor * result.metrics[name]:.{places}f}"
+    if intervals and (found := result.interval(name)):
+        return f"{text} [{', '.join(f'{factor * end:.{places}f}' for end in found)}]"
     return f"{text} ± {factor * result.spread[name]:.{places}f}" if name in result.spread else text
 
 
@@ -236,6 +244,13 @@ def _notes(results: Sequence[Result], columns) -> tuple[str, ...]:
     if any("cross_triggers" in r.metrics for r in results):
         notes.append("cross triggers: the share of false detections that lie on another class's events")
     return tuple(notes)
+
+
+def _how_sure(results: Sequence[Result]) -> tuple[str, ...]:
+    lines = {line: r.name for r in results for line in r.how_sure()}
+    if len(lines) < 2:
+        return tuple(lines)
+    return tuple(f"{r.name}: {line}" for r in results for line in r.how_sure())
 
 
 def _without_empty_columns(table: Table) -> Table:

@@ -1,0 +1,72 @@
+"""Which recordings of a set are alike, so that a bootstrap draws them together.
+
+Shape suffix: N recordings.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from flam_train.evaluation.frame_embeddings import FrameEmbeddings
+
+SOURCE = "source"
+NAMED = 10
+"""Details that a message names."""
+
+
+def units_of(kept: FrameEmbeddings, group: str | None = None) -> tuple[np.ndarray, str]:
+    """(unit_N int64 from 0, what a unit is, in words).
+
+    group  None: clips cut from one recording, which have `cut_from` among their details and one source, are one unit,
+           any other clip is one; in what was kept before sources were, each clip. `source`; or a detail of the clips
+           (site, ...): those with the same value are one unit. Else a regular expression that is sought in the clip's
+           source, or in its key where it is not in that: what its first parenthesis holds, or all it matches
+
+    Raises ValueError that names the set, the first clip without a group and the fix.
+    """
+    if group is None:
+        cut = ["cut_from" in details for details in kept.details] or [False] * len(kept.keys)
+        sources = kept.sources or kept.keys
+        names = [f"/{s}" if c and s else k for k, s, c in zip(kept.keys, sources, cut, strict=True)]
+        what = "recordings" if any(cut) else "clips"
+    else:
+        names, what = _named(kept, group), f"groups by {group}"
+    place = {name: n for n, name in enumerate(dict.fromkeys(names))}
+    return np.array([place[name] for name in names], dtype=np.int64), what
+
+
+def _named(kept: FrameEmbeddings, group: str) -> list[str]:
+    where = f"--group {group}: {kept.about['dataset']}"
+    there = sorted({name for details in kept.details for name in details} - {"cut_from"})
+    if group == SOURCE or group in there:
+        if not kept.sources:
+            raise ValueError(
+                f"{where} was kept before sources were: run eval/sed.py on the export and the shards once, which adds "
+                "them, or group by a regular expression on the clips' keys"
+            )
+        found = kept.sources if group == SOURCE else [str(details.get(group, "")) for details in kept.details]
+        fix = "group by something else"
+    elif not re.search(r"[\\.^$*+?{}\[\]|()]", group):
+        known = ", ".join([SOURCE, *there[:NAMED]]) if kept.sources else "nothing, as of before sources were kept"
+        raise ValueError(
+            f"{where}: no such detail (it has {known}): name one, or give a regular expression with a parenthesis "
+            "around what tells groups apart, like '^([^_]+)_'"
+        )
+    else:
+        try:
+            pattern = re.compile(group)
+        except re.error as error:
+            raise ValueError(f"{where}: no regular expression ({error}): mend it") from error
+        matches = [
+            pattern.search(source) or pattern.search(key)
+            for source, key in zip(kept.sources or kept.keys, kept.keys, strict=True)
+        ]
+        found = [(m[1 if pattern.groups else 0] or "") if m else "" for m in matches]
+        fix = "mend the expression"
+    without = [key for key, name in zip(kept.keys, found, strict=True) if not name]
+    if without:
+        more = f" (and {len(without) - 1} more)" if len(without) > 1 else ""
+        raise ValueError(f"{where}: clip {without[0]!r}{more} has no group: {fix}")
+    return found
