@@ -67,6 +67,7 @@ def main() -> None:
             "metrics": evaluation.resampled.plain(found),
         }
         text = json.dumps(raw, indent=2, ensure_ascii=False, allow_nan=False)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         replace_with(args.out, lambda file: file.write(text.encode() + b"\n"))
         print(f"written  {args.out}")
 

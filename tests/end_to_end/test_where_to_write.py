@@ -26,6 +26,7 @@ CALLS = {
     "eval/retrieval.py": ("nowhere", "nowhere", "--out", "OUT"),
     "eval/zero_shot.py": ("nowhere", "nowhere", "--out", "OUT"),
     "eval/protocols.py": ("nowhere", "--out", "OUT"),
+    "eval/compare.py": ("nowhere", "nowhere", "--out", "OUT/name"),
     "eval/table.py": ("nowhere", "--out", "OUT/name"),
 }
 """What is read is not there either: that the other fault is told means that it was looked for first."""
