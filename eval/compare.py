@@ -41,7 +41,7 @@ def main() -> None:
     how = bootstrap_of(args)
     chosen = evaluation.SedMetrics(args.method, tuple(args.metrics or COMPARED), args.median)
     kept = [evaluation.FrameEmbeddings.load(path) for path in (args.a, args.b)]
-    phrasings = args.phrasings or next(iter(kept[0].words))
+    phrasings = args.phrasings or ("trained" if "trained" in kept[0].words else next(iter(kept[0].words)))
     a, b = (evaluation.Scores(one, phrasings) for one in kept)
     try:
         drawn, found = evaluation.resampled.compare(a, b, chosen, how, note)

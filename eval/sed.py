@@ -91,9 +91,9 @@ def finish(
     args: argparse.Namespace,
     how: evaluation.resampled.Bootstrap | None,
 ) -> str:
-    result = evaluation.sed.result_of(scores, chosen, note)
-    if how is not None:
-        result = replace(result, intervals=evaluation.resampled.intervals(scores, chosen, how, note))
+    # First, as a group that the set has not is told at once.
+    found = evaluation.resampled.intervals(scores, chosen, how, note) if how is not None else {}
+    result = replace(evaluation.sed.result_of(scores, chosen, note), intervals=found)
     report([result], args.out)
     for path in evaluation.report.classes.save_tables(scores, chosen, args.out, result.name):
         print(f"  classes  {path}")

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flam_train.metrics.f1 import _last, _matched, _runs, segments
+from flam_train.metrics.f1 import InPairs, matched, runs, segments, segments_until
 from flam_train.metrics.timed import Detection, Sound, Truth, checked, lowered
 
 RESAMPLES = 1000
@@ -140,7 +140,7 @@ def segment_counts(
     """Of segments. unit_N int64: whose a recording is; the rest as in `segment_f1`."""
     pooled_SK, label_SK = segments(scores, events, classes, durations, frame_seconds, segment_seconds)
     _check_units(unit_N, len(scores), units)
-    segments_N = _last(Sound.of(scores, classes, durations, frame_seconds).duration_N, segment_seconds)
+    segments_N = segments_until(Sound.of(scores, classes, durations, frame_seconds).duration_N, segment_seconds)
     unit_S = unit_N.to(segments_N.device).repeat_interleave(segments_N)
     return frame_counts(pooled_SK, label_SK, unit_S, units, threshold)
 
@@ -167,7 +167,7 @@ def event_counts(
     level = lowered([threshold], sound.score_NKT[0].dtype).to(sound.recording_F.device)
     hits, raised = [], []
     for columns in sound.class_blocks(len(classes)):
-        begin_KF, end_KF = _runs(sound.block(list(columns)) > level)
+        begin_KF, end_KF = runs(sound.block(list(columns)) > level)
         class_D, begin_D = begin_KF.nonzero(as_tuple=True)
         end_D, class_D = end_KF.nonzero(as_tuple=True)[1], class_D + columns.start
         recording_D = sound.recording_F[begin_D]
@@ -176,7 +176,8 @@ def event_counts(
         pair_D = torch.searchsorted(key_Q, key_D).clamp(max=max(0, len(key_Q) - 1))
         mine_D = key_Q[pair_D] == key_D if len(key_Q) else torch.zeros_like(key_D, dtype=torch.bool)
         onset_D, offset_D = sound.onset_F[begin_D[mine_D]], sound.offset_F[end_D[mine_D]]
-        found = _matched(truth, pair_D[mine_D], onset_D, offset_D, collar_seconds, offset_share)
+        some = InPairs(1, torch.zeros_like(onset_D, dtype=torch.int64), pair_D[mine_D], onset_D, offset_D)
+        _, found = matched(truth, some, collar_seconds, offset_share)
         hits.append(_place(unit_N[truth.recording_Q[found]], truth.class_Q[found], len(classes)))
     events_E = _place(unit_N[truth.recording_Q[truth.pair_E]], truth.class_Q[truth.pair_E], len(classes))
     size = units * len(classes)

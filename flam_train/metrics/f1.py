@@ -253,7 +253,7 @@ def segments(
     if not len(classes):
         raise ValueError("no class: nothing to compute a score of")
     truth = Truth.of(events, list(classes), sound)
-    segments_N = _last(sound.duration_N, segment_seconds)
+    segments_N = segments_until(sound.duration_N, segment_seconds)
     first_N1 = torch.nn.functional.pad(segments_N.cumsum(0), (1, 0))
     segments_F = segments_N[sound.recording_F]
     frame_X, place_X = _touched(sound.onset_F, sound.offset_F, segments_F, segment_seconds)
@@ -276,11 +276,11 @@ def _touched(onset_I: Tensor, offset_I: Tensor, segments_I: Tensor, segment_seco
     begin_I = (onset_I / segment_seconds).floor().clamp(min=0)
     begin_I += micro((begin_I + 1) * segment_seconds - onset_I) <= 0  # it begins where the next one does
     begin_I = begin_I.long()
-    end_I = torch.minimum(_last(offset_I, segment_seconds), segments_I)
+    end_I = torch.minimum(segments_until(offset_I, segment_seconds), segments_I)
     return spread(begin_I, (end_I - begin_I).clamp(min=0))
 
 
-def _last(offset_I: Tensor, segment_seconds: float) -> Tensor:
+def segments_until(offset_I: Tensor, segment_seconds: float) -> Tensor:
     """How many segments there are up to a time: int64."""
     end_I = (offset_I / segment_seconds).ceil()
     return (end_I - (micro(offset_I - (end_I - 1) * segment_seconds) <= 0).double()).long()
@@ -311,7 +311,7 @@ def event_f1(
         score_KF = sound.block(list(columns))
         hits = []
         for some in detections_in_pairs(score_KF, columns, sound, truth, levels):
-            place, pair = _matched(truth, some, collar_seconds, offset_share)
+            place, pair = matched(truth, some, collar_seconds, offset_share)
             at = place * len(columns) + truth.class_Q[pair] - columns.start
             hits.append(torch.bincount(at.cpu(), minlength=some.thresholds * len(columns)).reshape(-1, len(columns)))
         curves.append(
@@ -388,7 +388,7 @@ def runs(active_KF: Tensor) -> tuple[Tensor, Tensor]:
     return active_KF & ~before, active_KF & ~after
 
 
-def _matched(truth: Truth, some: InPairs, collar: float, share: float) -> tuple[Tensor, Tensor]:
+def matched(truth: Truth, some: InPairs, collar: float, share: float) -> tuple[Tensor, Tensor]:
     """(threshold, pair of Q) of each event that is matched by detections of that threshold."""
     pair_D = some.pair_D
     row_X, event_X = spread(truth.first_Q1[pair_D], truth.first_Q1.diff()[pair_D])

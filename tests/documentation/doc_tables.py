@@ -44,6 +44,13 @@ OVERRIDES = (
         r"python eval/sed\.py results/scores/sed-NAME",
         "results/scores/sed-NAME.safetensors->results/scores/sed-SHARDS.safetensors",
     ),
+    (r"python eval/sed\.py .*--bootstrap", "--bootstrap 20"),
+    (r"python eval/sed\.py .*--group site", r"--group (\d)$"),
+    (
+        r"flam-eval compare",
+        "A.safetensors->results/scores/sed-SHARDS.safetensors B.safetensors->results/scores/sed-SHARDS.safetensors "
+        "--bootstrap 20",
+    ),
     (r"python eval/table\.py .*--require", "--require sed/trained auroc/macro 0"),
 )
 """(start of a command, what is added to it or replaced in it); with several columns it runs once with each.
