@@ -128,14 +128,13 @@ def _partial_area(score_F: Tensor, label_F: Tensor, max_fpr: float) -> float:
         return float("nan")
     last = max(0, negatives - int(max_fpr * negatives) - 1)  # below it the curve has ended
     negative_X = negative_X[int(torch.searchsorted(negative_X, negative_X[last : last + 1])) :]
-    value_M, count_M = negative_X.unique_consecutive(return_counts=True)
-    fpr_M = count_M.flip(0).cumsum(0).flip(0).double() / negatives  # of the scores that are as high
-    tpr_2M = torch.stack([torch.searchsorted(positive_X, value_M, right=right) for right in (True, False)])
-    low_M, high_M = 1 - tpr_2M.double() / positives  # before those at this score, and with them
-    width_M = count_M.double() / negatives
-    inside_M = (width_M - (fpr_M - max_fpr).clamp(min=0)).clamp(min=0)
-    height_M = low_M + (high_M - low_M) * inside_M / width_M / 2
-    return float((height_M * inside_M).sum() / max_fpr)
+    value_M, count_M = (x.flip(0) for x in negative_X.unique_consecutive(return_counts=True))  # the highest first
+    found_2M = torch.stack([torch.searchsorted(positive_X, value_M, right=right) for right in (True, False)])
+    before_M, with_M = (positives - found_2M).double()  # positives above a score, and with those at it
+    end = max_fpr * negatives
+    inside_M = torch.minimum(end - (count_M.cumsum(0) - count_M).double(), count_M.double()).clamp(min=0)
+    height_M = before_M + (with_M - before_M) * inside_M / count_M / 2
+    return float((height_M * inside_M).sum()) / (positives * end)
 
 
 def _auroc(score_F: Tensor, label_F: Tensor) -> float:
