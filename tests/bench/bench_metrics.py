@@ -25,8 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "samples"))
 
 from timed_problems import problem, spans, with_events
 
-from flam_train.metrics import detection, reference, retrieval
+from flam_train.metrics import detection, ranking, reference, retrieval
 from flam_train.metrics.calibration import calibration
+from flam_train.metrics.error_rate import segment_error_rate
+from flam_train.metrics.intersection import intersection_f1
 
 Value = Callable[[], object]
 
@@ -46,6 +48,7 @@ class Beside:
 
 def frames(score_FK: torch.Tensor, label_FK: torch.Tensor) -> Iterator[Beside]:
     """Of frames, or anything else that is scored and labelled."""
+    from scipy.stats import norm
     from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
     from torchmetrics.functional.classification import binary_calibration_error, multilabel_auroc, multilabel_f1_score
 
@@ -88,12 +91,16 @@ def frames(score_FK: torch.Tensor, label_FK: torch.Tensor) -> Iterator[Beside]:
         "ECE", "torchmetrics", lambda: calibration(probability, label_FK).ece,
         lambda: float(binary_calibration_error(probability.flatten(), label_FK.flatten().int(), n_bins=15, norm="l1")),
     )  # fmt: skip
-    if hasattr(detection, "average_precision"):
-        yield Beside(
-            "average precision, macro", "scikit-learn",
-            lambda: detection.average_precision(score_FK, label_FK).macro,
-            lambda: float(average_precision_score(label, score, average="macro")),
-        )  # fmt: skip
+    yield Beside(
+        "average precision, macro", "scikit-learn", lambda: ranking.average_precision(score_FK, label_FK).macro,
+        lambda: float(average_precision_score(label, score, average="macro")),
+    )  # fmt: skip
+    yield Beside(
+        "d', macro", "scipy, scikit-learn", lambda: ranking.d_prime(detection.auroc(score_FK, label_FK)).macro,
+        lambda: float(np.mean([
+            math.sqrt(2) * norm.ppf(roc_auc_score(label[:, k], score[:, k])) for k in range(classes)
+        ])),
+    )  # fmt: skip
 
 
 def timed(p) -> Iterator[Beside]:
@@ -109,6 +116,14 @@ def timed(p) -> Iterator[Beside]:
                 frame_seconds=p.frame_seconds, parameters=parameters,
             )[0],
         )  # fmt: skip
+
+    from dcase_util.containers import MetaDataContainer
+    from sed_eval.sound_event import SegmentBasedMetrics
+    from sed_scores_eval import intersection_based
+
+    def container(found: list, n: int) -> MetaDataContainer:
+        rows = [{"filename": str(n), "onset": a, "offset": b, "event_label": c} for a, b, c in found]
+        return MetaDataContainer(rows)
 
     def plain(one: list) -> list:
         return [(round(a, 6), round(b, 6), c) for a, b, c in one]
@@ -132,6 +147,23 @@ def timed(p) -> Iterator[Beside]:
         lambda: reference.event_f1_reference(
             detected, truth, p.classes, durations=ends, collar_seconds=0.2 + 5e-7, offset_share=0.2 + 1e-8
         ).macro,
+    )  # fmt: skip
+
+    def error_rate() -> float:
+        metric = SegmentBasedMetrics(list(p.classes), time_resolution=1.0)
+        for n, (one, there, end) in enumerate(zip(detected, truth, ends, strict=True)):
+            both = (container(there, n), container(one, n))
+            metric.evaluate(*both, evaluated_length_seconds=end)
+        return float(metric.overall_error_rate()["error_rate"])
+
+    yield Beside("segment error rate at .5", "sed_eval", lambda: segment_error_rate(*given).value, error_rate)
+    kept = range(len(p.classes))
+    scored, there = reference.reference_inputs(
+        [s.numpy() for s in p.scores], p.events, p.classes, kept, seconds, p.frame_seconds
+    )
+    yield Beside(
+        "intersection F1 at .5, macro", "sed_scores_eval", lambda: intersection_f1(*given).at(0.5).macro,
+        lambda: intersection_based.fscore(scored, there, 0.5, dtc_threshold=0.5, gtc_threshold=0.5)[0]["macro_average"],
     )  # fmt: skip
     some = detection.THRESHOLDS[6::14]
     at_each = {t: found(t) for t in some}
