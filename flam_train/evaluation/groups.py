@@ -5,10 +5,9 @@ Shape suffix: N recordings.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
+from flam_train.data.preparation.splits import SIGN, group_in
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings
 
 SOURCE = "source"
@@ -48,22 +47,14 @@ def _named(kept: FrameEmbeddings, group: str) -> list[str]:
             )
         found = kept.sources if group == SOURCE else [str(details.get(group, "")) for details in kept.details]
         fix = "group by something else"
-    elif not re.search(r"[\\.^$*+?{}\[\]|()]", group):
+    elif not SIGN.search(group):
         known = ", ".join([SOURCE, *there[:NAMED]]) if kept.sources else "nothing, as of before sources were kept"
         raise ValueError(
             f"{where}: no such detail (it has {known}): name one, or give a regular expression with a parenthesis "
             "around what tells groups apart, like '^([^_]+)_'"
         )
     else:
-        try:
-            pattern = re.compile(group)
-        except re.error as error:
-            raise ValueError(f"{where}: no regular expression ({error}): mend it") from error
-        matches = [
-            pattern.search(source) or pattern.search(key)
-            for source, key in zip(kept.sources or kept.keys, kept.keys, strict=True)
-        ]
-        found = [(m[1 if pattern.groups else 0] or "") if m else "" for m in matches]
+        found = [group_in(both, group) for both in zip(kept.sources or kept.keys, kept.keys, strict=True)]
         fix = "mend the expression"
     without = [key for key, name in zip(kept.keys, found, strict=True) if not name]
     if without:

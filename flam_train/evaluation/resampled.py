@@ -20,7 +20,6 @@ from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics, timed_arguments
 from flam_train.metrics.bootstrap import (
     LEVEL,
-    LEVELS,
     RESAMPLES,
     Counts,
     auroc_resampled,
@@ -28,6 +27,7 @@ from flam_train.metrics.bootstrap import (
     event_counts,
     frame_counts,
     interval,
+    levels_told,
     segment_counts,
 )
 from flam_train.metrics.detection import psds_of
@@ -59,13 +59,14 @@ class Bootstrap:
             weight_UR = draws(units, self.resamples, self.seed)
         except ValueError as error:
             raise ValueError(f"{scores.kept.about['dataset']}: {error}") from error
+        levels = levels_told(units)
         itself = torch.ones(units, 1, dtype=torch.int32)
         how = {
             "unit": what, "units": units, "resamples": self.resamples, "level": self.level, "seed": self.seed,
             "method": "percentile bootstrap",
             "classes": "one without positives in a resample is left out of that resample's macro mean",
             "phrasings": "drawn recordings are the same for all; the mean over phrasings is resampled",
-            "micro AUROC": f"exact to {LEVELS} different scores of positive pairs, else within 1/{2 * LEVELS}",
+            "micro AUROC": f"exact to {levels:,} different scores of positive pairs, else within 1/{2 * levels:,}",
         }  # fmt: skip
         return Drawn(torch.from_numpy(unit_N), torch.cat((itself, weight_UR), dim=1), how)
 

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flam_train.metrics.f1 import InPairs, matched, runs, segments, segments_until
-from flam_train.metrics.timed import Detection, Sound, Truth, checked, lowered
+from flam_train.metrics.f1 import matched, segments, segments_until
+from flam_train.metrics.runs import InPairs, runs
+from flam_train.metrics.timed import Detection, Sound, checked, laid_out, lowered
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -158,8 +159,7 @@ def event_counts(
     offset_share: float = 0.2,
 ) -> Counts:
     """Of events. unit_N: as in `segment_counts`; the rest as in `event_f1`."""
-    sound = Sound.of(scores, classes, durations, frame_seconds)
-    truth = Truth.of(events, list(classes), sound)
+    sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
     _check_units(unit_N, len(scores), units)
     unit_N = unit_N.to(sound.recording_F.device)
     recordings = len(scores)
@@ -201,9 +201,10 @@ def auroc_resampled(
     """(macro_R, micro_R) float64: `auroc` of each resample. micro: whether that is computed too, else None.
 
     macro is exact: pairs are counted in whole numbers, in float32 only where these are so small that it holds each of
-    them. micro is exact where the positive pairs have LEVELS different scores at most; else that many levels are told
-    apart, of equally many positive pairs each, and pairs within one count half: off by less than 1 / (2 LEVELS), in
-    practice by far less. Time grows with (negative frames) x K x R, memory with blocks, U x R and U x LEVELS.
+    them. micro is exact where the positive pairs have `levels_told` different scores at most; else that many levels are
+    told apart, of equally many positive pairs each, and pairs within one count half: off by less than one over twice
+    their number, in practice by far less. Time grows with (negative frames) x K x R, memory with blocks, U x R and
+    U x LEVELS.
 
     blocks     as of `auroc_of_blocks`, masks allowed; they are gone through once, for micro twice
     unit_F     int64: whose a frame is, row of weight_UR
@@ -271,13 +272,18 @@ def _lost(
     return torch.cat(lost), torch.cat(positives), negatives_U
 
 
+def levels_told(units: int) -> int:
+    """How many different scores of positive pairs micro AUROC tells apart: fewer than LEVELS of very many units."""
+    return min(LEVELS, max(2, LEVEL_CELLS // (2 * units)))
+
+
 def _micro(blocks: Blocks, positive: Tensor, unit_F: Tensor, weight_UR: Tensor) -> Tensor:
     """A level of its own for each score of `edge`, and one for what lies between two of them."""
     units, resamples = weight_UR.shape
     if not len(positive):
         return weight_UR.new_full((resamples,), torch.nan, dtype=torch.float64)
     edge = positive.unique()
-    most = min(LEVELS, max(2, LEVEL_CELLS // (2 * units)))
+    most = levels_told(units)
     if len(edge) > most:
         rank = torch.linspace(0, len(positive) - 1, most, dtype=torch.float64, device=edge.device).round().long()
         edge = positive.sort().values[rank].unique()

@@ -11,9 +11,8 @@ Shape suffixes: as in `timed`, but for P, thresholds here; S segments of all rec
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +21,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
-from flam_train.metrics import timed
-from flam_train.metrics.timed import DECIMALS, Detection, Sound, Truth, checked, lowered, micro, spread
+from flam_train.metrics.runs import InPairs, Levels, detections_in_pairs, runs_above
+from flam_train.metrics.timed import DECIMALS, Detection, Truth, checked, laid_out, micro, spread
 
 THRESHOLDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, *(n / 100 for n in range(1, 100)))
 """Those of a sweep; the low ones for biased scores, which start near the prior, sigmoid(-8)."""
@@ -173,52 +172,6 @@ def frame_f1(
     )
 
 
-@dataclass(frozen=True)
-class Levels:
-    """Thresholds P, in any order, and in the precision `dtype` of the scores; a score's level is how many it passes."""
-
-    thresholds: Sequence[float]
-    dtype: torch.dtype
-
-    @functools.cached_property
-    def level_P(self) -> Tensor:
-        return lowered(self.thresholds, self.dtype)
-
-    @functools.cached_property
-    def order_P(self) -> Tensor:
-        """The lowest first: lowering keeps their order."""
-        return torch.tensor(self.thresholds, dtype=torch.float64).argsort(stable=True)
-
-    @property
-    def places(self) -> int:
-        return len(self.thresholds) + 1
-
-    def passed(self, score: Tensor) -> Tensor:
-        """int32, of the scores' shape."""
-        level_P = self.level_P[self.order_P].to(score.device)
-        if score.is_cuda or score.dtype != torch.float32 or score.numel() < len(self._by_upper_half):
-            return torch.bucketize(score, level_P, out_int32=True)
-        upper = score.contiguous().view(torch.int32).bitwise_right_shift(16).bitwise_and_(0xFFFF)
-        passed = self._by_upper_half[upper]
-        unsure = passed < 0
-        passed[unsure] = torch.bucketize(score[unsure], level_P, out_int32=True)
-        return passed
-
-    @functools.cached_property
-    def _by_upper_half(self) -> Tensor:
-        """int32 [2**16]: how many thresholds a float32 number passes, which the upper half of its bits tells, but where
-        a threshold has the same: -1."""
-        bits = torch.arange(1 << 16, dtype=torch.int64) << 16
-        ends = torch.stack((bits, bits + 0xFFFF)).to(torch.int32).view(torch.float32)
-        first, last = torch.bucketize(ends, self.level_P[self.order_P], out_int32=True)
-        return first.masked_fill(first != last, -1)
-
-    def above(self, count_KI: Tensor) -> Tensor:
-        """count_KP: of counts at each of the levels I, those that pass each threshold."""
-        more_KI = count_KI.flip(1).cumsum(1).flip(1)[:, 1:]
-        return more_KI[:, self.order_P.argsort().to(count_KI.device)]
-
-
 def segment_f1(
     scores: Sequence[Tensor],
     events: Sequence[Sequence[Detection]],
@@ -249,10 +202,7 @@ def segments(
     is detected at the thresholds at which one of them is; the label is whether an event touches it."""
     if not 0 < segment_seconds < math.inf:
         raise ValueError(f"segment_seconds {segment_seconds}: it must be more than 0")
-    sound = Sound.of(scores, classes, durations, frame_seconds)
-    if not len(classes):
-        raise ValueError("no class: nothing to compute a score of")
-    truth = Truth.of(events, list(classes), sound)
+    sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
     segments_N = segments_until(sound.duration_N, segment_seconds)
     first_N1 = torch.nn.functional.pad(segments_N.cumsum(0), (1, 0))
     segments_F = segments_N[sound.recording_F]
@@ -301,11 +251,8 @@ def event_f1(
     once. Events of one class that overlap or touch are merged first. Arguments and errors as in `psds`."""
     if not collar_seconds >= 0 or not offset_share >= 0:
         raise ValueError(f"collar_seconds {collar_seconds} and offset_share {offset_share} must be at least 0")
-    sound = Sound.of(scores, classes, durations, frame_seconds)
-    truth = Truth.of(events, list(classes), sound)
+    sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
     levels = Levels(thresholds, sound.score_NKT[0].dtype)
-    if not len(classes):
-        raise ValueError("no class: nothing to compute a score of")
     curves = []
     for columns in sound.class_blocks(len(classes)):
         score_KF = sound.block(list(columns))
@@ -323,69 +270,6 @@ def event_f1(
             )
         )
     return F1Curve.joined(curves)
-
-
-@dataclass(frozen=True)
-class InPairs:
-    """Detections D at some thresholds, in the pairs Q of a class and a recording that have events, threshold by
-    threshold: place_D, which of the thresholds; pair_D; onset_D, offset_D in seconds, float64."""
-
-    thresholds: int
-    place_D: Tensor
-    pair_D: Tensor
-    onset_D: Tensor
-    offset_D: Tensor
-
-    def where(self, keep_D: Tensor) -> InPairs:
-        columns = self.place_D, self.pair_D, self.onset_D, self.offset_D
-        return InPairs(self.thresholds, *(x[keep_D] for x in columns))
-
-    def each(self) -> Iterator[InPairs]:
-        """Of one threshold after the other."""
-        counts = torch.bincount(self.place_D, minlength=self.thresholds).tolist()
-        columns = (x.split(counts) for x in (self.place_D, self.pair_D, self.onset_D, self.offset_D))
-        for place_D, pair_D, onset_D, offset_D in zip(*columns, strict=True):
-            yield InPairs(1, torch.zeros_like(place_D), pair_D, onset_D, offset_D)
-
-
-def detections_in_pairs(
-    score_KF: Tensor, columns: range, sound: Sound, truth: Truth, levels: Levels
-) -> Iterator[InPairs]:
-    """At some thresholds after the others, of some classes: runs of frames above them. Elsewhere a detection is wrong
-    wherever it lies: `runs_above` counts them at once."""
-    mine_Q = ((truth.class_Q >= columns.start) & (truth.class_Q < columns.stop)).nonzero()[:, 0]
-    begin_Q, end_Q = (sound.start_N1[truth.recording_Q[mine_Q] + n] for n in (0, 1))
-    row_X, frame_X = spread(begin_Q, end_Q - begin_Q)
-    score_X = score_KF[truth.class_Q[mine_Q][row_X] - columns.start, frame_X]
-    for level_P in levels.level_P.to(score_X.device).split(max(1, timed.BLOCK // max(1, len(score_X)))):
-        begins, ends = runs(score_X > level_P[:, None])
-        (place_D, begin_D), end_D = begins.nonzero(as_tuple=True), ends.nonzero()[:, 1]
-        onset_D, offset_D = sound.onset_F[frame_X[begin_D]], sound.offset_F[frame_X[end_D]]
-        yield InPairs(len(level_P), place_D, mine_Q[row_X[begin_D]], onset_D, offset_D)
-
-
-def runs_above(score_KF: Tensor, levels: Levels) -> Tensor:
-    """runs_KP: of each row, how many runs of frames pass each threshold. One begins at every threshold that a frame
-    passes and the one before it does not."""
-    passed_KF = levels.passed(score_KF)
-    before_KF = torch.nn.functional.pad(passed_KF, (1, -1))
-    rises_KF = passed_KF > before_KF
-    first_X = rises_KF.nonzero()[:, 0] * levels.places
-    size = len(score_KF) * levels.places
-    to_KI, from_KI = (
-        torch.bincount(first_X + at_KF[rises_KF], minlength=size).reshape(-1, levels.places)
-        for at_KF in (passed_KF, before_KF)
-    )
-    return levels.above(to_KI - from_KI)
-
-
-def runs(active_KF: Tensor) -> tuple[Tensor, Tensor]:
-    """begins_KF, ends_KF: the first and the last frame of each run of active ones; the i-th of each belong together."""
-    if not active_KF.shape[1]:
-        return active_KF, active_KF
-    before = torch.nn.functional.pad(active_KF, (1, -1), value=False)
-    after = torch.nn.functional.pad(active_KF, (-1, 1), value=False)
-    return active_KF & ~before, active_KF & ~after
 
 
 def matched(truth: Truth, some: InPairs, collar: float, share: float) -> tuple[Tensor, Tensor]:

@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from flam_train.metrics import timed
-from flam_train.metrics.f1 import F1Curve, InPairs, Levels, detections_in_pairs, runs, runs_above
-from flam_train.metrics.timed import Detection, Sound, Truth, lowered, micro, spread
+from flam_train.metrics.f1 import F1Curve
+from flam_train.metrics.runs import InPairs, Levels, detections_in_pairs, runs, runs_above
+from flam_train.metrics.timed import Detection, Truth, laid_out, lowered, micro, spread
 
 
 def intersection_f1(
@@ -40,7 +41,7 @@ def intersection_f1(
     dtc, gtc: shares, more than 0 and at most 1. Other arguments and errors as in `psds`.
     """
     _shares(dtc=dtc, gtc=gtc)
-    sound, truth = _laid_out(scores, events, classes, durations, frame_seconds)
+    sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
     levels = Levels(thresholds, sound.score_NKT[0].dtype)
     curves = []
     for columns in sound.class_blocks(len(classes)):
@@ -82,7 +83,8 @@ def mean_iou(
     frame_seconds: float = 0.3125,
     threshold: float = 0.5,
 ) -> MeanIou:
-    """Intersection over union of the time that is found and the time that is annotated, as AEGBench scores grounding.
+    """Intersection over union of the time that is found and the time that is annotated: the measure that AEGBench names
+    for grounding, defined here; its own code was not at hand to compare with.
 
     Of each pair of a class and a recording: the seconds that lie both in detections and in events, over those that lie
     in either; of all intervals together, none is matched with another. What an event lasts behind the recording's end
@@ -90,7 +92,7 @@ def mean_iou(
     is wrongly found counts 0, as does one that is missed, and one that is rightly not found does not count. Arguments
     and errors as in `psds`.
     """
-    sound, truth = _laid_out(scores, events, classes, durations, frame_seconds)
+    sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
     levels = Levels((threshold,), sound.score_NKT[0].dtype)
     sums, pairs = [], []
     end_Q = sound.duration_N[truth.recording_Q]
@@ -163,7 +165,7 @@ def cross_triggers(
     dtc, cttc: shares, more than 0 and at most 1. Other arguments and errors as in `psds`.
     """
     _shares(dtc=dtc, cttc=cttc)
-    sound, truth = _laid_out(scores, events, classes, durations, frame_seconds)
+    sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
     many, recordings = len(classes), len(sound.score_NKT)
     level = lowered([threshold], sound.score_NKT[0].dtype).to(truth.class_Q.device)
     key_Q = truth.class_Q * recordings + truth.recording_Q  # ascending: Q is sorted by both
@@ -194,19 +196,6 @@ def cross_triggers(
             crossed_K += torch.bincount(class_D[some_X[triggers_X].unique()], minlength=many)
     count_KK = count_X.reshape(many, many).cpu()
     return CrossTriggers(count_KK, false_K.cpu(), crossed_K.cpu(), right_K.cpu(), threshold)
-
-
-def _laid_out(
-    scores: Sequence[Tensor],
-    events: Sequence[Sequence[Detection]],
-    classes: Sequence[str],
-    durations: Sequence[float] | None,
-    frame_seconds: float,
-) -> tuple[Sound, Truth]:
-    sound = Sound.of(scores, classes, durations, frame_seconds)
-    if not len(classes):
-        raise ValueError("no class: nothing to compute a score of")
-    return sound, Truth.of(events, list(classes), sound)
 
 
 def _shares(**shares: float) -> None:

@@ -287,3 +287,17 @@ def _keys(pair_E: Tensor, time_E: Tensor) -> tuple[Tensor, Tensor]:
 
 def _place(time_U: Tensor, key_E: Tensor, pair_I: Tensor, rank_I: Tensor) -> Tensor:
     return torch.searchsorted(key_E, pair_I * (len(time_U) + 1) + rank_I)
+
+
+def laid_out(
+    scores: Sequence[Tensor],
+    events: Sequence[Sequence[Detection]],
+    classes: Sequence[str],
+    durations: Sequence[float] | None,
+    frame_seconds: float,
+) -> tuple[Sound, Truth]:
+    """Both, of the same classes. Raises ValueError as `psd.psds`, and for no class."""
+    sound = Sound.of(scores, classes, durations, frame_seconds)
+    if not len(classes):
+        raise ValueError("no class: nothing to compute a score of")
+    return sound, Truth.of(events, list(classes), sound)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flam_train.data.labels.rows import ABOUT, About, Wanted, fault, is_number, is_time, listed, seconds
+from flam_train.data.preparation.splits import SIGN
 
 ROLES = {
     "filename": (
@@ -42,9 +43,6 @@ UNITS = {"s": 1.0, "sec": 1.0, "secs": 1.0, "second": 1.0, "seconds": 1.0} | dic
     ("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), 0.001
 )
 _WORD = re.compile(r"[^\W_]+")
-_PATTERN = re.compile(r"[\\.^$*+?{}\[\]|()]")
-"""A sign of a regular expression."""
-
 ROUNDED = 0.0051
 """Seconds by which an offset may differ from onset and duration: tables round to a hundredth."""
 
@@ -115,7 +113,7 @@ def kept(header: Sequence[str], wanted: Wanted) -> int | None:
     if not name:
         return None
     same = (k for k, h in enumerate(header) if h.strip() == name)
-    loose = (k for k, h in enumerate(header) if plain(h) == plain(name) and not _PATTERN.search(name))
+    loose = (k for k, h in enumerate(header) if plain(h) == plain(name) and not SIGN.search(name))
     return next(same, next(loose, None))
 
 

@@ -96,7 +96,7 @@ class Giving:
     def _in_full(name: str, called: str) -> str:
         """A bare name with the folder of the label file, if that is called like it: its path is the recording's."""
         folder, slash, own = called.rpartition("/")
-        bare = len(parts_of(name)) == 1 and without_suffix(name.strip()) == own
+        bare = parts_of(without_suffix(name.strip())) == parts_of(own)
         return f"{folder}{slash}{name.strip()}" if bare else name
 
     def _one_recording(self, n: int, name: str, file: str, row: int, unit: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -67,8 +68,10 @@ def near(folder: Path, labels: Path) -> Iterator[Path]:
     beside: list[Iterable[Path]] = [labels.parent.iterdir()] if labels.is_file() else []
     split = labels.parent if labels.is_file() else labels
     for one in (split, *split.absolute().parents)[:ABOVE]:
-        others = [p for p in one.absolute().parent.iterdir() if _pattern(p.name) == _pattern(one.name) != p.name]
-        beside += [files_below(other, None) for other in others if other.is_dir() and other.name != one.name]
+        pattern, above = _pattern(one.name), one.absolute().parent
+        if pattern != one.name and os.access(above, os.R_OK):  # whose names may not be read holds no split of ours
+            others = [p for p in above.iterdir() if _pattern(p.name) == pattern and p.name != one.name]
+            beside += [files_below(other, None) for other in others if other.is_dir()]
     for path in (path for found in (files_below(folder, None), *beside) for path in found):
         real = path.resolve()
         taken = real == labels.resolve() or (labels.is_dir() and real.is_relative_to(labels.resolve()))

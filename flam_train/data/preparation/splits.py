@@ -20,6 +20,9 @@ SHARE = 0.1
 FOLDER = "folder"
 """Groups by this word are the folders of the recordings."""
 
+SIGN = re.compile(r"[\\.^$*+?{}\[\]|()]")
+"""A sign of a regular expression."""
+
 LISTED = 20
 """Phrases or columns that a message names."""
 
@@ -66,6 +69,17 @@ def _drawn(units: Iterable[str], share: float, salt: str) -> set[str]:
     return out
 
 
+def group_in(texts: Sequence[str], expression: str) -> str:
+    """What the first parenthesis of a regular expression holds, or all it matches, in the first of the texts in which
+    it is found; "" if in none. Raises ValueError for what is no expression."""
+    try:
+        pattern = re.compile(expression)  # Python remembers it
+    except re.error as error:
+        raise ValueError(f"--group {expression}: no regular expression ({error}): mend it") from error
+    match = next(filter(None, map(pattern.search, texts)), None)
+    return (match[1 if pattern.groups else 0] or "") if match else ""
+
+
 def grouped(names: Sequence[str], by: str, column: Mapping[str, str], there: Collection[str]) -> dict[str, str]:
     """Recording -> group.
 
@@ -86,18 +100,13 @@ def grouped(names: Sequence[str], by: str, column: Mapping[str, str], there: Col
     if column or by.casefold() in {head.casefold() for head in there}:
         found = {name: column.get(name, "").strip() for name in names}
         fix = f"has no {by}: fill in this column of the label table, in a new row if it has none"
-    elif not re.search(r"[\\.^$*+?{}\[\]|()]", by):
+    elif not SIGN.search(by):
         raise ValueError(
             f"--group {by}: no such {columns}: name one, say {FOLDER}, or give a regular expression "
             r"with a parenthesis around what tells groups apart, like '^([^_]+)_'"
         )
     else:
-        try:
-            pattern = re.compile(by)
-        except re.error as error:
-            raise ValueError(f"--group {by}: no regular expression ({error}): mend it") from error
-        matches = {name: pattern.search(name) for name in names}
-        found = {name: (m[1 if pattern.groups else 0] or "") if m else "" for name, m in matches.items()}
+        found = {name: group_in((name,), by) for name in names}
         fix = f"has no group, --group {by!r} finds nothing in it, and is no {columns}: mend the expression"
     without = [name for name in names if not found[name]]
     if without:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 
 import pytest
 
@@ -85,6 +86,15 @@ def test_columns_that_no_label_file_has_are_refused(name, text, option, run):
     run.recordings("a.wav")
     told = run("--labels", run.write(f"L/{name}", text), "--columns", option, code=2)
     assert f"--columns {option}: no label file has it (they were read as" in told
+
+
+def test_letters_that_look_alike_in_names_of_files_and_rows(run):
+    """A label file of another site, its name as a Mac writes it and the row's as others do."""
+    composed, apart = (unicodedata.normalize(form, "Gr\u00fcn.wav") for form in ("NFC", "NFD"))
+    run.recordings(f"siteA/{composed}")
+    row = f"Audiofilename,Starttime,Endtime,owl\n{composed},5,6,POS\n"
+    run.write(f"L/siteB/{apart.removesuffix('.wav')}.csv", row)
+    assert "is not in the folder" in run("--labels", run.at / "L", code=2)
 
 
 @pytest.mark.parametrize("tool", ["raven", "few shot"])

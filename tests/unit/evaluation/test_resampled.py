@@ -97,7 +97,7 @@ def test_units(made, tmp_path):
         assert (unit_N.tolist(), said) == (units, what)
     for group, message in (
         ("sight", r"--group sight: tones: no such detail \(it has source, site\): name one, or give a regular"),
-        ("(b", r"--group \(b: tones: no regular expression \(.*\): mend it"),
+        ("(b", r"--group \(b: no regular expression \(.*\): mend it"),
         ("a_(.)", r"clip 'clip2' \(and 1 more\) has no group: mend the expression"),
     ):
         with pytest.raises(ValueError, match=message):

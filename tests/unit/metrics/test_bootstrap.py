@@ -11,12 +11,14 @@ from timed_problems import problem
 
 from flam_train.metrics import bootstrap
 from flam_train.metrics.bootstrap import (
+    LEVELS,
     Counts,
     auroc_resampled,
     draws,
     event_counts,
     frame_counts,
     interval,
+    levels_told,
     segment_counts,
 )
 from flam_train.metrics.detection import auroc, event_f1, frame_f1, segment_f1
@@ -177,3 +179,9 @@ def test_user_mistakes():
         auroc_resampled(lambda: [(score, label)], torch.arange(4), draws(3))
     with pytest.raises(ValueError, match="no class: nothing"):
         auroc_resampled(lambda: [], torch.arange(4), draws(4))
+
+
+def test_of_very_many_units_fewer_levels_are_told_apart():
+    assert levels_told(1000) == LEVELS
+    assert 2 <= levels_told(10**6) < LEVELS
+    assert levels_told(10**9) == 2
