@@ -57,6 +57,9 @@ HEAD = 100_000
 SCORES = ("confidence", "score", "probability", "value", "soft", "soft_label")
 """What columns are called whose numbers may be taken for labels, or their weights."""
 
+_ELAN_OFFSET = re.compile(r"^#.* -- offset: *0*([1-9][0-9]*)", re.MULTILINE)
+"""Of what ELAN writes between tabs: milliseconds of the medium's offset, which its export may have added or not."""
+
 SEAMLESS = 4
 """Rows of a recording that make a seamless whole: fewer do by chance."""
 
@@ -169,6 +172,9 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
             raise fault(file, f"{len(cells)} columns, the header has {len(header)}: mend the row", row)
     scores = [h.strip() for k, h in enumerate(header) if plain(h) in SCORES and k not in {c.at for c in at.values()}]
     notes = (f"the numbers of column {scores[0]!r} are not used: every row counts",) if scores else ()
+    if offset := _ELAN_OFFSET.search(text[:HEAD]):
+        said_so = f"its head says that the recording begins at {int(offset[1]) / 1000:g} s of ELAN's time"
+        notes += (f"{said_so}, which ELAN adds when it is asked to: times are taken as they are",)
     read = _read(rest, at, separator != ",", file, wanted, notes=notes)
     of = {n: _name(cells, at) for n, cells in rest}
     about = said(

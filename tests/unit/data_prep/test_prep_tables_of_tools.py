@@ -143,6 +143,17 @@ def test_decimals_of_seconds_in_a_header_are_no_milliseconds(unit, run):
     assert run.events == {"a": [(1, 2.5, "dog")]}
 
 
+def test_an_offset_in_the_head_of_elans_export_is_told(run):
+    run.recordings("a.wav")
+    head = (
+        "#file:///far/a.eaf\n#file:///far/a.wav -- offset: {}\n\nBegin Time - ss.msec\tEnd Time - ss.msec\tAnnotation\n"
+    )
+    for offset, said in ((500, True), (0, False)):
+        run.write("in/a.txt", head.format(offset) + "1.000\t2.000\tdog\n")
+        assert ("begins at 0.5 s of ELAN's time, which ELAN adds when it is asked to" in run()) is said
+        assert run.events == {"a": [(1, 2, "dog")]}
+
+
 def test_what_r_and_pandas_write_into_empty_cells_is_nothing(run):
     run.recordings("a.wav", "b.wav")
     header = '"FOLDER","IN.FILE","CHANNEL","OFFSET","DURATION","AUTO.ID.","MANUAL.ID"\n'
