@@ -171,7 +171,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         if any(c.strip() for c in cells[len(header) :]):
             raise fault(file, f"{len(cells)} columns, the header has {len(header)}: mend the row", row)
     scores = [h.strip() for k, h in enumerate(header) if plain(h) in SCORES and k not in {c.at for c in at.values()}]
-    notes = (f"the numbers of column {scores[0]!r} are not used: every row counts",) if scores else ()
+    notes: tuple[str, ...] = (f"the numbers of column {scores[0]!r} are not used: every row counts",) if scores else ()
     if offset := _ELAN_OFFSET.search(text[:HEAD]):
         said_so = f"its head says that the recording begins at {int(offset[1]) / 1000:g} s of ELAN's time"
         notes += (f"{said_so}, which ELAN adds when it is asked to: times are taken as they are",)
