@@ -105,12 +105,14 @@ class Scores:
         cosine_KF = cosines(torch.from_numpy(self.kept.frame_FD[frames.start : frames.stop])[None], text_KD)[0]
         return frame_score(cosine_KF, scale_K, bias_K, method)
 
-    def blocks(self, method: str, round: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """(score_FK, label_FK) of all classes, about PAIRS numbers at a time."""
+    def blocks(self, method: str, round: int = 0, whole_KF: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """(score_FK, label_FK) of all classes, about PAIRS numbers at a time. whole_KF: `score_KF` of all of them,
+        where it is there already."""
         size = max(1, PAIRS // len(self.kept.frame_FD))
         for first in range(0, len(self.classes), size):
             classes = range(first, min(first + size, len(self.classes)))
-            yield self.score_KF(method, round, classes).T, self.label_KF(classes).T
+            score_KF = self.score_KF(method, round, classes) if whole_KF is None else whole_KF[first : classes.stop]
+            yield score_KF.T, self.label_KF(classes).T
 
     def recordings(self, score_KF: Any) -> list[Any]:
         """The frames of each recording: N arrays or tensors [K, T]."""

@@ -18,16 +18,15 @@ from flam_train.evaluation.choices import METRICS
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.words import Words
-from flam_train.metrics.calibration import Calibration, calibration
+from flam_train.metrics.auroc import Auroc, area
+from flam_train.metrics.calibration import Calibration, calibration_of
 from flam_train.metrics.detection import (
     EDGES,
     PSDS,
     THRESHOLDS,
-    Auroc,
     Detection,
     F1Curve,
     PsdsParameters,
-    auroc_of_blocks,
     event_f1,
     frame_f1,
     median_filter,
@@ -37,7 +36,8 @@ from flam_train.metrics.detection import (
 )
 from flam_train.metrics.error_rate import error_rate
 from flam_train.metrics.intersection import CrossTriggers, cross_triggers, intersection_f1, mean_iou
-from flam_train.metrics.ranking import AveragePrecision, average_precision_of_blocks, d_prime
+from flam_train.metrics.ordered import Blocks, ordered_classes, pooled
+from flam_train.metrics.ranking import AveragePrecision, d_prime, mean_precision
 from flam_train.metrics.tagging import POOLS, Tagging, clip_scores, tagging_metrics
 from flam_train.models.methods import METHODS
 from flam_train.settings import from_plain, nearest, number, one_of
@@ -45,7 +45,7 @@ from flam_train.settings import from_plain, nearest, number, one_of
 HALF = 0.5
 """The threshold at which a method's scores are read without choosing one."""
 
-OF_FRAMES = {"frame_f1", "calibration", "precision_recall", "class_thresholds"}
+COUNTED_IN_FRAMES = {"frame_f1", "precision_recall", "class_thresholds"}
 OF_SEGMENTS = {"segment_f1", "mpauc", "segment_er", "precision_recall", "class_thresholds"}
 OF_EVENTS = {"event_f1", "precision_recall", "class_thresholds"}
 TIMED = OF_SEGMENTS | OF_EVENTS | {"psds", "intersection_f1", "miou", "cross_triggers"}
@@ -204,36 +204,22 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
 
 def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
     method, wanted = chosen.method or scores.kept.method, set(chosen.metrics)
-    values: dict[str, float] = {}
-    if {"auroc", "dprime"} & wanted:
-        area = frame_auroc(scores, method, r)
-        if "auroc" in wanted:
-            values |= {"auroc/macro": area.macro, "auroc/micro": area.micro}
-        if "dprime" in wanted:
-            d = d_prime(area)
-            values |= {"dprime/macro": d.macro, "dprime/micro": d.micro, "dprime/of macro AUROC": d.of_macro}
-    if "ap" in wanted:
-        precision = frame_average_precision(scores, method, r)
-        values |= {"ap/macro": precision.macro, "ap/micro": precision.micro}
+    whole_KF = all_scores(scores, method, r) if TIMED & wanted else None
+    blocks = partial(scores.blocks, method, r, whole_KF)
+    values = _of_frames(of_frames(blocks, wanted, method != "cosine"), wanted)
     # Beside the scores the biased ones: probabilities under the training prior. Plain cosines are no probabilities.
-    kinds = {"": method} | ({" biased": "biased"} if method not in ("biased", "cosine") else {})
-    for kind, one in kinds.items():
-        if (OF_FRAMES if one == method else {"frame_f1", "calibration"}) & wanted:
-            curve, found = frame_curves(scores, one, r)
-            if one == method:
-                values |= _of_curve("frame", curve, wanted)
-            elif "frame_f1" in wanted:
-                values |= _named(f"frame_f1{kind}", curve)
-            if "calibration" in wanted and found is not None:
-                values |= {f"calibration{kind}/ECE": found.ece, f"calibration{kind}/Brier": found.brier}
+    if method not in ("biased", "cosine") and (both := {"frame_f1", "calibration"} & wanted):
+        values |= _of_frames(of_frames(partial(scores.blocks, "biased", r), both), both, " biased")
     if "tagging" in wanted:
-        clips = clip_tagging(scores, method, chosen, r)
+        clips = clip_tagging(scores, blocks, chosen)
         values |= {"tagging/mAP": clips.average_precision.macro, "tagging/AP micro": clips.average_precision.micro}
         values |= {"tagging/auroc": clips.auroc.macro, "tagging/dprime": clips.d_prime.macro}
         values |= {"tagging/f1": clips.f1.macro, "tagging/f1 micro": clips.f1.micro}
-    if not TIMED & wanted:
+    del blocks
+    if whole_KF is None:
         return values
-    timed = timed_arguments(scores, method, chosen, r)
+    timed = filtered(scores, whole_KF, chosen)
+    del whole_KF
     if OF_SEGMENTS & wanted:
         values |= _of_segments(*segments(*timed, chosen.segment_seconds), chosen)
     if OF_EVENTS & wanted:
@@ -251,6 +237,23 @@ def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
     return values
 
 
+def _of_frames(found: OfFrames, wanted: set[str], kind: str = "") -> dict[str, float]:
+    """kind: behind the names of the biased ones."""
+    values: dict[str, float] = {}
+    if found.auroc is not None and "auroc" in wanted:
+        values |= {"auroc/macro": found.auroc.macro, "auroc/micro": found.auroc.micro}
+    if found.auroc is not None and "dprime" in wanted:
+        d = d_prime(found.auroc)
+        values |= {"dprime/macro": d.macro, "dprime/micro": d.micro, "dprime/of macro AUROC": d.of_macro}
+    if found.average_precision is not None:
+        values |= {"ap/macro": found.average_precision.macro, "ap/micro": found.average_precision.micro}
+    if found.f1 is not None:
+        values |= _of_curve("frame", found.f1, wanted, kind)
+    if found.calibration is not None:
+        values |= {f"calibration{kind}/ECE": found.calibration.ece, f"calibration{kind}/Brier": found.calibration.brier}
+    return values
+
+
 def _of_segments(score_SK: torch.Tensor, label_SK: torch.Tensor, chosen: SedMetrics) -> dict[str, float]:
     values: dict[str, float] = {}
     if {"segment_f1", "precision_recall", "class_thresholds"} & set(chosen.metrics):
@@ -264,9 +267,9 @@ def _of_segments(score_SK: torch.Tensor, label_SK: torch.Tensor, chosen: SedMetr
     return values
 
 
-def _of_curve(kind: str, curve: F1Curve, wanted: set[str]) -> dict[str, float]:
+def _of_curve(kind: str, curve: F1Curve, wanted: set[str], biased: str = "") -> dict[str, float]:
     """kind: frame, segment or event."""
-    values = _named(f"{kind}_f1", curve) if f"{kind}_f1" in wanted else {}
+    values = _named(f"{kind}_f1{biased}", curve) if f"{kind}_f1" in wanted else {}
     if "precision_recall" in wanted:
         rates = curve.rates_at(HALF)
         values |= {f"{kind}_precision/macro": rates.precision_macro, f"{kind}_precision/micro": rates.precision_micro}
@@ -276,18 +279,48 @@ def _of_curve(kind: str, curve: F1Curve, wanted: set[str]) -> dict[str, float]:
     return values
 
 
-def frame_auroc(scores: Scores, method: str, r: int = 0) -> Auroc:
-    return auroc_of_blocks(partial(scores.blocks, method, r))
+@dataclass(frozen=True)
+class OfFrames:
+    """Numbers of frames, without filter; None: not asked for (calibration: nor of plain cosines, which are no
+    probabilities)."""
+
+    auroc: Auroc | None
+    average_precision: AveragePrecision | None
+    f1: F1Curve | None
+    calibration: Calibration | None
 
 
-def frame_average_precision(scores: Scores, method: str, r: int = 0) -> AveragePrecision:
-    return average_precision_of_blocks(partial(scores.blocks, method, r))
+def of_frames(blocks: Blocks, wanted: set[str], probable: bool = True) -> OfFrames:
+    """Each class is sorted once for all of them.
+
+    blocks: of `Scores.blocks`; wanted: of METRICS; probable: whether scores are probabilities."""
+    with_auroc, with_precision = bool({"auroc", "dprime"} & wanted), bool({"ap"} & wanted)
+    with_f1, with_calibration = bool(COUNTED_IN_FRAMES & wanted), probable and "calibration" in wanted
+    areas, precisions, curves, parts, positive = [], [], [], [], []
+    for block in blocks():
+        classes = list(ordered_classes(*block))
+        if with_auroc:
+            areas += [area([one]) for one in classes]
+        if with_precision:
+            precisions += [mean_precision([one]) for one in classes]
+        if with_auroc or with_precision:
+            positive += [one.positive_X for one in classes]
+        if with_f1:
+            curves.append(F1Curve.of(classes, THRESHOLDS))
+        if with_calibration:
+            parts.append(calibration_of(classes))
+    return OfFrames(
+        Auroc.joined(areas, area(pooled(blocks, positive))) if with_auroc else None,
+        AveragePrecision.joined(precisions, mean_precision(pooled(blocks, positive))) if with_precision else None,
+        F1Curve.joined(curves) if with_f1 else None,
+        Calibration.joined(parts) if with_calibration else None,
+    )
 
 
-def clip_tagging(scores: Scores, method: str, chosen: SedMetrics, r: int = 0) -> Tagging:
+def clip_tagging(scores: Scores, blocks: Blocks, chosen: SedMetrics) -> Tagging:
     """Of recordings as a whole; the frames' scores are not filtered."""
     start_N1 = torch.from_numpy(scores.kept.frame_start_N1)
-    pooled = [clip_scores(score_FK, start_N1, chosen.tagging_pool) for score_FK, _ in scores.blocks(method, r)]
+    pooled = [clip_scores(score_FK, start_N1, chosen.tagging_pool) for score_FK, _ in blocks()]
     row = {name: k for k, name in enumerate(scores.classes)}
     label_NK = torch.zeros(len(scores.events), len(row), dtype=torch.bool)
     for n, found in enumerate(scores.events):
@@ -300,35 +333,32 @@ def crossed(timed: Timed, chosen: SedMetrics) -> CrossTriggers:
     return cross_triggers(*timed, HALF, chosen.dtc, chosen.cttc)
 
 
-def frame_curves(scores: Scores, method: str, r: int = 0) -> tuple[F1Curve, Calibration | None]:
-    """F1 over THRESHOLDS and calibration, None for plain cosines, which are no probabilities."""
-    curves, parts = [], []
-    for score_FK, label_FK in scores.blocks(method, r):
-        curves.append(frame_f1(score_FK, label_FK, THRESHOLDS))
-        if method != "cosine":
-            parts.append(calibration(score_FK, label_FK))
-    return F1Curve.joined(curves), Calibration.joined(parts) if parts else None
-
-
 def timed_arguments(scores: Scores, method: str, chosen: SedMetrics, r: int = 0) -> Timed:
-    """What `psds`, `segment_f1` and `event_f1` begin with, each recording's scores filtered.
+    """What `psds`, `segment_f1` and `event_f1` begin with, each recording's scores filtered. Errors: `all_scores`."""
+    return filtered(scores, all_scores(scores, method, r), chosen)
 
-    Raises ValueError where this machine has not the memory: they need all classes at once."""
-    kept = scores.kept
-    need = 3 * 4 * len(scores.classes) * len(kept.frame_FD)
+
+def all_scores(scores: Scores, method: str, r: int = 0) -> torch.Tensor:
+    """score_KF of all classes at once.
+
+    Raises ValueError where this machine has not the memory for what is made of them."""
+    frames = len(scores.kept.frame_FD)
+    need = 3 * 4 * len(scores.classes) * frames
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if need > there:
         raise ValueError(
-            f"PSDS, MPAUC, segment and event metrics of {len(scores.classes):,} classes in {len(kept.frame_FD):,} "
-            f"frames need {need / 2**30:.0f} GB and there are {there / 2**30:.0f}: choose --metrics auroc frame_f1 "
-            "calibration (or ap, dprime, tagging), which take the classes some at a time"
+            f"PSDS, MPAUC, segment and event metrics of {len(scores.classes):,} classes in {frames:,} frames need "
+            f"{need / 2**30:.0f} GB and there are {there / 2**30:.0f}: choose --metrics auroc frame_f1 calibration (or "
+            "ap, dprime, tagging), which take the classes some at a time"
         )
-    smooth_KF = median_filter(
-        scores.score_KF(method, r),
-        chosen.filters(scores.words),
-        torch.from_numpy(kept.frame_start_N1),
-        chosen.median_edges,
-    )
+    return scores.score_KF(method, r)
+
+
+def filtered(scores: Scores, score_KF: torch.Tensor, chosen: SedMetrics) -> Timed:
+    """score_KF: of `all_scores`."""
+    kept = scores.kept
+    filters, start_N1 = chosen.filters(scores.words), torch.from_numpy(kept.frame_start_N1)
+    smooth_KF = median_filter(score_KF, filters, start_N1, chosen.median_edges)
     return scores.recordings(smooth_KF), scores.events, scores.classes, kept.durations, kept.frame_seconds
 
 

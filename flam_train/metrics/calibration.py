@@ -6,13 +6,14 @@ Shape suffixes: F frames of all recordings together, K classes, N bins.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from flam_train.metrics.timed import checked
+from flam_train.metrics.ordered import Ordered, ordered_classes
+from flam_train.metrics.timed import lowered
 
 
 @dataclass(frozen=True)
@@ -49,26 +50,42 @@ def calibration(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = Non
 
     Raises ValueError for shapes that differ, scores that are no probabilities, and fewer than one bin.
     """
+    return calibration_of(ordered_classes(score_FK, label_FK, mask_FK), bins)
+
+
+def calibration_of(classes: Iterable[Ordered], bins: int = 15) -> Calibration:
+    """From the scores of each class in order; errors as in `calibration`."""
     if bins < 1:
         raise ValueError(f"bins {bins}: at least 1")
-    score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
-    if score_FK.numel() and not (score_FK.min() >= 0 and score_FK.max() <= 1):
-        raise ValueError(
-            f"scores from {float(score_FK.min()):g} to {float(score_FK.max()):g} are no probabilities: only those in "
-            "[0, 1] can be calibrated"
-        )
-    edge_N1 = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=score_FK.device)
-    sums_3N = torch.zeros(3, bins, dtype=torch.float64, device=score_FK.device)
+    edge_N1 = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+    count_N, positive_N, score_N = (torch.zeros(bins, dtype=torch.float64) for _ in range(3))
     squared = 0.0
-    for k in range(score_FK.shape[1]):  # class by class: all pairs of a large set at once take ten times their size
-        counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
-        score_F, label_F = score_FK[counted_F, k].double(), label_FK[counted_F, k]
-        place_F = (torch.searchsorted(edge_N1, score_F, right=True) - 1).clamp_(max=bins - 1)
-        counts = (place_F, None), (place_F, score_F), (place_F[label_F], None)
-        sums_3N += torch.stack([torch.bincount(at, weights=w, minlength=bins).double() for at, w in counts])
-        squared += float((score_F - label_F.double()).square().sum())
-    sums_3N = sums_3N.cpu()
-    return _of_sums(edge_N1.cpu(), sums_3N[0].long(), sums_3N[1], sums_3N[2], squared)
+    for one in classes:
+        for score_X, label in ((one.positive_X, 1), (one.negative_Z, 0)):
+            _check_probable(score_X)
+            first_N1 = _first_in(score_X, edge_N1)
+            in_bin_N = first_N1.diff()
+            count_N += in_bin_N
+            positive_N += label * in_bin_N
+            exact_X = score_X.double()
+            score_N += torch.stack([part.sum() for part in exact_X.split(in_bin_N.tolist())]).cpu()
+            squared += float((exact_X - label).square_().sum())
+    return _of_sums(edge_N1, count_N.long(), score_N, positive_N, squared)
+
+
+def _check_probable(score_X: Tensor) -> None:
+    if len(score_X) and not 0 <= float(score_X[0]) <= float(score_X[-1]) <= 1:
+        raise ValueError(
+            f"scores from {float(score_X[0]):g} to {float(score_X[-1]):g} are no probabilities: only those in [0, 1] "
+            "can be calibrated"
+        )
+
+
+def _first_in(score_X: Tensor, edge_N1: Tensor) -> Tensor:
+    """int64, N + 1: where each bin begins among scores in order, and their number."""
+    low_N = -lowered((-edge_N1[:-1]).tolist(), score_X.dtype)  # the lowest numbers of their precision in each bin
+    first_N = torch.searchsorted(score_X, low_N.to(score_X.device)).cpu()
+    return torch.cat((first_N, torch.tensor([len(score_X)])))
 
 
 def _of_sums(edge_N1: Tensor, count_N: Tensor, score_N: Tensor, label_N: Tensor, squared: float) -> Calibration:

@@ -12,7 +12,7 @@ Shape suffixes: as in `timed`, but for P, thresholds here; S segments of all rec
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
-from flam_train.metrics.runs import InPairs, Levels, detections_in_pairs, runs_above
-from flam_train.metrics.timed import DECIMALS, Detection, Truth, checked, laid_out, micro, spread
+from flam_train.metrics.ordered import Ordered, ordered_classes, passing
+from flam_train.metrics.runs import InPairs, detections_in_pairs, runs_above
+from flam_train.metrics.timed import DECIMALS, Detection, Truth, laid_out, micro, spread
 
 THRESHOLDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, *(n / 100 for n in range(1, 100)))
 """Those of a sweep; the low ones for biased scores, which start near the prior, sigmoid(-8)."""
@@ -80,6 +81,17 @@ class F1Curve:
     hit_PK: Tensor
     raised_PK: Tensor
     positive_K: Tensor
+
+    @classmethod
+    def of(cls, classes: Iterable[Ordered], thresholds: Sequence[float]) -> F1Curve:
+        """Each frame a decision."""
+        counts = [
+            (passing(one.positive_X, thresholds), passing(one.negative_Z, thresholds), len(one.positive_X))
+            for one in classes
+        ]
+        hits, wrong, positives = zip(*counts, strict=True)
+        hit_PK, wrong_PK = (torch.stack(x, dim=1).cpu() for x in (hits, wrong))
+        return cls(tuple(thresholds), hit_PK, hit_PK + wrong_PK, torch.tensor(positives))
 
     @classmethod
     def joined(cls, curves: Sequence[F1Curve]) -> F1Curve:
@@ -155,21 +167,7 @@ def frame_f1(
     score_FK: Tensor, label_FK: Tensor, thresholds: Sequence[float] = (0.5,), mask_FK: Tensor | None = None
 ) -> F1Curve:
     """F1 over frames: each (frame, class) pair is one decision. Arguments and errors as in `auroc`."""
-    score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
-    levels = Levels(thresholds, score_FK.dtype)
-    hits, raised, positives = [], [], []
-    for k in range(score_FK.shape[1]):
-        counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
-        passed_F, label_F = levels.passed(score_FK[counted_F, k]), label_FK[counted_F, k]
-        hits.append(torch.bincount(passed_F[label_F], minlength=levels.places))
-        raised.append(torch.bincount(passed_F, minlength=levels.places))
-        positives.append(int(label_F.sum()))
-    return F1Curve(
-        tuple(thresholds),
-        levels.above(torch.stack(hits)).T.cpu(),
-        levels.above(torch.stack(raised)).T.cpu(),
-        torch.tensor(positives),
-    )
+    return F1Curve.of(ordered_classes(score_FK, label_FK, mask_FK), thresholds)
 
 
 def segment_f1(
@@ -252,12 +250,11 @@ def event_f1(
     if not collar_seconds >= 0 or not offset_share >= 0:
         raise ValueError(f"collar_seconds {collar_seconds} and offset_share {offset_share} must be at least 0")
     sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
-    levels = Levels(thresholds, sound.score_NKT[0].dtype)
     curves = []
     for columns in sound.class_blocks(len(classes)):
         score_KF = sound.block(list(columns))
         hits = []
-        for some in detections_in_pairs(score_KF, columns, sound, truth, levels):
+        for some in detections_in_pairs(score_KF, columns, sound, truth, thresholds):
             place, pair = matched(truth, some, collar_seconds, offset_share)
             at = place * len(columns) + truth.class_Q[pair] - columns.start
             hits.append(torch.bincount(at.cpu(), minlength=some.thresholds * len(columns)).reshape(-1, len(columns)))
@@ -265,7 +262,7 @@ def event_f1(
             F1Curve(
                 tuple(thresholds),
                 torch.cat(hits),
-                runs_above(score_KF, levels).T.cpu(),
+                runs_above(score_KF, thresholds).T.cpu(),
                 truth.count_K[columns.start : columns.stop].cpu(),
             )
         )

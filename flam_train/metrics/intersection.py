@@ -20,7 +20,7 @@ from torch import Tensor
 
 from flam_train.metrics import timed
 from flam_train.metrics.f1 import F1Curve
-from flam_train.metrics.runs import InPairs, Levels, detections_in_pairs, runs, runs_above
+from flam_train.metrics.runs import InPairs, detections_in_pairs, runs, runs_above
 from flam_train.metrics.timed import Detection, Truth, laid_out, lowered, micro, spread
 
 
@@ -42,19 +42,18 @@ def intersection_f1(
     """
     _shares(dtc=dtc, gtc=gtc)
     sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
-    levels = Levels(thresholds, sound.score_NKT[0].dtype)
     curves = []
     for columns in sound.class_blocks(len(classes)):
         score_KF = sound.block(list(columns))
         right, found = [], []
-        found_at = detections_in_pairs(score_KF, columns, sound, truth, levels)
+        found_at = detections_in_pairs(score_KF, columns, sound, truth, thresholds)
         for some in (one for several in found_at for one in several.each()):
             good_D = _tolerated(some, truth, dtc)
             right.append(_of_each(truth.class_Q[some.pair_D[good_D]], columns))
             covered_E = _covered(some, truth, good_D)
             is_found_E = micro(covered_E) >= micro(gtc * (truth.offset_E - truth.onset_E))
             found.append(_of_each(truth.class_Q[truth.pair_E[is_found_E]], columns))
-        all_PK = runs_above(score_KF, levels).T.cpu()
+        all_PK = runs_above(score_KF, thresholds).T.cpu()
         hit_PK = torch.stack(found)
         raised_PK = hit_PK + all_PK - torch.stack(right)
         positive_K = truth.count_K[columns.start : columns.stop].cpu()
@@ -93,13 +92,13 @@ def mean_iou(
     and errors as in `psds`.
     """
     sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
-    levels = Levels((threshold,), sound.score_NKT[0].dtype)
+    level = lowered((threshold,), sound.score_NKT[0].dtype).item()
     sums, pairs = [], []
     end_Q = sound.duration_N[truth.recording_Q]
     there_Q = truth.coverage(torch.arange(len(end_Q), device=end_Q.device), end_Q)
     for columns in sound.class_blocks(len(classes)):
         score_KF = sound.block(list(columns))
-        (some,) = detections_in_pairs(score_KF, columns, sound, truth, levels)
+        (some,) = detections_in_pairs(score_KF, columns, sound, truth, (threshold,))
         found_Q, both_Q = torch.zeros_like(end_Q), torch.zeros_like(end_Q)
         found_Q.index_add_(0, some.pair_D, some.offset_D - some.onset_D)
         both_Q.index_add_(0, some.pair_D, _within(some, truth))
@@ -107,7 +106,7 @@ def mean_iou(
         iou_Q = (both_Q / (found_Q + there_Q - both_Q))[mine_Q]
         class_Q, recording_Q = truth.class_Q[mine_Q] - columns.start, truth.recording_Q[mine_Q]
         is_pair_KN = torch.zeros(len(columns), len(sound.score_NKT), dtype=torch.bool, device=score_KF.device)
-        row_X, frame_X = (score_KF > levels.level_P.to(score_KF.device)).nonzero(as_tuple=True)
+        row_X, frame_X = (score_KF > level).nonzero(as_tuple=True)
         is_pair_KN[row_X, sound.recording_F[frame_X]] = True
         is_pair_KN[class_Q, recording_Q] = True
         pairs.append(is_pair_KN.sum(dim=1).cpu())

@@ -165,8 +165,10 @@ def psds_of(
     rocs: dict[PsdsParameters, list[PsdRoc]] = {replace(p, alpha_st=0.0): [] for p in settings.values()}
     for block in sound.class_blocks(len(kept)):
         score_KF = sound.block([kept[k] for k in block])
+        best_KN = score_KF.new_full((len(block), len(scores)), -math.inf)
+        best_KN.scatter_reduce_(1, sound.recording_F.expand_as(score_KF), score_KF, "amax")
         for p, found in rocs.items():
-            found += _rocs(score_KF, sound, truth, block, p)
+            found += _rocs(score_KF, best_KN, sound, truth, block, p)
     names = [classes[k] for k in kept]
     out = {}
     for name, p in settings.items():
@@ -177,14 +179,14 @@ def psds_of(
     return out
 
 
-def _rocs(score_KF: Tensor, sound: Sound, truth: Truth, block: range, p: PsdsParameters) -> list[PsdRoc]:
-    """The staircases of some classes; `block` counts them among those that are kept."""
+def _rocs(
+    score_KF: Tensor, best_KN: Tensor, sound: Sound, truth: Truth, block: range, p: PsdsParameters
+) -> list[PsdRoc]:
+    """The staircases of some classes; `block` counts them among those that are kept. best_KN: each recording's best."""
     classes, recordings = len(block), len(sound.score_NKT)
     of_block_Q = (truth.class_Q >= block.start) & (truth.class_Q < block.stop)
     pair_KN = torch.full((classes, recordings), -1, device=score_KF.device)
     pair_KN[truth.class_Q[of_block_Q] - block.start, truth.recording_Q[of_block_Q]] = of_block_Q.nonzero()[:, 0]
-    best_KN = torch.full_like(pair_KN, -math.inf, dtype=score_KF.dtype)
-    best_KN.scatter_reduce_(1, sound.recording_F.expand_as(score_KF), score_KF, "amax")
     end_K = _last_threshold(best_KN.masked_fill(pair_KN >= 0, -math.inf), sound.duration_N.sum(), p.max_efpr)
     looked_KN = pair_KN >= 0
     cttc = p.cttc if p.alpha_ct and len(truth.count_K) > 1 else None

@@ -6,13 +6,14 @@ Exact: no thresholds are chosen. Shape suffixes: F frames, K classes, X positive
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from flam_train.metrics.detection import Auroc, Blocks
-from flam_train.metrics.timed import checked
+from flam_train.metrics.auroc import Auroc
+from flam_train.metrics.ordered import Blocks, Ordered, ordered_classes, ordered_pairs, pooled
 
 
 @dataclass(frozen=True)
@@ -26,59 +27,44 @@ class AveragePrecision:
     micro: float
     per_class_K: Tensor
 
+    @classmethod
+    def joined(cls, per_class: Sequence[float], micro: float) -> AveragePrecision:
+        """From each class's, NaN where it has none, and the pooled one."""
+        per_class_K = torch.tensor(per_class, dtype=torch.float64)
+        return cls(float(per_class_K[~per_class_K.isnan()].mean()), micro, per_class_K)
+
 
 def average_precision(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = None) -> AveragePrecision:
     """The mean over positives of the precision at their score: the area under the precision-recall curve as steps, as
     scikit-learn's `average_precision_score` has it (not by trapezoids, which promise too much: Davis and Goadrich
-    2006). Of scores that are equal all count at once. Arguments and errors as in `detection.auroc`.
+    2006). Of scores that are equal all count at once. Arguments and errors as in `auroc.auroc`.
     """
-    score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
-    per_class_K = torch.full((score_FK.shape[1],), torch.nan, dtype=torch.float64)
-    for k in range(score_FK.shape[1]):
-        counted_F = slice(None) if mask_FK is None else mask_FK[:, k]
-        per_class_K[k] = _average_precision(score_FK[counted_F, k], label_FK[counted_F, k])
-    pooled = (score_FK, label_FK) if mask_FK is None else (score_FK[mask_FK], label_FK[mask_FK])
-    return _joined(per_class_K, _average_precision(pooled[0].flatten(), pooled[1].flatten()))
+    per_class = [mean_precision([one]) for one in ordered_classes(score_FK, label_FK, mask_FK)]
+    return AveragePrecision.joined(per_class, mean_precision([ordered_pairs(score_FK, label_FK, mask_FK)]))
 
 
 def average_precision_of_blocks(blocks: Blocks) -> AveragePrecision:
     """`average_precision` where not all classes fit in memory at once, equal to it. The blocks are gone through twice,
-    and the scores of all positive pairs are kept. Errors as in `detection.auroc`."""
+    and the scores of all positive pairs are kept. Errors as in `auroc.auroc`."""
     per_class: list[float] = []
     positive: list[Tensor] = []
     for block in blocks():
-        score_FK, label_FK, _ = checked(*block, None)
-        per_class += [_average_precision(score_FK[:, k], label_FK[:, k]) for k in range(score_FK.shape[1])]
-        positive.append(score_FK[label_FK])
+        for one in ordered_classes(*block):
+            per_class.append(mean_precision([one]))
+            positive.append(one.positive_X)
     if not positive:
         raise ValueError("no class: nothing to compute a score of")
-    positive_X = torch.cat(positive).sort().values
-    passes_X1 = torch.zeros(len(positive_X) + 1, dtype=torch.int64, device=positive_X.device)
-    for score_FK, label_FK in blocks():
-        passes_X1 += _passes(positive_X, score_FK[~label_FK.bool()])
-    return _joined(torch.tensor(per_class, dtype=torch.float64), _mean_precision(positive_X, passes_X1))
+    return AveragePrecision.joined(per_class, mean_precision(pooled(blocks, positive)))
 
 
-def _joined(per_class_K: Tensor, micro: float) -> AveragePrecision:
-    return AveragePrecision(float(per_class_K[~per_class_K.isnan()].mean()), micro, per_class_K)
-
-
-def _average_precision(score_F: Tensor, label_F: Tensor) -> float:
-    positive_X = score_F[label_F].sort().values  # they are few
-    return _mean_precision(positive_X, _passes(positive_X, score_F[~label_F]))
-
-
-def _passes(positive_X: Tensor, negative: Tensor) -> Tensor:
-    """Of the negatives how many score at least as high as 0, 1, 2, ... of the positives (sorted): int64."""
-    return torch.bincount(torch.searchsorted(positive_X, negative, right=True), minlength=len(positive_X) + 1)
-
-
-def _mean_precision(positive_X: Tensor, passes_X1: Tensor) -> float:
+def mean_precision(parts: Iterable[Ordered]) -> float:
+    """Of the same positives beside some negatives after the others. NaN where there is no positive."""
+    wrong_X: Tensor | int = 0
+    for some in parts:
+        positive_X, wrong_X = some.positive_X, wrong_X + some.negatives_passing()[0]
     if not len(positive_X):
         return math.nan
-    first_X, behind_X = (torch.searchsorted(positive_X, positive_X, right=right) for right in (False, True))
-    right_X = len(positive_X) - first_X
-    wrong_X = passes_X1.flip(0).cumsum(0).flip(0)[behind_X]
+    right_X = len(positive_X) - torch.searchsorted(positive_X, positive_X)
     return float((right_X.double() / (right_X + wrong_X)).mean())
 
 

@@ -5,7 +5,6 @@ Shape suffixes: as in `timed`, but for P, thresholds here; I levels, D detection
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,53 +12,11 @@ import torch
 from torch import Tensor
 
 from flam_train.metrics import timed
+from flam_train.metrics.ordered import ascending, passing
 from flam_train.metrics.timed import Sound, Truth, lowered, spread
 
-
-@dataclass(frozen=True)
-class Levels:
-    """Thresholds P, in any order, and in the precision `dtype` of the scores; a score's level is how many it passes."""
-
-    thresholds: Sequence[float]
-    dtype: torch.dtype
-
-    @functools.cached_property
-    def level_P(self) -> Tensor:
-        return lowered(self.thresholds, self.dtype)
-
-    @functools.cached_property
-    def order_P(self) -> Tensor:
-        """The lowest first: lowering keeps their order."""
-        return torch.tensor(self.thresholds, dtype=torch.float64).argsort(stable=True)
-
-    @property
-    def places(self) -> int:
-        return len(self.thresholds) + 1
-
-    def passed(self, score: Tensor) -> Tensor:
-        """int32, of the scores' shape."""
-        level_P = self.level_P[self.order_P].to(score.device)
-        if score.is_cuda or score.dtype != torch.float32 or score.numel() < len(self._by_upper_half):
-            return torch.bucketize(score, level_P, out_int32=True)
-        upper = score.contiguous().view(torch.int32).bitwise_right_shift(16).bitwise_and_(0xFFFF)
-        passed = self._by_upper_half[upper]
-        unsure = passed < 0
-        passed[unsure] = torch.bucketize(score[unsure], level_P, out_int32=True)
-        return passed
-
-    @functools.cached_property
-    def _by_upper_half(self) -> Tensor:
-        """int32 [2**16]: how many thresholds a float32 number passes, which the upper half of its bits tells, but where
-        a threshold has the same: -1."""
-        bits = torch.arange(1 << 16, dtype=torch.int64) << 16
-        ends = torch.stack((bits, bits + 0xFFFF)).to(torch.int32).view(torch.float32)
-        first, last = torch.bucketize(ends, self.level_P[self.order_P], out_int32=True)
-        return first.masked_fill(first != last, -1)
-
-    def above(self, count_KI: Tensor) -> Tensor:
-        """count_KP: of counts at each of the levels I, those that pass each threshold."""
-        more_KI = count_KI.flip(1).cumsum(1).flip(1)[:, 1:]
-        return more_KI[:, self.order_P.argsort().to(count_KI.device)]
+FEW = 8
+"""Thresholds that are compared faster one by one than after sorting."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +43,7 @@ class InPairs:
 
 
 def detections_in_pairs(
-    score_KF: Tensor, columns: range, sound: Sound, truth: Truth, levels: Levels
+    score_KF: Tensor, columns: range, sound: Sound, truth: Truth, thresholds: Sequence[float]
 ) -> Iterator[InPairs]:
     """At some thresholds after the others, of some classes: runs of frames above them. Elsewhere a detection is wrong
     wherever it lies: `runs_above` counts them at once."""
@@ -94,26 +51,25 @@ def detections_in_pairs(
     begin_Q, end_Q = (sound.start_N1[truth.recording_Q[mine_Q] + n] for n in (0, 1))
     row_X, frame_X = spread(begin_Q, end_Q - begin_Q)
     score_X = score_KF[truth.class_Q[mine_Q][row_X] - columns.start, frame_X]
-    for level_P in levels.level_P.to(score_X.device).split(max(1, timed.BLOCK // max(1, len(score_X)))):
+    levels = lowered(thresholds, score_X.dtype).to(score_X.device)
+    for level_P in levels.split(max(1, timed.BLOCK // max(1, len(score_X)))):
         begins, ends = runs(score_X > level_P[:, None])
         (place_D, begin_D), end_D = begins.nonzero(as_tuple=True), ends.nonzero()[:, 1]
         onset_D, offset_D = sound.onset_F[frame_X[begin_D]], sound.offset_F[frame_X[end_D]]
         yield InPairs(len(level_P), place_D, mine_Q[row_X[begin_D]], onset_D, offset_D)
 
 
-def runs_above(score_KF: Tensor, levels: Levels) -> Tensor:
-    """runs_KP: of each row, how many runs of frames pass each threshold. One begins at every threshold that a frame
-    passes and the one before it does not."""
-    passed_KF = levels.passed(score_KF)
-    before_KF = torch.nn.functional.pad(passed_KF, (1, -1))
-    rises_KF = passed_KF > before_KF
-    first_X = rises_KF.nonzero()[:, 0] * levels.places
-    size = len(score_KF) * levels.places
-    to_KI, from_KI = (
-        torch.bincount(first_X + at_KF[rises_KF], minlength=size).reshape(-1, levels.places)
-        for at_KF in (passed_KF, before_KF)
-    )
-    return levels.above(to_KI - from_KI)
+def runs_above(score_KF: Tensor, thresholds: Sequence[float]) -> Tensor:
+    """runs_KP int64: of each row, how many runs of frames are above each threshold: as many as frames are, less the
+    neighbours that both are."""
+    both_KF = torch.minimum(score_KF[:, 1:], score_KF[:, :-1])
+    return _above(score_KF, thresholds) - _above(both_KF, thresholds)
+
+
+def _above(score_KF: Tensor, thresholds: Sequence[float]) -> Tensor:
+    if len(thresholds) > FEW:
+        return passing(ascending(score_KF), thresholds)
+    return torch.stack([(score_KF > level).sum(dim=1) for level in lowered(thresholds, score_KF.dtype).tolist()], dim=1)
 
 
 def runs(active_KF: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,19 +6,12 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from flam_train.data.shards.tars import replace_with
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed import (
-    HALF,
-    SedMetrics,
-    crossed,
-    frame_auroc,
-    frame_average_precision,
-    frame_curves,
-    timed_arguments,
-)
+from flam_train.evaluation.sed import HALF, SedMetrics, all_scores, crossed, filtered, of_frames, timed_arguments
 from flam_train.metrics.detection import THRESHOLDS, event_f1, segment_f1
 from flam_train.metrics.intersection import CrossTriggers
 
@@ -55,9 +48,14 @@ def class_csv(scores: Scores, chosen: SedMetrics) -> str:
     The best thresholds are chosen on the set that is scored, and the columns say so: an upper bound.
     """
     method = chosen.method or scores.kept.method
-    timed = timed_arguments(scores, method, chosen)
+    whole_KF = all_scores(scores, method)
+    of_class = of_frames(partial(scores.blocks, method, 0, whole_KF), {"auroc", "ap", "frame_f1"})
+    assert of_class.auroc
+    assert of_class.average_precision
+    assert of_class.f1
+    timed = filtered(scores, whole_KF, chosen)
     curves = {
-        "frame": frame_curves(scores, method)[0],
+        "frame": of_class.f1,
         "segment": segment_f1(*timed, THRESHOLDS, chosen.segment_seconds),
         "event": event_f1(*timed, THRESHOLDS, chosen.collar_seconds, chosen.offset_share),
     }
@@ -65,8 +63,8 @@ def class_csv(scores: Scores, chosen: SedMetrics) -> str:
         "class": scores.classes,
         "events": curves["event"].positive_K.tolist(),
         "positive frames": scores.positives_K.tolist(),
-        "frame AUROC": frame_auroc(scores, method).per_class_K.tolist(),
-        "frame AP": frame_average_precision(scores, method).per_class_K.tolist(),
+        "frame AUROC": of_class.auroc.per_class_K.tolist(),
+        "frame AP": of_class.average_precision.per_class_K.tolist(),
     }
     for kind, curve in curves.items():
         rates, best = curve.rates_at(HALF), curve.best_of_each

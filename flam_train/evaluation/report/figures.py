@@ -5,6 +5,7 @@ Shape suffixes: K classes, T frames, S samples, F frames of all recordings.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from flam_train.batch import SAMPLE_RATE
 from flam_train.evaluation.embeddings import Embeddings
 from flam_train.evaluation.report.examples import retrieval_rankings
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed import SedMetrics, crossed, frame_auroc, frame_curves, timed_arguments
+from flam_train.evaluation.sed import SedMetrics, crossed, of_frames, timed_arguments
 from flam_train.frames import FrameGrid
 from flam_train.metrics.detection import Detection, Psds, psds_of
 from flam_train.plotting import (
@@ -117,14 +118,18 @@ def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figu
     bars of classes and cross triggers. Of several phrasings of each class the first."""
     method = chosen.method or scores.kept.method
     methods = dict.fromkeys((method, "biased", "cosine") if method != "cosine" else (method,))
-    kinds = {one: frame_curves(scores, one) for one in methods}
-    found = {"f1": f1_curves({kind: curve for kind, (curve, _) in kinds.items()})}
-    probable = {kind: part for kind, (_, part) in kinds.items() if part is not None}
+    asked = {"frame_f1", "calibration"}
+    first = asked | ({"auroc"} & set(chosen.metrics))
+    kinds = {
+        one: of_frames(partial(scores.blocks, one), first if one == method else asked, one != "cosine")
+        for one in methods
+    }
+    found = {"f1": f1_curves({kind: one.f1 for kind, one in kinds.items() if one.f1})}
+    probable = {kind: one.calibration for kind, one in kinds.items() if one.calibration}
     if probable:
         found["reliability"] = reliability_figure(probable)
     bars = {}
-    if "auroc" in chosen.metrics:
-        area = frame_auroc(scores, method)
+    if area := kinds[method].auroc:
         bars["frame AUROC"] = dict(zip(scores.classes, area.per_class.tolist(), strict=True))
     if "psds" in chosen.metrics and chosen.psds:
         timed = timed_arguments(scores, method, chosen)

@@ -4,6 +4,7 @@ import json
 import math
 import runpy
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,9 +27,10 @@ from flam_train.evaluation.report import figures
 from flam_train.evaluation.report.figures import clip_figure, clips_with_most_classes
 from flam_train.evaluation.result import Result, read_results
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed import SedMetrics, frame_auroc, frame_curves, result_of
+from flam_train.evaluation.sed import SedMetrics, of_frames, result_of
 from flam_train.metrics.calibration import calibration
 from flam_train.metrics.detection import PSDS, THRESHOLDS, auroc, frame_f1
+from flam_train.metrics.ranking import average_precision
 from flam_train.vocabulary import Concept, Vocabulary
 
 
@@ -268,16 +270,21 @@ def test_a_few_classes_at_a_time(corpus, monkeypatch, pairs):
     monkeypatch.setattr(scores_module, "PAIRS", pairs)
     method = "unbiased"
     whole, label_FK = scores.score_KF(method).T, scores.label_KF().T
-    area, want = frame_auroc(scores, method), auroc(whole, label_FK)
+    found = of_frames(partial(scores.blocks, method), {"auroc", "ap", "frame_f1", "calibration"})
+    area, want = found.auroc, auroc(whole, label_FK)
     assert 0.5 < want.macro < 0.99
     assert (area.macro, area.micro, area.left_out) == (want.macro, want.micro, want.left_out)
-    curve, found = frame_curves(scores, method)
-    assert torch.equal(curve.hit_PK, frame_f1(whole, label_FK, THRESHOLDS).hit_PK)
-    assert torch.equal(curve.raised_PK, frame_f1(whole, label_FK, THRESHOLDS).raised_PK)
+    precision = average_precision(whole, label_FK)
+    assert (found.average_precision.macro, found.average_precision.micro) == (precision.macro, precision.micro)
+    assert torch.equal(found.f1.hit_PK, frame_f1(whole, label_FK, THRESHOLDS).hit_PK)
+    assert torch.equal(found.f1.raised_PK, frame_f1(whole, label_FK, THRESHOLDS).raised_PK)
     one = calibration(whole, label_FK)
-    assert (found.ece, found.brier) == pytest.approx((one.ece, one.brier), abs=1e-12)
+    assert (found.calibration.ece, found.calibration.brier) == pytest.approx((one.ece, one.brier), abs=1e-12)
     assert scores.positives_K.tolist() == label_FK.sum(dim=0).tolist()
-    assert frame_curves(scores, "cosine")[1] is None
+    held = of_frames(partial(scores.blocks, method, 0, scores.score_KF(method)), {"auroc"})
+    assert held.auroc.macro == want.macro
+    assert held.f1 is held.calibration is held.average_precision is None
+    assert of_frames(partial(scores.blocks, "cosine"), {"calibration"}, probable=False).calibration is None
 
 
 def test_the_references_agree(corpus):
