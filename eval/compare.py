@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--method", choices=METHODS, help="of both [each model's own]")
     parser.add_argument("--metrics", nargs="+", choices=COMPARED, help="[all]")
     parser.add_argument("--median", type=int, default=3, metavar="FRAMES", help="filter, odd [%(default)s]")
-    bootstrap_options(parser, asked=False)
+    bootstrap_options(parser, asked=False, psds=True)
     parser.add_argument("--out", type=Path, metavar="JSON", help="writes the numbers, and how they were found")
     args = parser.parse_args()
     if args.out:

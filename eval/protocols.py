@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
-from flam_train.cli.evaluate import is_first, note, options, ranks, report, told
+from flam_train.cli.evaluate import bootstrap_of, bootstrap_options, is_first, note, options, ranks, report, told
 from flam_train.disk import check_writable
 from flam_train.evaluation.choices import protocols
 from flam_train.evaluation.progress import progress_line
@@ -32,15 +32,17 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(protocols())}, or .yaml files [all]")
     parser.add_argument("--recompute", action="store_true", help="only the metrics, from the scores below --out")
     parser.add_argument("--figures", action="store_true", help="pictures of each set, below OUT/figures")
+    bootstrap_options(parser, of="AUROC, F1, recalls, accuracy and their kin", psds=True)
     options(parser)
     args = parser.parse_args()
     check_writable(args.out, "--out")
+    how = bootstrap_of(args)
     chosen = [evaluation.Protocol.load(name) for name in args.only or protocols()]
     if args.recompute:
         # One that was asked for by name must be there.
         there = [p for p in chosen if args.only or p.kept(args.out).is_file()]
         for protocol in there:
-            finish(protocol, evaluation.protocol.recompute(protocol, args.out, note), args)
+            finish(protocol, evaluation.protocol.recompute(protocol, args.out, note, how), args)
         left_out(chosen, there, f"no scores below {args.out}")
         return
     if args.export is None:
@@ -61,6 +63,7 @@ def main() -> None:
                 workers=args.workers,
                 progress=progress_line,
                 note=note,
+                how=how,
             )
             finish(protocol, made, args)
         if is_first():

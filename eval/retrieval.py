@@ -6,7 +6,8 @@
     python eval/retrieval.py runs/x/export shards/mine/test --captions shared --out results/   # captions that repeat
     torchrun --nproc-per-node 8 eval/retrieval.py ...                                   # or srun: the same numbers
 
-The embeddings are kept below OUT/scores: a run that was stopped goes on. The published sets have protocols: see
+The embeddings are kept below OUT/scores: a run that was stopped goes on. --bootstrap says between what each number
+lies, had other clips been asked for. The published sets have protocols: see
 eval/protocols.py.
 """
 
@@ -14,10 +15,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
-from flam_train.cli.evaluate import options, ranks, report, told
+from flam_train.cli.evaluate import bootstrap_of, bootstrap_options, options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
 from flam_train.disk import check_writable
 from flam_train.evaluation.choices import CAPTIONS, SCORES, WINDOWS
@@ -38,9 +40,11 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--windows", choices=WINDOWS, default="first", help="of clips longer than the model's [first]")
     parser.add_argument("--figures", action="store_true", help="examples of what was found")
+    bootstrap_options(parser, of="recalls, mAP and mean ranks")
     options(parser)
     args = parser.parse_args()
     check_writable(args.out, "--out")
+    how = bootstrap_of(args)
     if args.relevant is not None:
         if args.captions != "shared":
             parser.error("--relevant is told of --captions shared")
@@ -48,7 +52,7 @@ def main() -> None:
     if args.export.suffix == ".safetensors":
         if args.shards is not None:
             parser.error("kept embeddings are evaluated without shards")
-        finish(evaluation.Embeddings.load(args.export), args)
+        finish(evaluation.Embeddings.load(args.export), args, how)
         return
     if args.shards is None:
         parser.error("give the folder of shards to evaluate on")
@@ -64,11 +68,13 @@ def main() -> None:
             progress=progress_line(f"{corpus.name}, retrieval"),
         )
         if made is not None:
-            finish(made, args)
+            finish(made, args, how)
 
 
-def finish(made: evaluation.Embeddings, args: argparse.Namespace) -> None:
-    result = evaluation.retrieval.result_of(made, args.captions, args.relevant)
+def finish(made: evaluation.Embeddings, args: argparse.Namespace, how: evaluation.drawn.Bootstrap | None) -> None:
+    retrieval, asked = evaluation.retrieval, (args.captions, args.relevant)
+    found = retrieval.intervals(made, how, *asked) if how is not None else {}
+    result = replace(retrieval.result_of(made, *asked), intervals=found)
     report([result], args.out)
     if args.figures:
         draw = evaluation.report.figures

@@ -50,7 +50,7 @@ def main() -> None:
     )
     parser.add_argument("--figures", action="store_true", help="F1 curves, reliability, PSD-ROC, bars of classes")
     parser.add_argument("--check", action="store_true", help="compare with the reference implementations")
-    bootstrap_options(parser, asked=True)
+    bootstrap_options(parser, of="AUROC, d', F1, precision and recall", psds=True)
     options(parser)
     args = parser.parse_args()
     check_writable(args.out, "--out")
@@ -89,7 +89,7 @@ def finish(
     scores: evaluation.Scores,
     chosen: evaluation.SedMetrics,
     args: argparse.Namespace,
-    how: evaluation.resampled.Bootstrap | None,
+    how: evaluation.drawn.Bootstrap | None,
 ) -> str:
     # First, as a group that the set has not is told at once.
     found = evaluation.resampled.intervals(scores, chosen, how, note) if how is not None else {}

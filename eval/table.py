@@ -69,7 +69,9 @@ def main() -> int:
         check_writable(args.out.parent, "--out")
     figures = [figure for given in args.figures for figure in figures_of(given)]
     results = [result for _, result in read_results(args.results)]
-    tables = result_tables(results, args.intervals) + (paper_tables(args.paper, results) if args.paper else [])
+    tables = result_tables(results, args.intervals) + (
+        paper_tables(args.paper, results, args.intervals) if args.paper else []
+    )
     console = Console(width=None if sys.stdout.isatty() else 160)
     for table in tables:
         show(console, table)

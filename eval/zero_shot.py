@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
-from flam_train.cli.evaluate import options, ranks, report, told
+from flam_train.cli.evaluate import bootstrap_of, bootstrap_options, options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
 from flam_train.disk import check_writable
 from flam_train.evaluation.choices import PHRASES, SCORES, WINDOWS
@@ -33,16 +34,18 @@ def main() -> None:
     parser.add_argument("--templates", nargs="+", default=["{}", "the sound of {}"], help="[%(default)s]")
     parser.add_argument("--phrases", choices=PHRASES, default="first", help="of each class [first]")
     parser.add_argument("--windows", choices=WINDOWS, default="first", help="of clips longer than the model's [first]")
+    bootstrap_options(parser, of="accuracy")
     options(parser)
     args = parser.parse_args()
     check_writable(args.out, "--out")
+    how = bootstrap_of(args)
     zero_shot = evaluation.zero_shot
     if args.export.suffix == ".safetensors":
         if args.shards is not None or args.vocabulary is None:
             parser.error("kept embeddings are evaluated without shards, with --vocabulary")
         vocabulary = Vocabulary.load(args.vocabulary)
         texts = zero_shot.prompts(vocabulary, args.templates, args.phrases)
-        report([zero_shot.result_of(evaluation.Embeddings.load(args.export), *texts, vocabulary.corpus)], args.out)
+        finish(evaluation.Embeddings.load(args.export), *texts, vocabulary, args, how)
         return
     if args.shards is None:
         parser.error("give the folder of shards to evaluate on")
@@ -61,7 +64,20 @@ def main() -> None:
             progress=progress_line(f"{corpus.name}, zero-shot"),
         )
         if made is not None:
-            report([zero_shot.result_of(made, classes, texts, vocabulary.corpus)], args.out)
+            finish(made, classes, texts, vocabulary, args, how)
+
+
+def finish(
+    made: evaluation.Embeddings,
+    classes: list[str],
+    texts: list[list[str]],
+    vocabulary: Vocabulary,
+    args: argparse.Namespace,
+    how: evaluation.drawn.Bootstrap | None,
+) -> None:
+    zero_shot, asked = evaluation.zero_shot, (classes, texts, vocabulary.corpus)
+    found = zero_shot.intervals(made, how, *asked) if how is not None else {}
+    report([replace(zero_shot.result_of(made, *asked), intervals=found)], args.out)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from flam_train.cli.answers import ENDS, answer
 from flam_train.evaluation.result import Result
 
 if TYPE_CHECKING:
-    from flam_train.evaluation.resampled import Bootstrap
+    from flam_train.evaluation.drawn import Bootstrap
 
 RENDEZVOUS = ".ranks"
 
@@ -31,8 +31,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="[cuda where there is a GPU, else cpu]")
 
 
-def bootstrap_options(parser: argparse.ArgumentParser, asked: bool) -> None:
-    """--bootstrap, --group, --level, --seed, --bootstrap-psds. asked: there is none but where it is asked for."""
+def bootstrap_options(
+    parser: argparse.ArgumentParser, asked: bool = True, of: str = "AUROC and F1", psds: bool = False
+) -> None:
+    """--bootstrap, --group, --level, --seed, and where `psds` --bootstrap-psds. asked: there is none but where it is
+    asked for; of: what gets intervals, in words."""
     parser.add_argument(
         "--bootstrap",
         type=int,
@@ -40,7 +43,7 @@ def bootstrap_options(parser: argparse.ArgumentParser, asked: bool) -> None:
         const=1000,
         default=None if asked else 1000,
         metavar="N",
-        help=f"intervals of AUROC and F1 from N resamples of the recordings [{'none' if asked else 1000}; N: 1000]",
+        help=f"intervals of {of} from N resamples of the recordings [{'none' if asked else 1000}; N: 1000]",
     )
     parser.add_argument(
         "--group",
@@ -50,19 +53,21 @@ def bootstrap_options(parser: argparse.ArgumentParser, asked: bool) -> None:
     )
     parser.add_argument("--level", type=float, default=0.95, help="of the intervals [%(default)s]")
     parser.add_argument("--seed", type=int, default=0, help="of the resamples [%(default)s]")
-    parser.add_argument("--bootstrap-psds", action="store_true", help="PSDS too, N times as long as once: slow")
+    if psds:
+        parser.add_argument("--bootstrap-psds", action="store_true", help="PSDS too, N times as long as once: slow")
 
 
 def bootstrap_of(args: argparse.Namespace) -> Bootstrap | None:
     """What `bootstrap_options` found. Raises ValueError for options that need --bootstrap, and for their values."""
+    psds = getattr(args, "bootstrap_psds", False)
     if args.bootstrap is None:
-        given = {"--group": args.group, "--bootstrap-psds": args.bootstrap_psds}
+        given = {"--group": args.group, "--bootstrap-psds": psds}
         if names := [name for name, value in given.items() if value]:
             raise ValueError(f"{names[0]} says how to bootstrap: give --bootstrap too")
         return None
-    from flam_train.evaluation.resampled import Bootstrap  # torch: see `ranks`
+    from flam_train.evaluation.drawn import Bootstrap  # torch: see `ranks`
 
-    return Bootstrap(args.bootstrap, args.level, args.seed, args.group, args.bootstrap_psds)
+    return Bootstrap(args.bootstrap, args.level, args.seed, args.group, psds)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 from . import (
     checked as checked,
+    drawn as drawn,
     protocol as protocol,
     report as report,
     resampled as resampled,

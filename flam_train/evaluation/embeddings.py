@@ -6,7 +6,7 @@ Shape suffixes: N clips, M texts, D embedding width, B and W windows of several 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from flam_train.batch import TextEmbeddings
 from flam_train.data.shards.corpus import Corpus
 from flam_train.distributed import rank
 from flam_train.evaluation.choices import WINDOWS
+from flam_train.evaluation.groups import ORIGIN, origin_in, origin_of, origin_there
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips
 from flam_train.evaluation.result import describe
 from flam_train.evaluation.windows import Progress, Reading
@@ -34,6 +35,7 @@ class Embeddings:
     windows              of WINDOWS
     about                what of the `Result` is known: clips expected, missing, model, data
     digest               `parts.identity` of how they were made
+    sources, details     of N clips, as `groups.Kept` has them
     """
 
     audio_ND: np.ndarray
@@ -46,6 +48,8 @@ class Embeddings:
     windows: str
     about: dict[str, Any]
     digest: str = ""
+    sources: list[str] = field(default_factory=list)
+    details: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for names, rows in ((self.keys, self.audio_ND), (self.texts, self.text_MD)):
@@ -57,7 +61,7 @@ class Embeddings:
     def save(self, path: str | Path) -> Path:
         arrays = {"audio_ND": self.audio_ND, "text_MD": self.text_MD}
         kind = {"kind": "embeddings", "model": self.about["model"].get("sha256"), "complete": not self.about["missing"]}
-        return Kept(arrays, kind | {name: getattr(self, name) for name in _PLAIN}).write(Path(path))
+        return Kept(arrays, kind | {name: getattr(self, name) for name in (*_PLAIN, *ORIGIN)}).write(Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Embeddings:
@@ -66,6 +70,7 @@ class Embeddings:
         if kept.facts.get("kind") != "embeddings":
             raise ValueError(f"{path}: not the embeddings of a set: embed it again")
         values: dict[str, Any] = kept.arrays | kept.named(path, *_PLAIN)
+        values |= {name: kept.facts.get(name, []) for name in ORIGIN}
         return cls(**values)
 
 
@@ -89,7 +94,7 @@ def embed_corpus(
     about = describe(model, corpus)
     digest = identity(model, about, kind="embeddings", windows=windows, batch_size=batch_size)
     if path is not None and is_kept(Path(path), digest, about["model"]):
-        return _asking(model, Path(path), texts) if rank() == 0 else None
+        return _asking(model, corpus, Path(path), texts) if rank() == 0 else None
 
     def part(numbers: range, done: Callable[[], None]) -> Kept:
         reading = Reading(corpus, model.grid, batch_size, "all" if windows == "mean" else windows, workers)
@@ -110,6 +115,7 @@ def embed_corpus(
             "captions": [list(record.captions) for record in records],
             "classes": [str(record.details.get("class", "")) for record in records],
             "splits": [record.split for record in records],
+            **origin_of(records),
             "missing": reading.missing,
         }
         return Kept({"audio_ND": audio_ND}, facts)
@@ -118,7 +124,8 @@ def embed_corpus(
     parts = in_parts(len(corpus), part, folder, digest, progress)
     if not parts:
         return None
-    lists, missing = of_clips(parts, ("keys", "captions", "classes", "splits"), corpus.folder)
+    origin = origin_there(parts)
+    lists, missing = of_clips(parts, ("keys", "captions", "classes", "splits", *origin), corpus.folder)
     said = _said(lists["captions"], texts, corpus.folder)
     embeddings = Embeddings(
         audio_ND=np.concatenate([one.arrays["audio_ND"] for one in parts if len(one.facts["keys"])]),
@@ -143,9 +150,12 @@ def _said(captions: list[list[str]], texts: Sequence[str] | None, where: object)
     return said
 
 
-def _asking(model: Any, path: Path, texts: Sequence[str] | None) -> Embeddings:
-    """What is kept, with these texts; kept again if they are others."""
+def _asking(model: Any, corpus: Corpus, path: Path, texts: Sequence[str] | None) -> Embeddings:
+    """What is kept, with these texts; kept again if they are others, or if it did not say yet where clips come from."""
     kept = Embeddings.load(path)
+    if not kept.sources:
+        kept = replace(kept, **origin_in(corpus, kept.keys))
+        kept.save(path)
     said = _said(kept.captions, texts, path)
     if said == kept.texts:
         return kept

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from flam_train.data.shards.corpus import Corpus
-from flam_train.data.shards.schema import Record
 from flam_train.distributed import rank
 from flam_train.evaluation.embeddings import device_of, embed_texts
+from flam_train.evaluation.groups import ORIGIN, origin_in, origin_of, origin_there
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips
 from flam_train.evaluation.result import describe
 from flam_train.evaluation.truth import check_labels, events_of, frames_inside
@@ -42,7 +42,7 @@ class FrameEmbeddings:
     asked                    vocabulary, classes and soft_threshold, as they were given
     about                    what of the `Result` is known: clips expected, missing, model, data
     digest                   `parts.identity` of how the frames were made
-    sources, details         of N recordings, as their `Record` has them, details without what is long (`_short`): which
+    sources, details         of N recordings, as their `Record` has them, details without what is long (`groups`): which
                              recordings are alike. Empty where they were kept before these were
     """
 
@@ -67,8 +67,8 @@ class FrameEmbeddings:
 
     def __post_init__(self) -> None:
         recordings = len(self.frame_start_N1) - 1
-        for name in ("keys", "splits", "durations", "events", *_ORIGIN):
-            if len(getattr(self, name)) != recordings and (name not in _ORIGIN or getattr(self, name)):
+        for name in ("keys", "splits", "durations", "events", *ORIGIN):
+            if len(getattr(self, name)) != recordings and (name not in ORIGIN or getattr(self, name)):
                 raise ValueError(
                     f"{self.about['dataset']}: frames of {recordings} recordings but {name} of "
                     f"{len(getattr(self, name))}: each needs both, remove what is kept and run again"
@@ -88,7 +88,7 @@ class FrameEmbeddings:
         """One file, whole or not at all."""
         kind = {"kind": "frames", "model": self.about["model"].get("sha256"), "complete": not self.about["missing"]}
         words = {phrasings: asdict(one) for phrasings, one in self.words.items()}
-        plain = {name: getattr(self, name) for name in (*_PLAIN, *_ORIGIN)} | {"words": words}
+        plain = {name: getattr(self, name) for name in (*_PLAIN, *ORIGIN)} | {"words": words}
         return Kept({name: getattr(self, name) for name in _ARRAYS}, kind | plain).write(Path(path))
 
     @classmethod
@@ -99,7 +99,7 @@ class FrameEmbeddings:
             raise ValueError(f"{path}: not what a detection kept: remove it, or give another --out, and run again")
         values: dict[str, Any] = kept.arrays | kept.named(path, *_PLAIN, "words")
         values["events"] = [[(a, b, c) for a, b, c in found] for found in values["events"]]
-        values |= {name: kept.facts.get(name, []) for name in _ORIGIN}
+        values |= {name: kept.facts.get(name, []) for name in ORIGIN}
         values["words"] = {kind: Words(**words) for kind, words in values["words"].items()}
         return cls(**values)
 
@@ -107,9 +107,6 @@ class FrameEmbeddings:
 _OF_TEXTS = ("text_MD", "scale_M", "bias_M")
 _ARRAYS = ("frame_FD", "frame_start_N1", *_OF_TEXTS)
 _PLAIN = ("texts", "keys", "splits", "durations", "events", "frame_seconds", "method", "asked", "about", "digest")
-_ORIGIN = ("sources", "details")
-_SHORT = 200
-"""Characters of a detail that is kept, at most."""
 
 
 def embed_frames(
@@ -176,7 +173,7 @@ def embed_frames(
                 "splits": [record.split for record in records],
                 "durations": [record.duration for record in records],
                 "events": events,
-                **_origin(records),
+                **origin_of(records),
                 "frames": frames_N,
                 "missing": reading.missing,
             },
@@ -186,7 +183,7 @@ def embed_frames(
     parts = in_parts(len(corpus), part, folder, digest, progress)
     if not parts:
         return None
-    origin = _ORIGIN if all(name in one.facts for one in parts for name in _ORIGIN) else ()  # not in parts of before
+    origin = origin_there(parts)
     lists, missing = of_clips(parts, ("keys", "splits", "durations", "events", *origin), corpus.folder)
     if not any(lists["events"]):
         raise ValueError(f"{corpus.folder}: not one event of these classes in this corpus: nothing to detect")
@@ -209,19 +206,6 @@ def embed_frames(
     return made
 
 
-def _origin(records: Sequence[Record]) -> dict[str, Any]:
-    """The fields of `FrameEmbeddings` that say where recordings come from."""
-    return {
-        "sources": [record.source for record in records],
-        "details": [{name: x for name, x in record.details.items() if _short(name, x)} for record in records],
-    }
-
-
-def _short(name: str, detail: Any) -> bool:
-    """Whether a detail can tell groups apart, or says that a clip was cut from a recording."""
-    return name == "cut_from" or (isinstance(detail, str | int | float) and len(str(detail)) <= _SHORT)
-
-
 def _asking(
     model: Any, corpus: Corpus, path: Path, words: dict[str, Words], asked: dict[str, Any], named: dict[str, Any]
 ) -> FrameEmbeddings:
@@ -229,8 +213,7 @@ def _asking(
     again if they are new, or if it did not say yet where recordings come from."""
     kept = FrameEmbeddings.load(path)
     if not kept.sources:
-        number_of = {corpus.key(n): n for n in range(len(corpus))}
-        kept = replace(kept, **_origin([corpus.record(number_of[key]) for key in kept.keys]))
+        kept = replace(kept, **origin_in(corpus, kept.keys))
         kept.save(path)
     same = asked == kept.asked and named.items() <= kept.about.items()
     both = (kept.words if same else {}) | words

@@ -1,21 +1,70 @@
-"""Which recordings of a set are alike, so that a bootstrap draws them together.
+"""Where recordings of a set come from, which are alike, so that a bootstrap draws them together.
 
 Shape suffix: N recordings.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Protocol
+
 import numpy as np
 
 from flam_train.data.preparation.splits import SIGN, group_in
-from flam_train.evaluation.frame_embeddings import FrameEmbeddings
+from flam_train.data.shards.corpus import Corpus
+from flam_train.data.shards.schema import Record
+from flam_train.evaluation import parts
 
 SOURCE = "source"
 NAMED = 10
 """Details that a message names."""
 
+SHORT = 200
+"""Characters of a detail that is kept, at most."""
 
-def units_of(kept: FrameEmbeddings, group: str | None = None) -> tuple[np.ndarray, str]:
+
+class Kept(Protocol):
+    """What is kept of a set: keys, sources and details of N recordings, as their `Record` has them, details without
+    what is long. Sources and details are empty where they were kept before these were."""
+
+    @property
+    def keys(self) -> list[str]: ...
+    @property
+    def sources(self) -> list[str]: ...
+    @property
+    def details(self) -> list[dict[str, Any]]: ...
+    @property
+    def about(self) -> dict[str, Any]: ...
+
+
+ORIGIN = ("sources", "details")
+
+
+def origin_of(records: Sequence[Record]) -> dict[str, Any]:
+    """The fields of ORIGIN."""
+    return {
+        "sources": [record.source for record in records],
+        "details": [{name: x for name, x in record.details.items() if _short(name, x)} for record in records],
+    }
+
+
+def origin_in(corpus: Corpus, keys: Sequence[str]) -> dict[str, Any]:
+    """As `origin_of`, of these clips of a corpus."""
+    number_of = {corpus.key(n): n for n in range(len(corpus))}
+    return origin_of([corpus.record(number_of[key]) for key in keys])
+
+
+def origin_there(made: Sequence[parts.Kept]) -> tuple[str, ...]:
+    """ORIGIN, or none of it: parts of before do not have it."""
+    return ORIGIN if all(name in one.facts for one in made for name in ORIGIN) else ()
+
+
+def _short(name: str, detail: Any) -> bool:
+    """Whether a detail can tell groups apart, or says that a clip was cut from a recording."""
+    return name == "cut_from" or (isinstance(detail, str | int | float) and len(str(detail)) <= SHORT)
+
+
+def units_of(kept: Kept, group: str | None = None) -> tuple[np.ndarray, str]:
     """(unit_N int64 from 0, what a unit is, in words).
 
     group  None: clips cut from one recording, which have `cut_from` among their details and one source, are one unit,
@@ -36,14 +85,14 @@ def units_of(kept: FrameEmbeddings, group: str | None = None) -> tuple[np.ndarra
     return np.array([place[name] for name in names], dtype=np.int64), what
 
 
-def _named(kept: FrameEmbeddings, group: str) -> list[str]:
+def _named(kept: Kept, group: str) -> list[str]:
     where = f"--group {group}: {kept.about['dataset']}"
     there = sorted({name for details in kept.details for name in details} - {"cut_from"})
     if group == SOURCE or group in there:
         if not kept.sources:
             raise ValueError(
-                f"{where} was kept before sources were: run eval/sed.py on the export and the shards once, which adds "
-                "them, or group by a regular expression on the clips' keys"
+                f"{where} was kept before sources were: run the same script on the export and the shards once, "
+                "which adds them, or group by a regular expression on the clips' keys"
             )
         found = kept.sources if group == SOURCE else [str(details.get(group, "")) for details in kept.details]
         fix = "group by something else"

@@ -12,8 +12,9 @@ import yaml
 from flam_train.data.shards.cache import file_system, is_url
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.tars import MANIFEST
-from flam_train.evaluation import retrieval, sed, zero_shot
+from flam_train.evaluation import resampled, retrieval, sed, zero_shot
 from flam_train.evaluation.choices import CAPTIONS, KINDS, PHRASINGS, SCORES, WINDOWS
+from flam_train.evaluation.drawn import Bootstrap
 from flam_train.evaluation.embeddings import Embeddings, embed_corpus
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
 from flam_train.evaluation.report.classes import CLASS_TABLES, save_tables
@@ -121,8 +122,10 @@ def run(
     workers: int = 0,
     progress: Callable[[str], Progress] | None = None,
     note: Note | None = None,
+    how: Bootstrap | None = None,
 ) -> list[Result]:
-    """Embeds the set, keeps the embeddings below `out`, and gives the results; on ranks other than the first none.
+    """Embeds the set, keeps the embeddings below `out`, and gives the results, with intervals where it is said how; on
+    ranks other than the first none.
 
     What is there already, of this model and these shards, is not made again. Raises ValueError for shards that are not
     there, are another corpus', or hold more clips than the published set.
@@ -161,10 +164,10 @@ def run(
         made = embed_frames(model, corpus, phrasings=protocol.phrasings, **what)
     else:
         made = embed_corpus(model, corpus, texts=_texts(protocol), windows=protocol.windows, **what)
-    return [] if made is None else results_of(protocol, made, note)
+    return [] if made is None else results_of(protocol, made, note, how)
 
 
-def recompute(protocol: Protocol, out: Path, note: Note | None = None) -> list[Result]:
+def recompute(protocol: Protocol, out: Path, note: Note | None = None, how: Bootstrap | None = None) -> list[Result]:
     """The results again from what `run` kept, without model or audio.
 
     Raises ValueError where there is nothing, or what was made with other words, classes or windows.
@@ -179,7 +182,7 @@ def recompute(protocol: Protocol, out: Path, note: Note | None = None) -> list[R
         same = kept.windows == protocol.windows and _texts(protocol) in (None, kept.texts)
     if not same:
         raise ValueError(f"{path}: made with other words, classes or windows than protocol {protocol.name} has now")
-    return results_of(protocol, kept, note)
+    return results_of(protocol, kept, note, how)
 
 
 def figures(protocol: Protocol, out: Path, folder: Path) -> list[Path]:
@@ -207,15 +210,23 @@ def tables(protocol: Protocol, out: Path) -> list[Path]:
     ]
 
 
-def results_of(protocol: Protocol, made: FrameEmbeddings | Embeddings, note: Note | None = None) -> list[Result]:
+def results_of(
+    protocol: Protocol, made: FrameEmbeddings | Embeddings, note: Note | None = None, how: Bootstrap | None = None
+) -> list[Result]:
     """Of what is kept: one for each kind of phrasings of a detection, else one."""
+    found: list[tuple[Result, dict[str, Any]]] = []  # results, and between what their numbers lie
     if isinstance(made, FrameEmbeddings):
-        results = [sed.result_of(Scores(made, one), protocol.scoring, note) for one in protocol.phrasings]
+        for scores in (Scores(made, one) for one in protocol.phrasings):
+            between = resampled.intervals(scores, protocol.scoring, how, note) if how else {}
+            found.append((sed.result_of(scores, protocol.scoring, note), between))
     elif protocol.kind == "retrieval":
-        results = [retrieval.result_of(made, protocol.captions)]
+        between = retrieval.intervals(made, how, protocol.captions) if how else {}
+        found.append((retrieval.result_of(made, protocol.captions), between))
     else:
-        results = [zero_shot.result_of(made, *_prompts(protocol), vocabulary=str(protocol.vocabulary))]
-    return [_placed(protocol, result) for result in results]
+        asked = (*_prompts(protocol), str(protocol.vocabulary))
+        between = zero_shot.intervals(made, how, *asked) if how else {}
+        found.append((zero_shot.result_of(made, *asked), between))
+    return [replace(_placed(protocol, result), intervals=between) for result, between in found]
 
 
 def _placed(protocol: Protocol, result: Result) -> Result:

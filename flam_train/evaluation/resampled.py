@@ -8,22 +8,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from flam_train.evaluation.groups import units_of
+from flam_train.evaluation.drawn import Bootstrap, Drawn
 from flam_train.evaluation.scores import Scores
-from flam_train.evaluation.sed import SedMetrics, timed_arguments
+from flam_train.evaluation.sed import HALF, SedMetrics, timed_arguments
 from flam_train.metrics.bootstrap import (
-    LEVEL,
-    RESAMPLES,
     Counts,
     auroc_resampled,
-    draws,
     event_counts,
     frame_counts,
     interval,
@@ -31,67 +28,28 @@ from flam_train.metrics.bootstrap import (
     segment_counts,
 )
 from flam_train.metrics.detection import psds_of
+from flam_train.metrics.ranking import d_prime_of
 
 Note = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Bootstrap:
-    """resamples, level, seed: as in `metrics.bootstrap`. group: as in `groups.units_of`. psds: whether PSDS is computed
-    again for each resample, which takes as many times as long."""
-
-    resamples: int = RESAMPLES
-    level: float = LEVEL
-    seed: int = 0
-    group: str | None = None
-    psds: bool = False
-
-    def __post_init__(self) -> None:
-        interval(torch.zeros(1), self.level)
-        if self.resamples < 2:
-            raise ValueError(f"--bootstrap {self.resamples}: draw at least 2 resamples, better {RESAMPLES}")
-
-    def drawn(self, scores: Scores) -> Drawn:
-        """Raises ValueError for a set of one unit, and for a group that it has not."""
-        unit_N, what = units_of(scores.kept, self.group)
-        units = int(unit_N.max()) + 1
-        try:
-            weight_UR = draws(units, self.resamples, self.seed)
-        except ValueError as error:
-            raise ValueError(f"{scores.kept.about['dataset']}: {error}") from error
-        levels = levels_told(units)
-        itself = torch.ones(units, 1, dtype=torch.int32)
-        how = {
-            "unit": what, "units": units, "resamples": self.resamples, "level": self.level, "seed": self.seed,
-            "method": "percentile bootstrap",
-            "classes": "one without positives in a resample is left out of that resample's macro mean",
-            "phrasings": "drawn recordings are the same for all; the mean over phrasings is resampled",
-            "micro AUROC": f"exact to {levels:,} different scores of positive pairs, else within 1/{2 * levels:,}",
-        }  # fmt: skip
-        return Drawn(torch.from_numpy(unit_N), torch.cat((itself, weight_UR), dim=1), how)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """unit_N: of each recording. weight_UR: the first column is the set itself, each unit once. how: in words."""
-
-    unit_N: Tensor
-    weight_UR: Tensor
-    how: dict[str, Any]
-
-
 def intervals(scores: Scores, chosen: SedMetrics, how: Bootstrap, note: Note | None = None) -> dict[str, Any]:
     """The field of a `Result`. Errors as in `Bootstrap.drawn`. note: told what is being computed."""
-    drawn = how.drawn(scores)
+    drawn = how.drawn(scores.kept)
     values = resampled(scores, chosen, drawn, how.psds, note)
-    found = {name: interval(value_R[1:], how.level) for name, value_R in values.items()}
-    return {"how": drawn.how, "of": {n: asdict(one) for n, one in found.items() if not np.isnan(one.low + one.error)}}
+    levels = levels_told(len(drawn.weight_UR))
+    return drawn.intervals(values, **{
+        "classes": "one without positives in a resample is left out of that resample's macro mean",
+        "phrasings": "drawn recordings are the same for all; the mean over phrasings is resampled",
+        "micro AUROC": f"exact to {levels:,} different scores of positive pairs, else within 1/{2 * levels:,}",
+    })  # fmt: skip
 
 
 def resampled(
     scores: Scores, chosen: SedMetrics, drawn: Drawn, with_psds: bool = False, note: Note | None = None
 ) -> dict[str, Tensor]:
-    """value_R float64 by the name of the metric in a `Result`, the mean over phrasings: AUROC, and F1 at 0.5."""
+    """value_R float64 by the name of the metric in a `Result`, the mean over phrasings: AUROC, d' of
+    it, and F1, precision and recall at 0.5."""
     rounds = []
     for r in range(len(scores.words.phrases)):
         if note is not None:
@@ -107,30 +65,45 @@ def _round(
     units = len(weight_UR)
     unit_F = drawn.unit_N.repeat_interleave(torch.from_numpy(kept.frame_start_N1).diff())
     values: dict[str, Tensor] = {}
-    if "auroc" in chosen.metrics:
+    wanted = set(chosen.metrics)
+    if {"auroc", "dprime"} & wanted:
         macro_R, micro_R = auroc_resampled(lambda: scores.blocks(method, r), unit_F, weight_UR)
-        values |= {"auroc/macro": macro_R} | ({} if micro_R is None else {"auroc/micro": micro_R})
-    if "frame_f1" in chosen.metrics:
+        found = {"macro": macro_R, "micro": micro_R}
+        if "auroc" in wanted:
+            values |= {f"auroc/{name}": area_R for name, area_R in found.items() if area_R is not None}
+        if "dprime" in wanted:
+            names = {"macro": "of macro AUROC", "micro": "micro"}
+            values |= {f"dprime/{names[n]}": d_prime_of(area_R) for n, area_R in found.items() if area_R is not None}
+    of_curves = {"precision_recall"} & wanted
+    if {"frame_f1"} & wanted or of_curves:
         kinds = {"": method} | ({" biased": "biased"} if method not in ("biased", "cosine") else {})
         for kind, one in kinds.items():
             parts = [frame_counts(score, label, unit_F, units) for score, label in scores.blocks(one, r)]
-            values |= _named(f"frame_f1{kind}", Counts.joined(parts), weight_UR)
-    psds = with_psds and "psds" in chosen.metrics
-    if not {"segment_f1", "event_f1"} & set(chosen.metrics) and not psds:
+            values |= _named(
+                "frame", Counts.joined(parts), weight_UR, wanted if one == method else wanted - of_curves, kind
+            )
+    psds = with_psds and "psds" in wanted
+    if not {"segment_f1", "event_f1"} & wanted and not of_curves and not psds:
         return values
     timed = timed_arguments(scores, method, chosen, r)
-    if "segment_f1" in chosen.metrics:
-        counts = segment_counts(*timed, drawn.unit_N, units, 0.5, chosen.segment_seconds)
-        values |= _named("segment_f1", counts, weight_UR)
-    if "event_f1" in chosen.metrics:
-        counts = event_counts(*timed, drawn.unit_N, units, 0.5, chosen.collar_seconds, chosen.offset_share)
-        values |= _named("event_f1", counts, weight_UR)
+    if {"segment_f1"} & wanted or of_curves:
+        counts = segment_counts(*timed, drawn.unit_N, units, HALF, chosen.segment_seconds)
+        values |= _named("segment", counts, weight_UR, wanted)
+    if {"event_f1"} & wanted or of_curves:
+        counts = event_counts(*timed, drawn.unit_N, units, HALF, chosen.collar_seconds, chosen.offset_share)
+        values |= _named("event", counts, weight_UR, wanted)
     return values | (_psds(timed, chosen, drawn, note) if psds else {})
 
 
-def _named(name: str, counts: Counts, weight_UR: Tensor) -> dict[str, Tensor]:
-    macro_R, micro_R = counts.f1(weight_UR)
-    return {f"{name}/macro": macro_R, f"{name}/micro": micro_R}
+def _named(kind: str, counts: Counts, weight_UR: Tensor, wanted: set[str], biased: str = "") -> dict[str, Tensor]:
+    found = {"f1": counts.f1} if f"{kind}_f1" in wanted else {}
+    if "precision_recall" in wanted:
+        found |= {"precision": counts.precision, "recall": counts.recall}
+    return {
+        f"{kind}_{name}{biased}/{which}": value_R
+        for name, call in found.items()
+        for which, value_R in zip(("macro", "micro"), call(weight_UR), strict=True)
+    }
 
 
 def _psds(timed: Any, chosen: SedMetrics, drawn: Drawn, note: Note | None) -> dict[str, Tensor]:
@@ -161,7 +134,7 @@ def compare(
     Raises Differs if clips, classes or truth do; else errors as in `Bootstrap.drawn`.
     """
     check_same(a, b)
-    drawn = how.drawn(a if a.kept.sources or not b.kept.sources else b)
+    drawn = how.drawn((a if a.kept.sources or not b.kept.sources else b).kept)
     of_a, of_b = (resampled(one, chosen, drawn, how.psds, note) for one in (a, b))
     out = {}
     for name in (name for name in of_a if name in of_b):

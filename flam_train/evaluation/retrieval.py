@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from flam_train.evaluation.choices import CAPTIONS
+from flam_train.evaluation.drawn import Bootstrap
 from flam_train.evaluation.embeddings import Embeddings, window_rule
 from flam_train.evaluation.result import Result
-from flam_train.metrics.relevance import relevance_metrics
-from flam_train.metrics.retrieval import chance_level, retrieval_metrics
+from flam_train.metrics.bootstrap import mean_resampled
+from flam_train.metrics.relevance import relevance_ranks
+from flam_train.metrics.retrieval import Ranked, chance_level, retrieval_ranks
 from flam_train.settings import nearest
 
 Relevant = Mapping[str, Sequence[str]]
@@ -31,19 +35,18 @@ def result_of(found: Embeddings, captions: str = "all", relevant: Relevant | Non
     Beside them: `.../chance R@1`, and `.../R@1 over chance` (how many times chance).
     Raises ValueError for sets that do not cover every clip, and for relevant captions or clips that are not there.
     """
-    if captions not in CAPTIONS:
-        raise ValueError(f"captions {captions!r}: choose of {CAPTIONS}")
-    if relevant is not None and captions != "shared":
-        raise ValueError(f"captions {captions!r}: what is relevant is told of shared captions")
-    audio_ND, text_MD = torch.from_numpy(found.audio_ND), torch.from_numpy(found.text_MD)
-    counts = [len(said) for said in found.captions]
-    clip_of_text_M = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
-    if captions == "shared":
-        rounds = [_shared(found, audio_ND, text_MD, clip_of_text_M, relevant or {})]
-    elif captions == "all":
-        rounds = [_with_chance(audio_ND, text_MD, clip_of_text_M)]
-    else:
-        rounds = [_with_chance(audio_ND, text_MD[rows], clip_of_text_M[rows]) for rows in _sets(found)]
+    sides = ("text_to_audio", "audio_to_text")
+    rounds = []
+    for found_in in ranks_of(found, captions, relevant):
+        values: dict[str, float] = {}
+        for side in sides:
+            one = found_in.sides[side]
+            values |= {f"{side}/{name}": value for name, value in one.means().items()}
+            if captions != "shared":
+                values[f"{side}/median_rank"] = one.median_rank()
+        values |= found_in.chance
+        values |= {f"{side}/R@1 over chance": values[f"{side}/R@1"] / values[f"{side}/chance R@1"] for side in sides}
+        rounds.append(values)
     table = {name: np.array([one[name] for one in rounds]) for name in rounds[0]}
     about = {name: value for name, value in found.about.items() if name != "seconds"}
     return Result(
@@ -67,16 +70,64 @@ def result_of(found: Embeddings, captions: str = "all", relevant: Relevant | Non
     )
 
 
-def _with_chance(audio_ND, text_MD, clip_of_text_M) -> dict[str, float]:
-    values = retrieval_metrics(audio_ND, text_MD, clip_of_text_M) | chance_level(clip_of_text_M, len(audio_ND))
-    for side in ("text_to_audio", "audio_to_text"):
-        values[f"{side}/R@1 over chance"] = values[f"{side}/R@1"] / values[f"{side}/chance R@1"]
-    return values
+def intervals(
+    found: Embeddings, how: Bootstrap, captions: str = "all", relevant: Relevant | None = None
+) -> dict[str, Any]:
+    """The field of a `Result`: of recalls, mAP and mean ranks, clips drawn with their captions. With shared captions
+    only of `audio_to_text`: a caption of several clips is none's. Errors as in `result_of` and `Bootstrap.drawn`."""
+    drawn = how.drawn(found)
+    rounds = []
+    for one in ranks_of(found, captions, relevant):
+        values = {}
+        for side, unit_I in one.unit_of_query(drawn.unit_N).items():
+            ranked = one.sides[side]
+            for name, value_Q in ranked.of_each().items():
+                values[f"{side}/{name}"] = mean_resampled(value_Q, unit_I[ranked.query_Q], drawn.weight_UR)
+        rounds.append(values)
+    means = {name: torch.stack([values[name] for values in rounds]).mean(dim=0) for name in rounds[0]}
+    return drawn.intervals(means, gallery="whole in every resample: clips and captions are drawn as queries")
+
+
+@dataclass(frozen=True)
+class Round:
+    """sides: of `retrieval_ranks`; chance: its R@1 by an order drawn at random, by name; clip_of_text_M: whose each
+    caption is, None where captions are shared."""
+
+    sides: dict[str, Ranked]
+    chance: dict[str, float]
+    clip_of_text_M: torch.Tensor | None = None
+
+    def unit_of_query(self, unit_N: torch.Tensor) -> dict[str, torch.Tensor]:
+        """By side, of all its possible queries; unit_N: of the clips."""
+        units = {"audio_to_text": unit_N}
+        return units if self.clip_of_text_M is None else {"text_to_audio": unit_N[self.clip_of_text_M]} | units
+
+
+def ranks_of(found: Embeddings, captions: str = "all", relevant: Relevant | None = None) -> list[Round]:
+    """What each caption and clip found: one round, of caption sets one each. Arguments and errors as in `result_of`."""
+    if captions not in CAPTIONS:
+        raise ValueError(f"captions {captions!r}: choose of {CAPTIONS}")
+    if relevant is not None and captions != "shared":
+        raise ValueError(f"captions {captions!r}: what is relevant is told of shared captions")
+    audio_ND, text_MD = torch.from_numpy(found.audio_ND), torch.from_numpy(found.text_MD)
+    counts = [len(said) for said in found.captions]
+    clip_of_text_M = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    if captions == "shared":
+        return [_shared(found, audio_ND, text_MD, clip_of_text_M, relevant or {})]
+    sets = _sets(found) if captions == "sets" else [list(range(len(text_MD)))]
+    return [
+        Round(
+            retrieval_ranks(audio_ND, text_MD[rows], clip_of_text_M[rows]),
+            chance_level(clip_of_text_M[rows], len(audio_ND)),
+            clip_of_text_M[rows],
+        )
+        for rows in sets
+    ]
 
 
 def _shared(
     found: Embeddings, audio_ND: torch.Tensor, text_MD: torch.Tensor, clip_of_text_M: torch.Tensor, relevant: Relevant
-) -> dict[str, float]:
+) -> Round:
     """Equal captions are one text."""
     row_of: dict[str, int] = {}
     text_X = [row_of.setdefault(text, len(row_of)) for text in found.texts]
@@ -93,15 +144,14 @@ def _shared(
     first = {text: m for m, text in reversed(list(enumerate(found.texts)))}
     once_MD = text_MD[[first[text] for text in row_of]]
     pair_2X = torch.unique(torch.tensor([text_X, clip_X]), dim=1)
-    values = relevance_metrics(audio_ND, once_MD, pair_2X[0], pair_2X[1])
+    chance = {}
     for side, row_X, others in (
         ("text_to_audio", pair_2X[0], len(audio_ND)),
         ("audio_to_text", pair_2X[1], len(once_MD)),
     ):
         right = row_X.unique(return_counts=True)[1].double()
-        values[f"{side}/chance R@1"] = float((right / others).mean())
-        values[f"{side}/R@1 over chance"] = values[f"{side}/R@1"] / values[f"{side}/chance R@1"]
-    return values
+        chance[f"{side}/chance R@1"] = float((right / others).mean())
+    return Round(relevance_ranks(audio_ND, once_MD, pair_2X[0], pair_2X[1]), chance)
 
 
 def read_relevant(path: Path) -> Relevant:

@@ -72,12 +72,13 @@ def draws(units: int, resamples: int = RESAMPLES, seed: int = 0) -> Tensor:
 def interval(value_R: Tensor, level: float = LEVEL) -> Interval:
     """The percentile interval of resampled values; NaN among them, where nothing defined the metric, are left out.
 
-    level: from above 0 to below 1. All NaN gives NaN.
+    level: from above 0 to below 1. All NaN gives NaN, and so does one that is infinite, as the d' of a resample without
+    a mistake: it has no interval.
     """
     if not 0 < level < 1:
         raise ValueError(f"level {level}: it must be more than 0 and less than 1, as 0.95")
     value_R = value_R[~value_R.isnan()].double().cpu()
-    if not len(value_R):
+    if not len(value_R) or value_R.isinf().any():
         return Interval(math.nan, math.nan, math.nan)
     low, high = np.quantile(value_R.numpy(), [(1 - level) / 2, (1 + level) / 2]).tolist()
     return Interval(low, high, float(value_R.std()) if len(value_R) > 1 else math.nan)
@@ -99,13 +100,41 @@ class Counts:
 
     def f1(self, weight_UR: Tensor) -> tuple[Tensor, Tensor]:
         """(macro_R, micro_R) float64, as `F1`: counts are summed exactly. weight_UR: as from `draws`, on any device."""
+        hit_RK, raised_RK, positive_RK = self._drawn(weight_UR)
+        micro_R = 2 * hit_RK.sum(1) / (raised_RK.sum(1) + positive_RK.sum(1))
+        return _macro(2 * hit_RK / (raised_RK + positive_RK), positive_RK), micro_R
+
+    def precision(self, weight_UR: Tensor) -> tuple[Tensor, Tensor]:
+        """As `f1`, as `Rates` has it: where nothing is found 0."""
+        hit_RK, raised_RK, positive_RK = self._drawn(weight_UR)
+        found_R, there_R = raised_RK.sum(1), positive_RK.sum(1)
+        micro_R = torch.where(found_R + there_R > 0, hit_RK.sum(1) / found_R.clamp(min=1), torch.nan)
+        return _macro(hit_RK / raised_RK.clamp(min=1), positive_RK), micro_R
+
+    def recall(self, weight_UR: Tensor) -> tuple[Tensor, Tensor]:
+        """As `f1`."""
+        hit_RK, _, positive_RK = self._drawn(weight_UR)
+        return _macro(hit_RK / positive_RK, positive_RK), hit_RK.sum(1) / positive_RK.sum(1)
+
+    def _drawn(self, weight_UR: Tensor) -> list[Tensor]:
         weight_RU = weight_UR.to(self.hit_UK.device).T.double()
-        hit_RK, raised_RK, positive_RK = (
-            weight_RU @ x.double() for x in (self.hit_UK, self.raised_UK, self.positive_UK)
-        )
-        f1_RK = 2 * hit_RK / (raised_RK + positive_RK)
-        f1_RK[positive_RK == 0] = torch.nan
-        return f1_RK.nanmean(dim=1), 2 * hit_RK.sum(1) / (raised_RK.sum(1) + positive_RK.sum(1))
+        return [weight_RU @ x.double() for x in (self.hit_UK, self.raised_UK, self.positive_UK)]
+
+
+def _macro(value_RK: Tensor, positive_RK: Tensor) -> Tensor:
+    return value_RK.masked_fill(positive_RK == 0, torch.nan).nanmean(dim=1)
+
+
+def mean_resampled(value_I: Tensor, unit_I: Tensor, weight_UR: Tensor) -> Tensor:
+    """mean_R float64: the mean of values, each as often as its unit is drawn; NaN where none is.
+
+    value_I  any numbers; unit_I int64: whose each is, row of weight_UR
+    """
+    _check_units(unit_I, len(value_I), len(weight_UR))
+    both_I2 = torch.stack((value_I.double(), torch.ones_like(value_I, dtype=torch.float64)), dim=1)
+    of_unit_U2 = both_I2.new_zeros(len(weight_UR), 2).index_add_(0, unit_I.to(value_I.device), both_I2)
+    sum_R, count_R = (weight_UR.to(value_I.device).T.double() @ of_unit_U2).T
+    return sum_R / count_R
 
 
 def frame_counts(

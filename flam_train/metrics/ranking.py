@@ -85,10 +85,11 @@ class DPrime:
 def d_prime(area: Auroc) -> DPrime:
     """sqrt(2) times the standard normal quantile of the AUROC: how many standard deviations apart the scores of
     positives and negatives would lie if both were normal with the same deviation (Gemmeke et al. 2017, AudioSet)."""
-    per_class_K = _quantile(area.per_class_K)
-    of_macro, micro = _quantile(torch.tensor([area.macro, area.micro], dtype=torch.float64)).tolist()
+    per_class_K = d_prime_of(area.per_class_K)
+    of_macro, micro = d_prime_of(torch.tensor([area.macro, area.micro], dtype=torch.float64)).tolist()
     return DPrime(float(per_class_K[~per_class_K.isnan()].mean()), of_macro, micro, per_class_K)
 
 
-def _quantile(area: Tensor) -> Tensor:
+def d_prime_of(area: Tensor) -> Tensor:
+    """Of areas of any shape."""
     return math.sqrt(2) * torch.special.ndtri(area)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flam_train.metrics.retrieval import check_embeddings
+from flam_train.metrics.retrieval import Ranked, check_embeddings
 
 BLOCK = 1 << 24
 """Scores held, and compared, at once."""
@@ -34,6 +34,14 @@ def relevance_metrics(
 
     Raises ValueError for shapes that do not fit, rows out of range, no pair, and values that are not finite.
     """
+    sides = relevance_ranks(audio_ND, text_MD, text_X, clip_X, depth)
+    return {f"{side}/{name}": value for side, found in sides.items() for name, value in found.means().items()}
+
+
+def relevance_ranks(
+    audio_ND: Tensor, text_MD: Tensor, text_X: Tensor, clip_X: Tensor, depth: int = DEPTH
+) -> dict[str, Ranked]:
+    """As `retrieval.retrieval_ranks`. Arguments and errors as in `relevance_metrics`."""
     if depth < 1:
         raise ValueError(f"depth {depth}: at least 1")
     audio_ND, text_MD = (torch.as_tensor(x).detach() for x in (audio_ND, text_MD))
@@ -45,13 +53,13 @@ def relevance_metrics(
         if int(row_X.min()) < 0 or int(row_X.max()) >= rows:
             raise ValueError(f"{name} rows {int(row_X.min())} to {int(row_X.max())}, but there are {rows}")
     text_X, clip_X = torch.unique(torch.stack((text_X, clip_X)), dim=1)
-    forth = _side(text_MD, audio_ND, text_X, clip_X, depth)
-    back = _side(audio_ND, text_MD, clip_X, text_X, depth)
-    sides = {"text_to_audio": forth, "audio_to_text": back}
-    return {f"{side}/{name}": value for side, found in sides.items() for name, value in found.items()}
+    return {
+        "text_to_audio": _side(text_MD, audio_ND, text_X, clip_X, depth),
+        "audio_to_text": _side(audio_ND, text_MD, clip_X, text_X, depth),
+    }
 
 
-def _side(query_QD: Tensor, item_ID: Tensor, query_X: Tensor, item_X: Tensor, depth: int) -> dict[str, float]:
+def _side(query_QD: Tensor, item_ID: Tensor, query_X: Tensor, item_X: Tensor, depth: int) -> Ranked:
     order = query_X.argsort(stable=True)
     query_X, item_X = query_X[order], item_X[order]
     first_Q1 = torch.searchsorted(query_X, torch.arange(len(query_QD) + 1, device=query_X.device))
@@ -69,9 +77,7 @@ def _side(query_QD: Tensor, item_ID: Tensor, query_X: Tensor, item_X: Tensor, de
         gain_X = (place_X + 1.0).double() / (rank_X + 1.0) * (rank_X < depth)
         sum_R = torch.zeros(len(score_RI), dtype=torch.float64, device=gain_X.device).index_add_(0, row_X, gain_X)
         precision.append(sum_R[asked_R] / count_R.clamp(max=depth))
-    rank_Q, precision_Q = torch.cat(best), torch.cat(precision)
-    recalls = {f"R@{k}": float((rank_Q < k).double().mean()) for k in (1, 5, 10)}
-    return recalls | {f"mAP@{depth}": float(precision_Q.mean()), "mean_rank": float(rank_Q.double().mean()) + 1}
+    return Ranked(first_Q1.diff().nonzero()[:, 0], torch.cat(best), torch.cat(precision), depth)
 
 
 def _ranks(score_RI: Tensor, row_X: Tensor, item_X: Tensor) -> tuple[Tensor, Tensor, Tensor]:

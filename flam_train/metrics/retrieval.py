@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -35,6 +36,35 @@ GROUP = 64
 """Captions whose highest score is looked at first."""
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """What Q queries found.
+
+    query_Q      int64: their rows; those without a right answer are not asked
+    rank_Q       int64, from 0: of the best right answer
+    precision_Q  float64 in [0, 1]: average precision at `depth`
+    """
+
+    query_Q: Tensor
+    rank_Q: Tensor
+    precision_Q: Tensor
+    depth: int = DEPTH
+
+    def of_each(self) -> dict[str, Tensor]:
+        """float64, by name: what the metrics are the means of."""
+        recalls = {f"R@{k}": (self.rank_Q < k).double() for k in (1, 5, 10)}
+        return recalls | {"mean_rank": self.rank_Q.double() + 1, f"mAP@{self.depth}": self.precision_Q}
+
+    def means(self) -> dict[str, float]:
+        return {name: float(value_Q.mean()) for name, value_Q in self.of_each().items()}
+
+    def median_rank(self) -> float:
+        """From 1, rounded down to a whole rank."""
+        rank_Q = self.rank_Q.double().sort().values
+        middle = rank_Q[[(len(rank_Q) - 1) // 2, len(rank_Q) // 2]].mean()
+        return math.floor(float(middle)) + 1.0
+
+
 def retrieval_metrics(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor) -> dict[str, float]:
     """Text-to-audio and audio-to-text retrieval over all clips and captions given.
 
@@ -52,6 +82,17 @@ def retrieval_metrics(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor)
 
     Raises ValueError for shapes that do not fit, a clip index out of range, values that are not finite.
     """
+    sides = retrieval_ranks(audio_ND, text_MD, clip_of_text_M)
+    return {
+        f"{side}/{name}": value
+        for side, found in sides.items()
+        for name, value in (found.means() | {"median_rank": found.median_rank()}).items()
+    }
+
+
+def retrieval_ranks(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor) -> dict[str, Ranked]:
+    """`text_to_audio`, whose queries are captions, and `audio_to_text`, of which they are clips. Arguments, errors and
+    what a rank is: as in `retrieval_metrics`."""
     audio_ND, text_MD = (torch.as_tensor(x).detach() for x in (audio_ND, text_MD))
     clip_of_text_M = torch.as_tensor(clip_of_text_M)
     slack = _check(audio_ND, text_MD, clip_of_text_M)
@@ -87,10 +128,8 @@ def retrieval_metrics(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor)
             forward.count(tile_RM, mask)
     forward_M = forward.ranks()
     return {
-        **_summary("text_to_audio", forward_M),
-        f"text_to_audio/mAP@{DEPTH}": _mean((forward_M < DEPTH) / (forward_M.double() + 1.0)),
-        **_summary("audio_to_text", torch.cat(best_rank)),
-        f"audio_to_text/mAP@{DEPTH}": _mean(torch.cat(precision)),
+        "text_to_audio": Ranked(order_M, forward_M, (forward_M < DEPTH) / (forward_M.double() + 1.0)),
+        "audio_to_text": Ranked(first_N1.diff().nonzero()[:, 0], torch.cat(best_rank), torch.cat(precision)),
     }
 
 
@@ -100,7 +139,7 @@ def chance_level(clip_of_text_M: Tensor, clips: int) -> dict[str, float]:
     asked = captions_N[captions_N > 0]
     return {
         "text_to_audio/chance R@1": 1.0 / clips,
-        "audio_to_text/chance R@1": _mean(asked.double() / len(clip_of_text_M)),
+        "audio_to_text/chance R@1": float((asked.double() / len(clip_of_text_M)).mean()),
     }
 
 
@@ -279,14 +318,3 @@ class _Mask:
         torch.ge(score_RM, threshold_R[:, None], out=found[:, : self.columns])
         word = found.view(torch.int64).view(len(found), 255, -1).sum(dim=1)
         return word.view(torch.uint8).sum(dim=1, dtype=torch.int64)
-
-
-def _summary(side: str, rank: Tensor) -> dict[str, float]:
-    rank = rank.double()
-    recalls = {f"{side}/R@{k}": _mean((rank < k).double()) for k in (1, 5, 10)}
-    middle = rank.sort().values[[(len(rank) - 1) // 2, len(rank) // 2]].mean()
-    return recalls | {f"{side}/mean_rank": _mean(rank) + 1, f"{side}/median_rank": math.floor(float(middle)) + 1.0}
-
-
-def _mean(values: Tensor) -> float:
-    return float(values.double().mean())

@@ -88,7 +88,7 @@ def main() -> None:
         result = result_of(scores, SedMetrics(metrics=names))
         first = next(iter(result.metrics.items()))
         seconds = time.perf_counter() - begin
-        print(f"{" ".join(names)}  {seconds:.1f} s, {peak():.2f} GB at most: {first[0]} {first[1]:.4f}", flush=True)
+        print(f"{' '.join(names)}  {seconds:.1f} s, {peak():.2f} GB at most: {first[0]} {first[1]:.4f}", flush=True)
 
 
 if __name__ == "__main__":

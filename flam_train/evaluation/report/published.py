@@ -11,18 +11,19 @@ from typing import Any
 
 import yaml
 
-from flam_train.evaluation.report.table import Kind, Table, better, cell_text, model_name
+from flam_train.evaluation.report.table import SPREAD, Kind, Table, better, cell_text, model_name
 from flam_train.evaluation.result import Result
 
 REFERENCES = ("OpenFLAM", "FLAM")
 """A column of ours is compared with the first of these that has a number there."""
 
 
-def paper_tables(path: Path, results: Sequence[Result]) -> list[Table]:
+def paper_tables(path: Path, results: Sequence[Result], intervals: bool = False) -> list[Table]:
     """Published rows; below them a row for each of our models, and its differences to what was published, in points.
 
     What was not measured stays empty. A cell of ours has a footnote, one for each result: the protocol, the set, and
     how many clips were evaluated of those expected. A table without a number of ours has the published rows alone.
+    intervals: behind our numbers between what they lie, where that is known.
     Raises ValueError that names the file, the table and the row.
     """
     try:
@@ -31,7 +32,7 @@ def paper_tables(path: Path, results: Sequence[Result]) -> list[Table]:
         published = [_published(path, table, sources) for table in tables]
     except (OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path}: not readable as published tables ({error!r}): see eval/paper_table.yaml") from error
-    return [_joined(table, rows, sources, results) for table, rows in zip(tables, published, strict=True)]
+    return [_joined(table, rows, sources, results, intervals) for table, rows in zip(tables, published, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,22 @@ def _published(path: Path, raw: dict[str, Any], sources: Mapping[str, str]) -> l
     return rows
 
 
-def _joined(raw: dict[str, Any], published: list[_Row], sources: Mapping[str, str], results: Sequence[Result]) -> Table:
+def _joined(
+    raw: dict[str, Any],
+    published: list[_Row],
+    sources: Mapping[str, str],
+    results: Sequence[Result],
+    intervals: bool,
+) -> Table:
     rows = list(published)
     said = raw.get("notes") or {}
     footnotes = {mark: str(said[mark]) for row in published for mark in row.marks.values()}
     notes = [f"{key}: {text}" for key, text in said.items() if key not in footnotes]
     numbered = 0
     for model in dict.fromkeys(model_name(r) for r in results):
-        row, used = _ours(raw["columns"], model, [r for r in results if model_name(r) == model], numbered)
+        row, used = _ours(raw["columns"], model, [r for r in results if model_name(r) == model], numbered, intervals)
         if used:
-            footnotes |= {str(n): _provenance(result) for n, result in enumerate(used, start=numbered + 1)}
+            footnotes |= {str(n): _provenance(result, intervals) for n, result in enumerate(used, start=numbered + 1)}
             numbered += len(used)
             rows += [row, *_differences(row, published)]
     if any(row.kind == "difference" for row in rows):
@@ -94,14 +101,15 @@ def _joined(raw: dict[str, Any], published: list[_Row], sources: Mapping[str, st
 
 
 def _ours(
-    columns: Sequence[dict[str, Any]], model: str, results: Sequence[Result], numbered: int
+    columns: Sequence[dict[str, Any]], model: str, results: Sequence[Result], numbered: int, intervals: bool
 ) -> tuple[_Row, list[Result]]:
     """A model's row, and the results that its cells are of; their footnotes are numbered after `numbered`."""
     row = _Row("ours", model, "ours", [])
     used: list[Result] = []
     for n, column in enumerate(columns):
         result = _newest(column.get("ours"), results)
-        cells = [cell_text(result, metric, 100, 2) for metric in column["ours"]["metrics"]] if result else []
+        metrics = column["ours"]["metrics"] if result else []
+        cells = [cell_text(result, metric, 100, 2, intervals) for metric in metrics] if result else []
         row.cells.append(" / ".join(cells) if all(cells) else "")
         if result and row.cells[n]:
             if result not in used:
@@ -120,11 +128,12 @@ def _newest(ours: dict[str, Any] | None, results: Sequence[Result]) -> Result | 
     return max(fitting, key=lambda r: r.date, default=None)
 
 
-def _provenance(result: Result) -> str:
+def _provenance(result: Result, intervals: bool) -> str:
     method = result.parameters.get("method")
     protocol = f"protocol {result.protocol}{f' ({method})' if method else ''}"
     where = " ".join(x for x in (result.dataset, result.split) if x)
-    return f"{protocol} on {where}, {result.clips_evaluated} of {result.clips_expected} clips"
+    sure = "".join(f"; {line}" for line in result.how_sure()) if intervals else ""
+    return f"{protocol} on {where}, {result.clips_evaluated} of {result.clips_expected} clips{sure}"
 
 
 def _differences(ours: _Row, published: Sequence[_Row]) -> list[_Row]:
@@ -149,7 +158,8 @@ def _difference(ours: str, theirs: str) -> str:
     """Of the numbers as printed, so that the eye can check it: "+1.00", "+11.10 / -6.40"; empty if one has none."""
     try:
         pairs = [
-            Decimal(a.split(" ± ")[0]) - Decimal(b) for a, b in zip(ours.split(" / "), theirs.split(" / "), strict=True)
+            Decimal(re.split(SPREAD, a)[0]) - Decimal(b)
+            for a, b in zip(ours.split(" / "), theirs.split(" / "), strict=True)
         ]
     except (InvalidOperation, ValueError):
         return ""

@@ -10,16 +10,18 @@ import pytest
 from in_process import script
 from tone_corpus import Ear, write_tones
 
+from flam_train.evaluation.drawn import Bootstrap
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
 from flam_train.evaluation.groups import units_of
 from flam_train.evaluation.parts import Kept
 from flam_train.evaluation.report.table import result_tables
-from flam_train.evaluation.resampled import Bootstrap, Differs, check_same, compare, intervals, resampled
+from flam_train.evaluation.resampled import Differs, check_same, compare, intervals, resampled
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics, result_of
 
-CHOSEN = SedMetrics(metrics=("auroc", "frame_f1", "segment_f1", "event_f1", "psds"))
+CHOSEN = SedMetrics(metrics=("auroc", "dprime", "frame_f1", "segment_f1", "event_f1", "precision_recall", "psds"))
+COMPARED = SedMetrics(metrics=("auroc", "frame_f1", "segment_f1", "event_f1", "psds"))
 ORIGIN = {
     "source": ["x/a_1.wav", "x/a_2.wav", "x/b_1.wav", "x/b_1.wav"],
     "details": [{"site": "north"}, {"site": "south"}, {"site": "north", "cut_from": [0.0, 4.5], "long": "x" * 999},
@@ -60,11 +62,11 @@ def copied(made: FrameEmbeddings, weight_U, unit_N) -> FrameEmbeddings:
 def test_every_number_is_that_of_a_set_of_copies(made, group):
     kept = noisy(made, 0)
     how = Bootstrap(12, seed=1, group=group, psds=True)
-    drawn = how.drawn(Scores(kept))
+    drawn = how.drawn(kept)
     said: list[str] = []
     values = resampled(Scores(kept), CHOSEN, drawn, True, said.append)
     assert [line for line in said if line.startswith("PSDS of 12 resamples: about 0.")]
-    assert len(values) == 2 + 4 * 2 + 3
+    assert len(values) == 2 + 2 + 4 * 2 + 3 * 4 + 3
     compared = 0
     for r, weight_U in enumerate(drawn.weight_UR.T):
         other = copied(kept, weight_U, drawn.unit_N)
@@ -107,7 +109,7 @@ def test_units(made, tmp_path):
         units_of(half, "site")
     assert units_of(half)[1] == "clips"
     with pytest.raises(ValueError, match="tones: 1 unit: of one recording"):
-        Bootstrap(5, group="(x)").drawn(Scores(made))
+        Bootstrap(5, group="(x)").drawn(made)
 
 
 def test_what_was_kept_before_sources_were(corpus, made, tmp_path):
@@ -119,7 +121,7 @@ def test_what_was_kept_before_sources_were(corpus, made, tmp_path):
     assert (old.sources, old.details) == ([], [])
     assert units_of(old) == (pytest.approx(np.arange(4)), "clips")
     assert units_of(old, r"clip(\d)")[0].tolist() == [0, 1, 2, 3]
-    with pytest.raises(ValueError, match=r"--group source: tones was kept before sources were: run eval/sed\.py on"):
+    with pytest.raises(ValueError, match=r"--group source: tones was kept before sources were: run the same script on"):
         units_of(old, "source")
     with pytest.raises(ValueError, match="no such detail"):
         units_of(old, "site")
@@ -175,16 +177,16 @@ def test_the_best_of_a_column_with_intervals(made):
 
 def test_compare(made):
     clear, dull = noisy(made, 0, 0.2), noisy(made, 1, 1.5)
-    how, found = compare(Scores(clear), Scores(dull), CHOSEN, Bootstrap(50))
+    how, found = compare(Scores(clear), Scores(dull), COMPARED, Bootstrap(50))
     assert not [name for name in found if name.startswith("PSDS")]
     one = found["auroc/micro"]
     assert one["difference"] == pytest.approx(one["a"] - one["b"])
     assert one["a better"] > 0.9
     assert one["low"] <= one["difference"] <= one["high"]
-    back = compare(Scores(dull), Scores(clear), CHOSEN, Bootstrap(50))[1]["auroc/micro"]
+    back = compare(Scores(dull), Scores(clear), COMPARED, Bootstrap(50))[1]["auroc/micro"]
     assert back["a better"] == pytest.approx(1 - one["a better"])
     assert (back["low"], back["high"]) == pytest.approx((-one["high"], -one["low"]))
-    same = compare(Scores(clear), Scores(clear), CHOSEN, Bootstrap(50))[1]
+    same = compare(Scores(clear), Scores(clear), COMPARED, Bootstrap(50))[1]
     assert {(x["difference"], x["low"], x["high"], x["a better"]) for x in same.values()} == {(0.0, 0.0, 0.0, 0.5)}
     assert how["units"] == 3
 
