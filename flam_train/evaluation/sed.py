@@ -18,7 +18,7 @@ from flam_train.evaluation.choices import METRICS
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.words import Words
-from flam_train.metrics.auroc import Auroc, area
+from flam_train.metrics.roc import Auroc, area
 from flam_train.metrics.calibration import Calibration, calibration_of
 from flam_train.metrics.detection import (
     EDGES,

@@ -37,7 +37,7 @@ class ErrorRate:
 def error_rate(score_SK: Tensor, label_SK: Tensor, threshold: float = 0.5) -> ErrorRate:
     """Mesaros et al. 2016. In a segment a class that is missed and one that is found wrongly make a substitution
     together; those that are left over are deletions (missed) or insertions. Lower is better; a system that finds
-    nothing has 1. Arguments and errors as in `detection.auroc`, segments for frames.
+    nothing has 1. Arguments and errors as in `roc.auroc`, segments for frames.
     """
     score_SK, label_SK, _ = checked(score_SK, label_SK, None)
     passed_SK = score_SK > lowered([threshold], score_SK.dtype).to(score_SK.device)

@@ -46,7 +46,7 @@ class Ordered:
 
 
 def ordered_classes(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = None) -> Iterator[Ordered]:
-    """Of each class. Arguments and errors as in `auroc.auroc`; these come at once."""
+    """Of each class. Arguments and errors as in `roc.auroc`; these come at once."""
     score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
 
     def one(k: int) -> Ordered:
@@ -57,7 +57,7 @@ def ordered_classes(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None =
 
 
 def ordered_pairs(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = None) -> Ordered:
-    """Of all pairs of a frame and a class together. Arguments and errors as in `auroc.auroc`."""
+    """Of all pairs of a frame and a class together. Arguments and errors as in `roc.auroc`."""
     score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
     if mask_FK is not None:
         return Ordered.of(score_FK[mask_FK], label_FK[mask_FK])

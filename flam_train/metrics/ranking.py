@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flam_train.metrics.auroc import Auroc
+from flam_train.metrics.roc import Auroc
 from flam_train.metrics.ordered import Blocks, Ordered, ordered_classes, ordered_pairs, pooled
 
 
@@ -37,7 +37,7 @@ class AveragePrecision:
 def average_precision(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = None) -> AveragePrecision:
     """The mean over positives of the precision at their score: the area under the precision-recall curve as steps, as
     scikit-learn's `average_precision_score` has it (not by trapezoids, which promise too much: Davis and Goadrich
-    2006). Of scores that are equal all count at once. Arguments and errors as in `auroc.auroc`.
+    2006). Of scores that are equal all count at once. Arguments and errors as in `roc.auroc`.
     """
     per_class = [mean_precision([one]) for one in ordered_classes(score_FK, label_FK, mask_FK)]
     return AveragePrecision.joined(per_class, mean_precision([ordered_pairs(score_FK, label_FK, mask_FK)]))
@@ -45,7 +45,7 @@ def average_precision(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None
 
 def average_precision_of_blocks(blocks: Blocks) -> AveragePrecision:
     """`average_precision` where not all classes fit in memory at once, equal to it. The blocks are gone through twice,
-    and the scores of all positive pairs are kept. Errors as in `auroc.auroc`."""
+    and the scores of all positive pairs are kept. Errors as in `roc.auroc`."""
     per_class: list[float] = []
     positive: list[Tensor] = []
     for block in blocks():
