@@ -1,13 +1,94 @@
-"""Dataclasses from plain data, with errors that name the key and the nearest valid ones."""
+"""Settings: dataclasses whose fields say type, range and meaning, and plain data read into them.
+
+Errors name the key and the nearest valid ones.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import MISSING, fields
-from typing import Any, TypeVar
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+SETTING = "setting"
+"""The key of a field's `Setting` among its metadata."""
+
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a field says of itself.
+
+    says      one sentence (or a few) for people
+    least, above, most, below   of a number, of each of several, and of each value of a dict
+    choices   of text, of each of several, and of the keys of a dict
+    """
+
+    says: str = ""
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    choices: tuple[Any, ...] | None = None
+
+    def check(self, where: str, value: Any) -> None:
+        """Raises ValueError that begins with `where`."""
+        if isinstance(value, Mapping):
+            for key, one in value.items():
+                if self.choices is not None:
+                    one_of(where, key, self.choices)
+                self._check_number(f"{where}.{key}", one)
+        elif isinstance(value, (tuple, list)):
+            for one in value:
+                self.check(where, one)
+        elif isinstance(value, str):
+            if self.choices is not None:
+                one_of(where, value, self.choices)
+        else:
+            self._check_number(where, value)
+
+    def _check_number(self, where: str, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return
+        said = [
+            (self.least is not None and not value >= self.least, f"at least {self.least}"),
+            (self.above is not None and not value > self.above, f"above {self.above}"),
+            (self.most is not None and not value <= self.most, f"at most {self.most}"),
+            (self.below is not None and not value < self.below, f"below {self.below}"),
+        ]
+        bounds = [one is not None for one in (self.least, self.above, self.most, self.below)]
+        if any(wrong for wrong, _ in said):
+            must = " and ".join(text for (_, text), bound in zip(said, bounds, strict=True) if bound)
+            raise ValueError(f"{where}: {value:g} must be {must}")
+
+
+def setting(
+    default: Any,
+    says: str,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+    choices: Iterable[Any] | None = None,
+) -> Any:
+    """A field of a dataclass; arguments as in `Setting`. default: MISSING where one must be given."""
+    about = Setting(says, least, above, most, below, None if choices is None else tuple(choices))
+    if isinstance(default, (dict, list)):
+        return field(default_factory=default.copy, metadata={SETTING: about})
+    return field(default=default, metadata={SETTING: about})
+
+
+def check_ranges(config: Any, where: str) -> None:
+    """Raises ValueError for the first field that is out of its range; for `__post_init__`."""
+    for f in fields(config):
+        if (about := f.metadata.get(SETTING)) is not None:
+            about.check(f"{where}.{f.name}" if where else f.name, getattr(config, f.name))
 
 
 def nearest(given: object, known: Iterable[object]) -> str:
@@ -29,41 +110,90 @@ def one_of(where: str, value: Any, choices: Iterable[Any]) -> Any:
 
 
 def from_plain(cls: type[T], where: str, raw: dict[str, Any]) -> T:
-    """The dataclass `cls` from a dict; lists become tuples where the field is one.
+    """The dataclass `cls` from a dict, each value in its field's type (`typed`).
 
-    Raises ValueError that begins with `where` for a key that is unknown or missing, or a number that is none.
+    Raises ValueError that begins with `where` for a key that is unknown or missing, and for a value of another type.
     """
     if not isinstance(raw, dict):
         raise ValueError(f"{where}: needs one `key: value` a line, got {raw!r}")
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+    known, kinds = {f.name: f for f in fields(cls)}, get_type_hints(cls)  # type: ignore[arg-type]
     values = {}
     for key, value in raw.items():
         if key not in known:
             raise ValueError(f"{where}: unknown key {key!r}: {nearest(key, known)}")
-        kind = str(known[key].type)
-        if kind.startswith("tuple") and isinstance(value, list):
-            value = tuple(value)
-        values[key] = number(f"{where}.{key}", value, kind)
+        values[key] = typed(f"{where}.{key}" if where else key, value, kinds[key])
     for name, f in known.items():
         if name not in values and f.default is MISSING and f.default_factory is MISSING:
             raise ValueError(f"{where}: {name!r} is missing: write it down")
     return cls(**values)
 
 
-def number(where: str, value: Any, kind: str) -> Any:
-    """`value` in the type that `kind` names ("int", "float", either with " | None"); other kinds are left as they are.
+def typed(where: str, value: Any, kind: Any) -> Any:
+    """`value` as a `kind`: int, float, bool, str, a tuple or dict of them, one of several, a dataclass that it is
+    already, or Any.
 
-    YAML reads 1e-4 as text and 10 as int. Raises ValueError that begins with `where`.
+    YAML reads 1e-4 as text and 10 as int, both of which are a float here; a list of one may be given as that one alone.
+    Raises ValueError that begins with `where`.
     """
-    bare = kind.removesuffix(" | None")
-    if bare not in ("int", "float") or (value is None and bare != kind):
-        if bare == "bool" and not isinstance(value, bool):
-            raise ValueError(f"{where}: {value!r} is neither true nor false")
-        return value
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (UnionType, Union):
+        return _one_of_kinds(where, value, inner)
+    if origin is tuple:
+        return _tuple(where, value, inner)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{where}: {value!r} needs `key: value`, as {{a: 1, b: 2}}")
+        return {typed(f"{where}: a key", k, inner[0]): typed(f"{where}.{k}", v, inner[1]) for k, v in value.items()}
+    if kind is NoneType and value is not None:
+        raise ValueError(f"{where}: {value!r} is not null")
+    if kind in (int, float):
+        return number(where, value, kind)
+    if kind in (bool, str) and not isinstance(value, kind):
+        raise ValueError(_wrong(where, value, (kind,)))
+    return value
+
+
+def _one_of_kinds(where: str, value: Any, kinds: tuple[Any, ...]) -> Any:
+    """The first that it fits as it is, else the first that it can be read as."""
+    if value is None and NoneType in kinds:
+        return None
+    kinds = tuple(kind for kind in kinds if kind is not NoneType)
+    if len(kinds) == 1:
+        return typed(where, value, kinds[0])
+    exact = [kind for kind in kinds if isinstance(kind, type) and type(value) is kind]
+    for kind in (*exact, *kinds):
+        try:
+            return typed(where, value, kind)
+        except ValueError:
+            continue
+    raise ValueError(_wrong(where, value, kinds))
+
+
+def _tuple(where: str, value: Any, inner: tuple[Any, ...]) -> tuple[Any, ...]:
+    many = len(inner) == 2 and inner[1] is Ellipsis
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if many:
+        return tuple(typed(where, one, inner[0]) for one in values)
+    if len(values) != len(inner):
+        raise ValueError(f"{where}: {value!r} must be a list of {len(inner)}")
+    return tuple(typed(where, one, kind) for one, kind in zip(values, inner, strict=True))
+
+
+def _wrong(where: str, value: Any, kinds: tuple[Any, ...]) -> str:
+    wanted = " or ".join(KINDS.get(kind) or f"a list of {KINDS.get(get_args(kind)[0], 'values')}" for kind in kinds)
+    quote = ": put it in quotes" if kinds == (str,) and isinstance(value, (int, float)) else ""
+    return f"{where}: {value!r} is not {wanted}{quote}"
+
+
+def number(where: str, value: Any, kind: type[int] | type[float]) -> Any:
+    """`value` as an int or a float, which numbers in text are, too. Raises ValueError that begins with `where`, and for
+    a float that is not a number; infinite ones are left to ranges."""
     try:
-        found = float(value)
-        if isinstance(value, bool) or (bare == "int" and found != int(found)):
+        if isinstance(value, bool):
             raise ValueError
-    except (TypeError, ValueError):
-        raise ValueError(f"{where}: {value!r} is not {'a whole number' if bare == 'int' else 'a number'}") from None
-    return int(found) if bare == "int" else found
+        found = float(value)
+        if math.isnan(found) or (kind is int and found != int(found)):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(_wrong(where, value, (kind,))) from None
+    return int(found) if kind is int else found

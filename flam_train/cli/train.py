@@ -39,6 +39,7 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
     not exist, with the nearest that do.
     """
     home = conf_dir()
+    overrides = [as_text(override) for override in overrides]
     search = [f"hydra.searchpath=[file://{folder.resolve()}]"] if folder else []
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(home), version_base=None):
@@ -59,6 +60,29 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
                 raise ValueError(f"{key}: no corpus of data/{kind}: {nearest(name, known)}")
             del corpora[name]  # an experiment weights all of its corpora, also those that the command line leaves out
     return {str(k): v for k, v in plain.items()}
+
+
+TEXT = re.compile(
+    r"(?P<key>\+{0,2}(?:name|run_dir|shards|init|(?:text|data\.(?:global|frame)\.\w+)\.(?:name|path|validation)))="
+    r"(?P<value>[\w.+-]+)"
+)
+"""Settings that are text, also where it looks like a number."""
+
+
+def as_text(override: str) -> str:
+    """`name=1e-4` is a name: in quotes, Hydra leaves it as it was typed."""
+    found = TEXT.fullmatch(override)
+    if found is None or (isinstance(yaml.safe_load(found["value"]), str | None) and not _is_number(found["value"])):
+        return override
+    return f"{found['key']}='{found['value']}'"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _corpora(kind: str, places: list[Path]) -> list[str]:

@@ -18,7 +18,6 @@ from flam_train.evaluation.choices import METRICS
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.words import Words
-from flam_train.metrics.roc import Auroc, area
 from flam_train.metrics.calibration import Calibration, calibration_of
 from flam_train.metrics.detection import (
     EDGES,
@@ -38,6 +37,7 @@ from flam_train.metrics.error_rate import error_rate
 from flam_train.metrics.intersection import CrossTriggers, cross_triggers, intersection_f1, mean_iou
 from flam_train.metrics.ordered import Blocks, ordered_classes, pooled
 from flam_train.metrics.ranking import AveragePrecision, d_prime, mean_precision
+from flam_train.metrics.roc import Auroc, area
 from flam_train.metrics.tagging import POOLS, Tagging, clip_scores, tagging_metrics
 from flam_train.models.methods import METHODS
 from flam_train.settings import from_plain, nearest, number, one_of
@@ -94,14 +94,14 @@ class SedMetrics:
         one_of("median_edges", self.median_edges, EDGES)
         one_of("tagging_pool", self.tagging_pool, POOLS)
         for name in ("dtc", "gtc", "cttc"):
-            if not 0 < number(name, getattr(self, name), "float") <= 1:
+            if not 0 < number(name, getattr(self, name), float) <= 1:
                 raise ValueError(f"{name} {getattr(self, name)}: it must be more than 0 and at most 1")
         if not isinstance(self.median_frames_of, dict):
             raise ValueError(f"median_frames_of {self.median_frames_of!r}: needs `class: frames`")
         filters = {"median_frames": self.median_frames}
         filters |= {f"median_frames_of.{name}": frames for name, frames in self.median_frames_of.items()}
         for name, frames in filters.items():
-            if (found := number(name, frames, "int")) < 1 or found % 2 == 0:
+            if (found := number(name, frames, int)) < 1 or found % 2 == 0:
                 raise ValueError(f"{name} {frames}: a median takes an odd number of frames")
         parameters = {
             name: p if isinstance(p, PsdsParameters) else from_plain(PsdsParameters, f"psds.{name}", p)

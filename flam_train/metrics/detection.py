@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from flam_train.frames import FrameGrid
-from flam_train.metrics.roc import Auroc, auroc, auroc_of_blocks, partial_auroc
 from flam_train.metrics.f1 import F1, THRESHOLDS, F1Curve, event_f1, frame_f1, segment_f1, segments
 from flam_train.metrics.psd import PSDS, Psds, PsdsParameters, psds, psds_of
+from flam_train.metrics.roc import Auroc, auroc, auroc_of_blocks, partial_auroc
 from flam_train.metrics.timed import BLOCK, Detection, lowered
 
 __all__ = [

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flam_train.metrics.roc import Auroc
 from flam_train.metrics.ordered import Blocks, Ordered, ordered_classes, ordered_pairs, pooled
+from flam_train.metrics.roc import Auroc
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from flam_train.batch import AudioEmbeddings, TextEmbeddings, full_precision
 from flam_train.frames import FrameGrid
 from flam_train.models.frontend import Frontend, FrontendConfig
-from flam_train.models.heads import BIAS_START, SCALE_START, phrase_head, projection
+from flam_train.models.heads import BIAS_START, HEADS, SCALE_START, phrase_head, projection
 from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig
 from flam_train.models.methods import METHODS
 from flam_train.models.mga import SharedCodebook
 from flam_train.models.recompute import in_shares
 from flam_train.models.text import TextConfig, Tokenizer, build_text, build_tokenizer
-from flam_train.settings import from_plain, one_of
+from flam_train.settings import check_ranges, from_plain, one_of, setting
 
 LOGIT_SCALE_START = math.log(1 / 0.07)
 LOGIT_SCALE_MAX = math.log(100.0)
@@ -33,26 +33,26 @@ LOGIT_SCALE_MAX = math.log(100.0)
 
 @dataclass(frozen=True)
 class FLAMConfig:
-    """Everything a FLAM is built from; plain data through `to_dict` and `from_dict`.
-
-    phrase_scale, phrase_bias: `phrase` is FLAM; `one` or `none` are the ablations (`heads.phrase_head`). aggregate: how
-    frames become a clip and tokens a text: `mean` (a clip is the mean of its frames, a text what its tower pools) or
-    `codebook` of so many `codewords` (MGA-CLAP, `mga.SharedCodebook`).
-    """
+    """Everything a FLAM is built from; plain data through `to_dict` and `from_dict`."""
 
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
     audio: HTSATConfig = field(default_factory=HTSATConfig)
     text: TextConfig = field(default_factory=TextConfig)
-    embedding: int = 512
-    phrase_scale: str = "phrase"
-    phrase_bias: str = "phrase"
-    aggregate: str = "mean"
-    codewords: int = 4096
+    embedding: int = setting(512, "width of the space that audio and text share", least=1)
+    phrase_scale: str = setting(
+        "phrase", "alpha(y): `phrase` is FLAM, `one` or `none` are the ablations (`heads.phrase_head`)", choices=HEADS
+    )
+    phrase_bias: str = setting("phrase", "beta(y): likewise", choices=HEADS)
+    aggregate: str = setting(
+        "mean",
+        "how frames become a clip and tokens a text: `mean` (a clip is the mean of its frames, a text what its tower "
+        "pools) or `codebook` (MGA-CLAP, `mga.SharedCodebook`)",
+        choices=("mean", "codebook"),
+    )
+    codewords: int = setting(4096, "of the codebook", least=1)
 
     def __post_init__(self) -> None:
-        one_of("model.aggregate", self.aggregate, ("mean", "codebook"))
-        if self.codewords < 1:
-            raise ValueError(f"model.codewords: {self.codewords} must be at least 1")
+        check_ranges(self, "model")
         if self.audio.mel_bins != self.frontend.mel_bins:
             raise ValueError(f"audio.mel_bins {self.audio.mel_bins} is not frontend.mel_bins {self.frontend.mel_bins}")
 

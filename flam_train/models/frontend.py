@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from flam_train.batch import SAMPLE_RATE, full_precision, to_float
 from flam_train.distributed import sum_over_ranks
 from flam_train.models.seeded import uniform
+from flam_train.settings import check_ranges, setting
 
 MASK_STREAM = 1
 """The stream of a clip's seed that its frequency masks are drawn from."""
@@ -24,15 +25,22 @@ MASK_STREAM = 1
 class FrontendConfig:
     """FLAM's front end; every number is part of the trained model. Seconds, Hz, bins."""
 
-    seconds: float = 10.0
-    sample_rate: int = SAMPLE_RATE
-    n_fft: int = 1024
-    hop: int = 480
-    mel_bins: int = 64
-    low_hz: float = 50.0
-    high_hz: float = 14_000.0
-    mask_stripes: int = 2
-    mask_bins: int = 8
+    seconds: float = setting(10.0, "length of a clip", above=0)
+    sample_rate: int = setting(SAMPLE_RATE, "Hz, of what shards hold", least=SAMPLE_RATE, most=SAMPLE_RATE)
+    n_fft: int = setting(1024, "samples of a window", least=2)
+    hop: int = setting(480, "samples from one window to the next", least=1)
+    mel_bins: int = setting(64, "bands of the spectrogram", least=1)
+    low_hz: float = setting(50.0, "where the lowest band begins", least=0)
+    high_hz: float = setting(14_000.0, "where the highest band ends", above=0, most=SAMPLE_RATE / 2)
+    mask_stripes: int = setting(2, "bands of bins that are masked in training", least=0)
+    mask_bins: int = setting(8, "how many bins each of them has at most", least=0)
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "model.frontend")
+        if self.low_hz >= self.high_hz:
+            raise ValueError(f"model.frontend.low_hz: {self.low_hz:g} must be below high_hz, {self.high_hz:g}")
+        if self.mask_bins > self.mel_bins:
+            raise ValueError(f"model.frontend.mask_bins: {self.mask_bins} must be at most mel_bins, {self.mel_bins}")
 
     @property
     def samples(self) -> int:

@@ -13,6 +13,8 @@ SCALE_START = math.log(10.0)
 """log alpha before training: sigmoid(10 cos + beta)."""
 BIAS_START = -8.0
 """beta before training: about 3 positive frames in 10,000."""
+HEADS = ("phrase", "one", "none")
+"""Kinds of phrase heads: see `phrase_head`."""
 
 
 def projection(width: int, embedding: int) -> nn.Sequential:
@@ -57,5 +59,5 @@ def phrase_head(kind: str, width: int, start: float) -> nn.Module:
         return PhraseHead(width, start)
     if kind == "one":
         return OnePerModel(start)
-    one_of("phrase head", kind, ("phrase", "one", "none"))
+    one_of("phrase head", kind, HEADS)
     return Zero()

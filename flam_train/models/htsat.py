@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from flam_train.models.mga import LocalBlock
 from flam_train.models.seeded import uniform
-from flam_train.settings import one_of
+from flam_train.settings import check_ranges, setting
 
 CHUNKS = 4
 """Pieces of the time axis that are stacked along frequency: 4 x 64 bins by 256 frames make the image square."""
@@ -28,21 +28,22 @@ DROP_STREAM = 2
 
 @dataclass(frozen=True)
 class HTSATConfig:
-    """width: of the first stage, doubled at each next. drop_path: of the last block, rising linearly from 0.
-    last_block: `attention`, or `local` (MGA-CLAP, `mga.LocalBlock`)."""
+    """Of the encoder; entries of `depths` and `heads` are stages."""
 
-    width: int = 96
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    heads: tuple[int, ...] = (4, 8, 16, 32)
-    patch: int = 4
-    window: int = 8
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.1
-    mel_bins: int = 64
-    last_block: str = "attention"
+    width: int = setting(96, "of the first stage, doubled at each next", least=1)
+    depths: tuple[int, ...] = setting((2, 2, 6, 2), "blocks", least=1)
+    heads: tuple[int, ...] = setting((4, 8, 16, 32), "attention heads", least=1)
+    patch: int = setting(4, "side of a patch, in bins and stretched frames", least=1)
+    window: int = setting(8, "side of an attention window, in patches", least=1)
+    mlp_ratio: float = setting(4.0, "hidden width of a block's perceptron over its width", above=0)
+    drop_path: float = setting(0.1, "of the last block, rising linearly from 0", least=0, below=1)
+    mel_bins: int = setting(64, "as the front end's", least=1)
+    last_block: str = setting(
+        "attention", "`attention`, or `local` (MGA-CLAP, `mga.LocalBlock`)", choices=("attention", "local")
+    )
 
     def __post_init__(self) -> None:
-        one_of("audio.last_block", self.last_block, ("attention", "local"))
+        check_ranges(self, "model.audio")
         if len(self.depths) != len(self.heads):
             raise ValueError(f"depths {self.depths} and heads {self.heads} must be of one length: one entry a stage")
         for stage, heads in enumerate(self.heads):

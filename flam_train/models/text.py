@@ -15,14 +15,14 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from flam_train.settings import one_of
+from flam_train.settings import check_ranges, setting
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -34,21 +34,17 @@ POOLING = {"roberta": "pooler", "minilm": "mean", "bytes": "mean"}
 
 @dataclass(frozen=True)
 class TextConfig:
-    """tower: roberta (any RoBERTa-like model, pooler output), minilm (masked mean) or bytes (tests).
+    """Which text tower, and where from."""
 
-    name: a Hugging Face name or a local folder; empty means the tower's own default. architecture: filled in when the
-    tower is built, so that an export can be loaded without a hub.
-    """
-
-    tower: str = "roberta"
-    name: str = ""
-    max_tokens: int = 77
-    architecture: dict[str, Any] = field(default_factory=dict)
+    tower: str = setting(
+        "roberta", "roberta (any RoBERTa-like model, pooler output), minilm (masked mean) or bytes", choices=POOLING
+    )
+    name: str = setting("", "a Hugging Face name or a local folder; empty means the tower's own default")
+    max_tokens: int = setting(77, "of a phrase, with its end marks: what is longer is cut", least=3)
+    architecture: dict[str, Any] = setting({}, "filled in when the tower is built, so that an export needs no hub")
 
     def __post_init__(self) -> None:
-        one_of("text.tower", self.tower, POOLING)
-        if self.max_tokens < 3:
-            raise ValueError(f"text.max_tokens: {self.max_tokens} leaves no room for a word between the end marks")
+        check_ranges(self, "text")
 
 
 class Tokenizer:
@@ -192,11 +188,23 @@ def build_text(config: TextConfig, pretrained: bool = True) -> nn.Module:
             f"no text model at {name!r}: set text.name to a local folder with its files, or to a name on the model "
             f"hub that this machine reaches ({error})"
         ) from error
+    check_length(config, model.config)
     fresh = tuple(sorted(info["missing_keys"]))
     unexpected = [k for k in fresh if not k.startswith("pooler.")]
     if unexpected:
         raise ValueError(f"text model {name!r} lacks weights, {unexpected[0]!r} first: is it a RoBERTa-like encoder?")
     return PretrainedTower(model.float(), pooling, fresh)
+
+
+def check_length(config: TextConfig, architecture: Any) -> None:
+    """Raises ValueError for more tokens than the tower has positions for. architecture: Hugging Face's."""
+    positions = getattr(architecture, "max_position_embeddings", None)
+    if positions is None:
+        return
+    # RoBERTa counts positions from behind the padding's index.
+    behind = (architecture.pad_token_id or 0) + 1 if architecture.model_type in ("roberta", "xlm-roberta") else 0
+    if config.max_tokens > positions - behind:
+        raise ValueError(f"text.max_tokens: {config.max_tokens}, but the tower has {positions - behind} positions")
 
 
 @contextmanager

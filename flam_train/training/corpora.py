@@ -1,23 +1,40 @@
-"""Which shards are meant by the settings of a corpus: a folder of shards, or the train/ and validation/ below it."""
+"""What is said of one corpus of a run, and which shards are meant by it."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
 
 from flam_train.data.shards.places import place_of
+from flam_train.settings import setting
 
 
-def with_splits(entry: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a corpus of `data.global` or `data.frame`, with the folders (or URLs) of shards themselves.
+@dataclass(frozen=True)
+class CorpusConfig:
+    """An entry of `data.global` or `data.frame`: shards at `path`, or mixtures made while training from `bank`."""
 
-    Where `path` is no corpus and PATH/train is, that is trained on, and PATH/validation, if it is there, validates
-    unless another `validation` is given. Everything else is left as it is, also what will turn out to be a mistake.
-    """
-    path = entry.get("path")
-    if entry.get("bank") or not path or place_of(path).is_corpus():
-        return entry
-    train, validation = (f"{str(path).rstrip('/')}/{split}" for split in ("train", "validation"))
-    if not place_of(train).is_corpus():
-        return entry
-    chosen = entry.get("validation") or (validation if place_of(validation).is_corpus() else None)
-    return {**entry, "path": train, "validation": chosen}
+    path: str | None = setting(None, "a folder of shards or its URL, or the one above its train/ and validation/")
+    bank: tuple[str, ...] | None = setting(None, "folders of shards that mixtures are made from")
+    recipe: str = setting("paper", "how: a name in conf/mixing, or a .yaml file")
+    size: int = setting(100_000, "mixtures in one pass", least=1)
+    memory_gib: float | None = setting(
+        None,
+        "null: the bank is in memory; else its sounds are read as they are needed, and so much of them is kept by the "
+        "workers of each rank together",
+        above=0,
+    )
+    weight: float = setting(1.0, "share in the stream, beside the other corpora's", least=0)
+    validation: str | None = setting(None, "a folder of shards to validate on; null: validation/ beside train/")
+
+    def with_splits(self) -> CorpusConfig:
+        """With the folders (or URLs) of shards themselves.
+
+        Where `path` is no corpus and PATH/train is, that is trained on, and PATH/validation, if it is there, validates
+        unless another `validation` is given. Everything else is left as it is, also what will turn out to be a mistake.
+        """
+        if self.bank or not self.path or place_of(self.path).is_corpus():
+            return self
+        train, validation = (f"{self.path.rstrip('/')}/{split}" for split in ("train", "validation"))
+        if not place_of(train).is_corpus():
+            return self
+        chosen = self.validation or (validation if place_of(validation).is_corpus() else None)
+        return replace(self, path=train, validation=chosen)

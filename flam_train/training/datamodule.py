@@ -29,63 +29,62 @@ from flam_train.data.stream.order import stable_seed
 from flam_train.data.stream.workers import loader_options, workers_of_rank
 from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
-from flam_train.settings import number, one_of
-from flam_train.training.corpora import with_splits
+from flam_train.settings import check_ranges, setting
+from flam_train.training.corpora import CorpusConfig
 from flam_train.training.micro_batches import MicroBatches
 
 WORKERS_NEED = (dataset, collate, mixtures)
 """Modules that loader workers import: for `server.start_server`."""
-
-CORPUS_KEYS = ("path", "bank", "recipe", "size", "memory_gib", "weight", "validation")
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """What is read, and how.
 
-    captions, frames    corpus name -> its settings (`data.global`, `data.frame`): `path` (a folder of shards, or the
-                        one above its train/ and validation/), or `bank` (folders), `recipe` and `size` for mixtures
-                        made while training, and `memory_gib` where the bank shall not be in memory: then its sounds are
-                        read as they are needed, and so much of them is kept by the workers of each rank together;
-                        `weight`; `validation` (a folder of shards)
-    global_batch, frame_batch  clips a step over all ranks; 0 switches a stream off
-    accumulate          micro-batches of each rank's share of them
-    workers             loader processes of each rank; None: one for each core the rank has to itself, at most 8
-    verify              compare every shard's sha256 at the start
-    cache_folder, cache_gib    where shards that lie behind a URL are kept on this machine, and how much of them
-    cache_ahead         of how many coming steps they are fetched meanwhile
-    bad_shards          a shard is missing, cut off or altered on a node: `stop` at the start, or `skip` its samples,
-                        which count as bad (`loss.max_bad_share`)
-    exclude             files of the samples that are not trained on (`data.shards.exclusion`); validation keeps them
+    captions, frames are `data.global` and `data.frame`; global_batch to accumulate stand at the top of the
+    configuration.
     """
 
-    captions: dict[str, dict[str, Any]]
-    frames: dict[str, dict[str, Any]]
-    global_batch: int
-    frame_batch: int
-    accumulate: int = 1
-    phrases_per_clip: int = 5
-    block_shards: int = 4
-    workers: int | None = None
-    prefetch: int = 2
-    verify: bool = False
-    validation_batch: int = 16
-    cache_folder: str | None = None
-    cache_gib: float = 50.0
-    cache_ahead: int = 100
-    bad_shards: str = "stop"
-    exclude: tuple[str, ...] | str | None = None
+    captions: dict[str, CorpusConfig]
+    frames: dict[str, CorpusConfig]
+    global_batch: int = setting(0, "clips with captions a step, over all ranks; 0 switches them off", least=0)
+    frame_batch: int = setting(0, "clips with events a step, over all ranks; 0 switches them off", least=0)
+    accumulate: int = setting(1, "micro-batches of each rank's share of both; 1: the whole batch at once", least=1)
+    phrases_per_clip: int = setting(5, "of each clip up to so many of its concepts enter the batch", least=1)
+    block_shards: int = setting(4, "shards whose samples are shuffled together", least=1)
+    workers: int | None = setting(
+        None, "loader processes of each rank; null: one for each core the rank has to itself, at most 8", least=0
+    )
+    prefetch: int = setting(2, "steps that each worker holds ready", least=1)
+    verify: bool = setting(False, "compare every shard's sha256 at the start")
+    validation_batch: int = setting(16, "clips", least=1)
+    cache_folder: str | None = setting(
+        None, "where shards that lie behind a URL are kept on this machine; null: TMPDIR/flam-shards-UID"
+    )
+    cache_gib: float = setting(50.0, "how much of them, by all processes of the machine", above=0)
+    cache_ahead: int = setting(100, "of how many coming steps they are fetched meanwhile", least=0)
+    bad_shards: str = setting(
+        "stop",
+        "a shard is missing, cut off or altered on a node: `stop` at the start, or `skip` its samples, which count as "
+        "bad (`loss.max_bad_share`)",
+        choices=("stop", "skip"),
+    )
+    exclude: tuple[str, ...] | None = setting(
+        None, "files of the samples that are not trained on (`data.shards.exclusion`); validation keeps them"
+    )
 
     def __post_init__(self) -> None:
+        check_ranges(self, "data")
         for kind, corpora in (("global", self.captions), ("frame", self.frames)):
             for name, entry in corpora.items():
-                for key in entry:
-                    one_of(f"data.{kind}.{name}", key, CORPUS_KEYS)
-        one_of("data.bad_shards", self.bad_shards, ("stop", "skip"))
-        if self.global_batch < 0 or self.frame_batch < 0 or self.global_batch + self.frame_batch == 0:
-            raise ValueError(f"global_batch={self.global_batch} and frame_batch={self.frame_batch}: one must be over 0")
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate={self.accumulate}: at least 1, which is the whole batch at once")
+                check_ranges(entry, f"data.{kind}.{name}")
+        if self.global_batch + self.frame_batch == 0:
+            raise ValueError("global_batch=0 and frame_batch=0: one must be over 0")
+        if self.global_batch == 1:
+            raise ValueError(
+                "global_batch=1: the global loss compares the clips of a batch, of one it is 0: set it to at least 2, "
+                "or to 0"
+            )
 
 
 class DataModule(LightningDataModule):
@@ -99,13 +98,13 @@ class DataModule(LightningDataModule):
         super().__init__()
         config = replace(
             config,
-            captions={name: with_splits(entry) for name, entry in config.captions.items()},
-            frames={name: with_splits(entry) for name, entry in config.frames.items()},
+            captions={name: entry.with_splits() for name, entry in config.captions.items()},
+            frames={name: entry.with_splits() for name, entry in config.frames.items()},
         )
         self.config, self.tokenizer, self.grid, self.steps, self.seed = config, tokenizer, grid, steps, seed
         self.cache = ShardCache(config.cache_folder, config.cache_gib)
         self.banks: dict[tuple[str, ...], tuple[Bank, int]] = {}
-        self.left_out = LeftOut([config.exclude] if isinstance(config.exclude, str) else config.exclude or [])
+        self.left_out = LeftOut(config.exclude or ())
         self.captions = self._stream("global", config.captions, config.global_batch)
         self.events = self._stream("frame", config.frames, config.frame_batch)
         self.validation = self._validation()
@@ -121,7 +120,7 @@ class DataModule(LightningDataModule):
             if stream is not None
         }
 
-    def _stream(self, kind: str, corpora: dict[str, dict[str, Any]], batch: int) -> Stream | None:
+    def _stream(self, kind: str, corpora: dict[str, CorpusConfig], batch: int) -> Stream | None:
         if batch == 0:
             return None
         if not corpora:
@@ -132,15 +131,13 @@ class DataModule(LightningDataModule):
             raise ValueError(f"data.{kind}: one bank is in memory and another is not: give all of them a memory_gib")
         if len({source.recipe.fade_samples for source in mixed}) > 1:
             raise ValueError(f"data.{kind}: recipes with different fade_seconds cannot share a batch: make them equal")
-        weights = [number(f"data.{kind}.{n}.weight", e.get("weight", 1.0), "float") for n, e in corpora.items()]
+        weights = [entry.weight for entry in corpora.values()]
         return Stream(kind, sources, weights, batch, self.seed, self.config.block_shards)
 
-    def _source(self, kind: str, name: str, entry: dict[str, Any]) -> Source:
-        if entry.get("bank"):
-            folders = entry["bank"] if isinstance(entry["bank"], list) else [entry["bank"]]
-            memory = entry.get("memory_gib")
-            bank, base = self._bank(tuple(map(str, folders)), in_memory=memory is None)
-            recipe = MixRecipe.load(entry.get("recipe", "paper"))
+    def _source(self, kind: str, name: str, entry: CorpusConfig) -> Source:
+        if entry.bank:
+            bank, base = self._bank(entry.bank, in_memory=entry.memory_gib is None)
+            recipe = MixRecipe.load(entry.recipe)
             if recipe.clip_seconds != self.grid.seconds:
                 raise ValueError(
                     f"data.{kind}.{name}.recipe: its mixtures last {recipe.clip_seconds} s, the model takes clips of "
@@ -148,22 +145,16 @@ class DataModule(LightningDataModule):
                 )
             # Mixture number n is a function of the seed: each corpus of each stream must have its own.
             seed = stable_seed(self.seed, kind, name)
-            size = number(f"data.{kind}.{name}.size", entry.get("size", 100_000), "int")
             cache = None
-            if memory is not None:
-                gib = number(f"data.{kind}.{name}.memory_gib", memory, "float")
-                if gib <= 0:
-                    raise ValueError(
-                        f"data.{kind}.{name}.memory_gib={gib:g}: give a size above 0, or null for all of it"
-                    )
-                cache = int(gib * GIB / max(1, workers_of_rank(self.config.workers)))
+            if entry.memory_gib is not None:
+                cache = int(entry.memory_gib * GIB / max(1, workers_of_rank(self.config.workers)))
             phrasings = "trained" if kind == "global" else None
-            return MixtureSource(name, bank, recipe, size, seed, phrasings, base, cache)
-        if not entry.get("path"):
+            return MixtureSource(name, bank, recipe, entry.size, seed, phrasings, base, cache)
+        if not entry.path:
             raise ValueError(
                 f"data.{kind}.{name} has neither `path` (a folder of shards) nor `bank` (folders to mix from)"
             )
-        corpus = self._corpus(entry["path"], let_in=self.config.bad_shards == "skip")
+        corpus = self._corpus(entry.path, let_in=self.config.bad_shards == "skip")
         for error in corpus.damaged:
             print(f"skipped on {socket.gethostname()}: {error}", file=sys.stderr)
         return ShardSource(corpus, self.grid.seconds, self.left_out.kept(f"data.{kind}.{name}", corpus), name)
@@ -201,7 +192,7 @@ class DataModule(LightningDataModule):
         out: dict[str, Corpus] = {}
         for kind, corpora in (("frame", self.config.frames), ("global", self.config.captions)):
             for name, entry in corpora.items():
-                folder = entry.get("validation")
+                folder = entry.validation
                 if not folder or (name in out and str(out[name].folder) == str(folder)):
                     continue
                 # One corpus may be validated on different shards for its events and for its captions.

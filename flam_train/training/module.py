@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from flam_train.losses.framewise import EXCHANGES, REMOTE_NORMS, framewise_loss_
 from flam_train.losses.phrases import Pairs, join_phrases
 from flam_train.losses.prior import prior_loss_of
 from flam_train.models.flam import FLAM
-from flam_train.settings import one_of
+from flam_train.settings import check_ranges, setting
 from flam_train.training.micro_batches import joined, stacked
 from flam_train.training.optim import PARTS, OptimConfig, build_optimizer, lr_factor
 
@@ -53,34 +53,40 @@ class Requests:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """weights: of `loss/global`, `loss/sed`, `loss/prior` as they are logged (unweighted).
+    """What is minimised."""
 
-    unannotated: what a class is in a clip whose corpus does not annotate it: `negative` (the paper) or `mask` (not
-    counted). duplicate_captions: identical captions of a batch are positives of one another (`multi`) or not
-    (`plain`, CLAP). hard_negative: beta of MGA-CLAP's weights of negatives in the global loss (0.15 there), 0 for none
-    (`losses.contrastive`). exchange, remote_norm: of the frame-wise loss over ranks (`losses.framewise`).
-    max_bad_share: the run stops when more of the samples seen are bad; the first `bad_grace` samples count as seen from
-    the start, so that one bad sample in a first batch is not a share.
-    """
-
-    weights: dict[str, float] = field(default_factory=lambda: {"global": 1.0, "sed": 200.0, "prior": 1.0})
-    unannotated: str = "mask"
-    duplicate_captions: str = "multi"
-    hard_negative: float = 0.0
-    exchange: str = "auto"
-    remote_norm: str = "joined"
-    max_bad_share: float = 0.01
-    bad_grace: int = 1000
+    weights: dict[str, float] = setting(
+        {"global": 1.0, "sed": 200.0, "prior": 1.0},
+        "of `loss/global`, `loss/sed`, `loss/prior` as they are logged (unweighted)",
+        least=0,
+        choices=LOSSES,
+    )
+    unannotated: str = setting(
+        "mask",
+        "a class that a clip's corpus does not annotate is there `negative` (the paper) or not counted (`mask`)",
+        choices=("negative", "mask"),
+    )
+    duplicate_captions: str = setting(
+        "multi",
+        "identical captions of a batch are positives of one another (`multi`) or not (`plain`, CLAP)",
+        choices=("multi", "plain"),
+    )
+    hard_negative: float = setting(
+        0.0,
+        "beta of MGA-CLAP's weights of negatives in the global loss (0.15 there); 0: all weigh the same",
+        least=0,
+    )
+    exchange: str = setting("auto", "how frames meet the phrases of all ranks (`losses.framewise`)", choices=EXCHANGES)
+    remote_norm: str = setting("joined", "how other ranks' phrases weigh (`losses.framewise`)", choices=REMOTE_NORMS)
+    max_bad_share: float = setting(0.01, "the run stops when more of the samples seen are bad", least=0, most=1)
+    bad_grace: int = setting(
+        1000, "samples that count as seen from the start, so that one bad one in a first batch is not a share", least=0
+    )
 
     def __post_init__(self) -> None:
+        check_ranges(self, "loss")
         if set(self.weights) != set(LOSSES):
             raise ValueError(f"loss.weights: needs exactly {', '.join(LOSSES)}, got {', '.join(self.weights)}")
-        one_of("loss.unannotated", self.unannotated, ("negative", "mask"))
-        one_of("loss.duplicate_captions", self.duplicate_captions, ("multi", "plain"))
-        one_of("loss.exchange", self.exchange, EXCHANGES)
-        one_of("loss.remote_norm", self.remote_norm, REMOTE_NORMS)
-        if self.hard_negative < 0:
-            raise ValueError(f"loss.hard_negative: {self.hard_negative:g} must be at least 0")
 
 
 class FLAMModule(LightningModule):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import nn
 from torch.optim import AdamW
 
 from flam_train.models.flam import FLAM
-from flam_train.settings import one_of
+from flam_train.settings import check_ranges, setting
 
 PARTS = {
     "audio": ("frontend", "audio"),
@@ -23,31 +23,21 @@ SCHEDULES = ("cosine", "linear", "constant")
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with linear warm-up and decay.
+    """AdamW with linear warm-up and decay."""
 
-    lr_scale: a part's learning rate over `lr`. freeze: parts that do not learn (and stay in eval mode).
-    final: the share of `lr` that is left at the last step. clip: largest norm of the gradient, 0 for none.
-    """
-
-    lr: float = 1e-4
-    betas: tuple[float, float] = (0.9, 0.98)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    warmup_steps: int = 3200
-    schedule: str = "cosine"
-    final: float = 0.0
-    clip: float = 1.0
-    lr_scale: dict[str, float] = field(default_factory=dict)
-    freeze: tuple[str, ...] = ()
+    lr: float = setting(1e-4, "learning rate after the warm-up", above=0)
+    betas: tuple[float, float] = setting((0.9, 0.98), "decays of Adam's two means", least=0, below=1)
+    eps: float = setting(1e-8, "added to Adam's denominator", above=0)
+    weight_decay: float = setting(0.0, "of matrices, not of vectors and scalars", least=0)
+    warmup_steps: int = setting(3200, "steps over which the learning rate rises from 0", least=0)
+    schedule: str = setting("cosine", "of the learning rate after the warm-up", choices=SCHEDULES)
+    final: float = setting(0.0, "the share of `lr` that is left at the last step", least=0, most=1)
+    clip: float = setting(1.0, "largest norm of the gradient; 0: none", least=0)
+    lr_scale: dict[str, float] = setting({}, "learning rate of each part over `lr`", least=0, choices=PARTS)
+    freeze: tuple[str, ...] = setting((), "parts that do not learn (and stay in eval mode)", choices=PARTS)
 
     def __post_init__(self) -> None:
-        one_of("optim.schedule", self.schedule, SCHEDULES)
-        for name in self.lr_scale:
-            one_of("optim.lr_scale", name, PARTS)
-        for name in self.freeze:
-            one_of("optim.freeze", name, PARTS)
-        if not self.lr > 0 or self.warmup_steps < 0 or not 0 <= self.final <= 1:
-            raise ValueError("optim: lr must be over 0, warmup_steps at least 0, final between 0 and 1")
+        check_ranges(self, "optim")
 
 
 def part_of(name: str) -> str:

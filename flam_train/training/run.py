@@ -23,32 +23,17 @@ from flam_train.data.stream.clips import ShardSource, Source
 from flam_train.data.stream.server import start_server
 from flam_train.disk import check_writable
 from flam_train.plotting import curves_figure, save_figure
-from flam_train.settings import from_plain, nearest, number
-from flam_train.training.datamodule import WORKERS_NEED, DataConfig, DataModule
+from flam_train.training.configuration import CONFIG, Config, check_same
+from flam_train.training.datamodule import WORKERS_NEED, DataModule
 from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO, not_written
 from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
 from flam_train.training.fault_tolerance.lock import LOCK, OwnFolder, RunLock
 from flam_train.training.fault_tolerance.requeue import requeue
 from flam_train.training.loggers import METRICS, SteppedWandbLogger, build_loggers
-from flam_train.training.module import FLAMModule, LossConfig, Requests, StepFailed
-from flam_train.training.optim import PARTS, OptimConfig, freeze, part_of
-from flam_train.training.trainer import TrainerConfig, build_trainer, is_first_process, quiet
+from flam_train.training.module import FLAMModule, Requests, StepFailed
+from flam_train.training.optim import PARTS, freeze, part_of
+from flam_train.training.trainer import build_trainer, is_first_process, quiet
 from flam_train.training.validation import CorpusValidation, check_monitor
-
-CONFIG = "config.yaml"
-
-SECTIONS = (
-    "name", "run_dir", "shards", "seed", "steps", "init", "overwrite", "global_batch", "frame_batch", "accumulate",
-    "model", "text", "data", "loss", "optim", "trainer", "logger",
-)  # fmt: skip
-"""The top level of the configuration."""
-
-FREE = (
-    "trainer.", "logger.", "overwrite", "accumulate", "data.workers", "data.prefetch", "data.verify", "data.bad_shards",
-    "data.validation_batch", "data.cache_", "loss.exchange",
-)  # fmt: skip
-"""Keys that may change when a run goes on, as the number of GPUs may: they change neither the samples nor the weights,
-but for rounding and the draws of dropout. So may `memory_gib`."""
 
 
 @dataclass(frozen=True)
@@ -56,44 +41,24 @@ class Run:
     """A configuration, built: everything that a trainer or a dry run needs."""
 
     conf: dict[str, Any]
+    config: Config
     folder: Path
     module: FLAMModule
     data: DataModule
-    trainer: TrainerConfig
     fresh: list[str]
 
 
 def build(conf: dict[str, Any]) -> Run:
     """Builds model, losses and data. Raises ValueError with the key and the fix for anything that does not fit."""
-    for key in conf:
-        if key not in SECTIONS:
-            raise ValueError(f"unknown key {key!r}: {nearest(key, SECTIONS)}")
-    steps, seed = number("steps", conf["steps"], "int"), number("seed", conf["seed"], "int")
-    if steps < 1:
-        raise ValueError(f"steps={steps}: a run needs at least one step")
-    loss, optim = from_plain(LossConfig, "loss", conf["loss"]), from_plain(OptimConfig, "optim", conf["optim"])
-    trainer = from_plain(TrainerConfig, "trainer", conf["trainer"])
-    pl.seed_everything(seed, verbose=False)
-    model = initial.build(conf["model"], conf["text"], conf.get("init"))
-    fresh = initial.initialise(model, conf["init"]) if conf.get("init") else []
-    settings = dict(conf["data"])
-    data_config = from_plain(
-        DataConfig,
-        "data",
-        {
-            **{k: v for k, v in settings.items() if k not in ("global", "frame")},
-            "captions": settings.get("global") or {},
-            "frames": settings.get("frame") or {},
-            "global_batch": conf["global_batch"],
-            "frame_batch": conf["frame_batch"],
-            "accumulate": number("accumulate", conf["accumulate"], "int"),
-        },
-    )
+    config = Config.read(conf)
+    pl.seed_everything(config.seed, verbose=False)
+    model = initial.build(config.model, config.text, config.init)
+    fresh = initial.initialise(model, config.init) if config.init else []
     assert model.tokenizer is not None
-    data = DataModule(data_config, model.tokenizer, model.grid, steps, seed)
+    data = DataModule(config.data, model.tokenizer, model.grid, config.steps, config.seed)
     if data.events and not model.config.phrase_logits:
         raise ValueError(
-            f"frame_batch={data_config.frame_batch}: a model without phrase_scale and phrase_bias is trained by the "
+            f"frame_batch={config.data.frame_batch}: a model without phrase_scale and phrase_bias is trained by the "
             "global loss alone and scored by cosine: set frame_batch=0"
         )
     # Without the frame losses the phrase heads get no gradient, without the global loss its temperature none.
@@ -102,15 +67,16 @@ def build(conf: dict[str, Any]) -> Run:
     # A codebook takes the tokens: only phrase heads would want the pooled vector beside them.
     heads = "phrase" in (model.config.phrase_scale, model.config.phrase_bias) and data.events
     unused += ["text.model.pooler"] if model.codebook is not None and not heads else []
-    freeze(model, optim, tuple(unused))
-    module = FLAMModule(model, loss, optim, steps, seed, data.load_memory(), data_config.accumulate)
-    if trainer.precision == "64-true":
+    freeze(model, config.optim, tuple(unused))
+    memory_N, accumulate = data.load_memory(), config.data.accumulate
+    module = FLAMModule(model, config.loss, config.optim, config.steps, config.seed, memory_N, accumulate)
+    if config.trainer.precision == "64-true":
         module.double()
     metrics = {n: CorpusValidation(corpus, model.grid, model.config.embedding) for n, corpus in data.validation.items()}
     module.validation_metrics.update(metrics)
-    if trainer.monitor is not None:
-        check_monitor(trainer.monitor, metrics)
-    return Run(conf, Path(conf["run_dir"]), module, data, trainer, fresh)
+    if config.trainer.monitor is not None:
+        check_monitor(config.trainer.monitor, metrics)
+    return Run(conf, config, Path(config.run_dir), module, data, fresh)
 
 
 def describe(run: Run) -> str:
@@ -133,7 +99,7 @@ def describe(run: Run) -> str:
     lines += [f"  {line}" for line in run.data.left_out.report()]
     if run.fresh:
         lines.append(
-            f"  fresh  {', '.join(sorted({n.split('.', 1)[0] for n in run.fresh}))} (not in {run.conf['init']})"
+            f"  fresh  {', '.join(sorted({n.split('.', 1)[0] for n in run.fresh}))} (not in {run.config.init})"
         )
     return "\n".join(lines)
 
@@ -149,10 +115,11 @@ def train(conf: dict[str, Any]) -> Path:
     Raises ValueError where the folder holds a run of another configuration or is in use, StepFailed for what all ranks
     meet at the same step, StopRequested where the run was asked to stop.
     """
-    folder = Path(conf["run_dir"])
+    config = Config.read(conf)
+    folder = Path(config.run_dir)
     export = folder / "export"
-    anew = bool(conf["overwrite"]) and not restarted()
-    if not anew and (done := steps_done(folder)) >= int(conf["steps"]) and export.is_dir():
+    anew = config.overwrite and not restarted()
+    if not anew and (done := steps_done(folder)) >= config.steps and export.is_dir():
         check_same(folder / CONFIG, conf)
         print(f"run folder {folder}: all {done} steps are done; overwrite=true starts anew", file=sys.stderr)
         return export
@@ -171,7 +138,7 @@ def train(conf: dict[str, Any]) -> Path:
             check_same(folder / CONFIG, conf)
         trainer, run = fit(conf, folder, resumed, requests, callbacks)
         if trainer.is_global_zero:
-            facts = {"run": conf["name"], "steps": int(trainer.global_step), "seed": int(conf["seed"]), "config": conf}
+            facts = {"run": config.name, "steps": int(trainer.global_step), "seed": config.seed, "config": conf}
             save_export(run.module.model, export, facts | {"data": run.data.provenance()})
             save_figure(curves_figure(folder / METRICS), folder / "curves.png")
             print(f"export  {export}\ncurves  {folder / 'curves.png'}", file=sys.stderr)
@@ -189,11 +156,11 @@ def fit(
     run = build(conf)
     quiet()
     run.module.requests = requests
-    if run.trainer.compile:
+    if run.config.trainer.compile:
         run.module.model.audio.compile()
     clips = run.data.config.global_batch + run.data.config.frame_batch
-    loggers = build_loggers(conf["logger"], folder, conf["name"], resumed)
-    trainer = build_trainer(run.trainer, folder, run.module.total_steps, clips, loggers, callbacks)
+    loggers = build_loggers(run.config.logger, folder, run.config.name, resumed)
+    trainer = build_trainer(run.config.trainer, folder, run.module.total_steps, clips, loggers, callbacks)
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{CONFIG}"
@@ -212,7 +179,7 @@ def fit(
         raise StepFailed(f"{error}; the clips of each rank: {report.parent}", error.step, error.found) from error
     except StopRequested as stop:
         stop.lost = not_written(trainer)
-        if trainer.is_global_zero and stop.request is signal.SIGUSR1 and run.trainer.requeue and not stop.lost:
+        if trainer.is_global_zero and stop.request is signal.SIGUSR1 and run.config.trainer.requeue and not stop.lost:
             said = requeue()
             print(f"\nflam-train: {said}" if said else "", file=sys.stderr, flush=True)
         trainer.strategy.barrier()  # srun ends all tasks as soon as one has left
@@ -242,29 +209,3 @@ def remove_run(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-def check_same(path: Path, conf: dict[str, Any]) -> None:
-    """A run goes on with the configuration it began with."""
-    before = yaml.safe_load(path.read_text()) if path.is_file() else {}
-    was, now = flat(before), flat(conf)
-    changed = [
-        f"{key} was {was.get(key)!r}, is {now.get(key)!r}"
-        for key in sorted(set(was) | set(now))
-        if not key.startswith(FREE) and not key.endswith(".memory_gib") and was.get(key) != now.get(key)
-    ]
-    if changed:
-        raise ValueError(
-            f"{path.parent} holds a run with other settings ({'; '.join(changed)}): give another run_dir or name, "
-            "go on with the same settings, or start anew with overwrite=true"
-        )
-
-
-def flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} as {"a.b": 1}."""
-    if not isinstance(node, dict) or not node:
-        return {prefix: node}
-    out: dict[str, Any] = {}
-    for key, value in node.items():
-        out |= flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return out

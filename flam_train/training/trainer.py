@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
-from flam_train.settings import one_of
+from flam_train.settings import check_ranges, setting
 from flam_train.training.fault_tolerance.checkpoint import AtomicCheckpointIO, Checkpoints
 from flam_train.training.fault_tolerance.interrupt import StopOnRequest
 from flam_train.training.fault_tolerance.watch import Watch
@@ -29,47 +29,31 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """Where and how it runs.
+    """Where and how it runs."""
 
-    accelerator       auto, cpu or gpu
-    devices, nodes    devices of each node; auto: what torchrun or SLURM started, else one
-    precision         auto is bf16-mixed on a GPU and 32-true on a CPU
-    validate_every, checkpoint_every, log_every    steps
-    monitor           the validation metric that `best.ckpt` follows
-    keep_hours, keep  of every so many hours of training a checkpoint stays as `step-*.ckpt`, of these the last `keep`
-                      (0: all)
-    hang_seconds      several processes stop when on none of them anything has moved for so long; 0: never
-    requeue           on SIGUSR1 a SLURM job is put back into the queue
-    compile           torch.compile on the audio encoder
-    progress_seconds  between two lines where there is no terminal
-    """
-
-    accelerator: str = "auto"
-    devices: int | str = "auto"
-    nodes: int | str = "auto"
-    precision: str = "auto"
-    validate_every: int = 1000
-    checkpoint_every: int = 1000
-    log_every: int = 10
-    monitor: str | None = None
-    keep_hours: float | None = None
-    keep: int = 3
-    hang_seconds: float = 900.0
-    requeue: bool = True
-    compile: bool = False
-    progress_seconds: float = 10.0
+    accelerator: str = setting("auto", "auto: a GPU if there is one", choices=("auto", "cpu", "gpu"))
+    devices: int | str = setting(
+        "auto", "of each node; auto: what torchrun or SLURM started, else one", least=1, choices=("auto",)
+    )
+    nodes: int | str = setting("auto", "likewise", least=1, choices=("auto",))
+    precision: str = setting("auto", "auto is bf16-mixed on a GPU and 32-true on a CPU", choices=PRECISIONS)
+    validate_every: int = setting(1000, "steps between two validations", least=1)
+    checkpoint_every: int = setting(1000, "steps between two checkpoints", least=1)
+    log_every: int = setting(10, "steps between two points of a curve", least=1)
+    monitor: str | None = setting(None, "the validation metric that `best.ckpt` follows")
+    keep_hours: float | None = setting(
+        None, "of every so many hours of training a checkpoint stays as `step-*.ckpt`", least=0
+    )
+    keep: int = setting(3, "how many of these stay, the last ones; 0: all", least=0)
+    hang_seconds: float = setting(
+        900.0, "several processes stop when on none of them anything has moved for so long; 0: never", least=0
+    )
+    requeue: bool = setting(True, "on SIGUSR1 a SLURM job is put back into the queue")
+    compile: bool = setting(False, "torch.compile on the audio encoder")
+    progress_seconds: float = setting(10.0, "between two lines where there is no terminal", least=0)
 
     def __post_init__(self) -> None:
-        one_of("trainer.accelerator", self.accelerator, ("auto", "cpu", "gpu"))
-        one_of("trainer.precision", self.precision, PRECISIONS)
-        for key in ("validate_every", "checkpoint_every", "log_every"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"trainer.{key}: {getattr(self, key)} must be at least 1 step")
-        if self.keep < 0 or self.hang_seconds < 0 or (self.keep_hours is not None and self.keep_hours < 0):
-            raise ValueError(
-                f"trainer.keep={self.keep}, trainer.keep_hours={self.keep_hours}, trainer.hang_seconds="
-                f"{self.hang_seconds:g}: none may be below 0"
-            )
+        check_ranges(self, "trainer")
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise ValueError(
                 "trainer.accelerator=gpu, but torch sees no GPU here: check the driver and CUDA_VISIBLE_DEVICES, "

@@ -13,14 +13,10 @@ from flam_train.checkpoints.initial import AS_INIT
 from flam_train.cli.train import GROUPS, compose_conf
 from flam_train.models.flam import FLAMConfig
 from flam_train.paths import conf_dir
-from flam_train.settings import from_plain, number
-from flam_train.training.datamodule import DataConfig
-from flam_train.training.module import LossConfig
-from flam_train.training.optim import OptimConfig
-from flam_train.training.run import SECTIONS, flat
-from flam_train.training.trainer import TrainerConfig
+from flam_train.training.configuration import BATCHES, Config, flat
 
 SETTING = re.compile(r"[a-z][\w/.]*=\S*")
+SECTIONS = (*Config.__dataclass_fields__, *BATCHES)
 KEY = re.compile(rf"(?:{'|'.join(s for s in SECTIONS if (conf_dir() / s).is_dir())})\.[a-z_]\w*(?:\.\w+)*")
 CORPUS = re.compile(r"data\.(global|frame)\.(\w+)\.")
 
@@ -52,11 +48,7 @@ def _theirs(key: str, value: str) -> bool:
 
 def sections(conf: dict[str, Any]) -> None:
     """As `training.run.build` does it, without model and data. Raises ValueError."""
-    for key in ("steps", "seed"):
-        number(key, conf[key], "int")
-    from_plain(LossConfig, "loss", conf["loss"])
-    from_plain(OptimConfig, "optim", conf["optim"])
-    from_plain(TrainerConfig, "trainer", conf["trainer"])
+    Config.read(conf)
     given = {key: {k: v for k, v in conf[key].items() if k != AS_INIT} for key in ("model", "text")}
     if conf["model"].get(AS_INIT):
         del given["model"]
@@ -69,10 +61,6 @@ def sections(conf: dict[str, Any]) -> None:
         for name, entry in (conf["data"].get(kind) or {}).items():
             if not (entry.get("path") or entry.get("bank")):
                 raise ValueError(f"data.{kind}.{name} has neither path nor bank")
-    data = {key: value for key, value in conf["data"].items() if key not in ("global", "frame")}
-    data |= {"captions": conf["data"].get("global") or {}, "frames": conf["data"].get("frame") or {}}
-    data |= {key: conf[key] for key in ("global_batch", "frame_batch", "accumulate")}
-    from_plain(DataConfig, "data", data)
 
 
 def settings(text: str) -> list[str]:

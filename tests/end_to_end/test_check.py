@@ -96,9 +96,9 @@ def test_the_loader_holds_no_more_than_was_said(corpora, tmp_path):
     maps = Path(f"/proc/{worker.pid}/maps").read_text().splitlines()
     ranges = {line.split()[-2]: line.split()[0] for line in maps if "/dev/shm/torch_" in line}  # by inode
     held = sum(int(b, 16) - int(a, 16) for a, b in (r.split("-") for r in ranges.values()))
-    said = node.loader_bytes(plain, 1, 1)
+    said = node.loader_bytes(run.config, 1, 1)
     del batches
-    assert loader.num_workers == node.workers_of_rank(plain["data"].get("workers")) == 1
+    assert loader.num_workers == node.workers_of_rank(run.config.data.workers) == 1
     assert said / node.BESIDE_AUDIO**2 <= held <= said
 
 

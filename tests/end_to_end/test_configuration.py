@@ -120,7 +120,7 @@ def test_dry_run_of_micro_batches(corpora, tmp_path, capsys):
         (["optim.schedule=cosin"], "did you mean cosine?"),
         (["global_batch=0", "frame_batch=0"], "one must be over 0"),
         (["data.frame.synthetic.path=/nowhere"], "/nowhere"),
-        (["steps=0"], "at least one step"),
+        (["steps=0"], "steps: 0 must be at least 1"),
         (["trainer.precision=f16"], "trainer.precision"),
     ],
 )

@@ -32,7 +32,7 @@ FLOORS = {
     "training": [
         "module micro_batches corpora datamodule optim loggers progress validation",
         "fault_tolerance",
-        "trainer run",
+        "trainer configuration run",
         "launch",
     ],
 }

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from flam_train.settings import from_plain
+from flam_train.training.configuration import Config
 from flam_train.training.launch.meeting import JOIN, Launch, found, launched, leave, meet, node_name, waited
 from flam_train.training.launch.node import Findings, find_gpu, find_on_node, many
 from flam_train.training.trainer import TrainerConfig, launch_shape, quiet
@@ -36,13 +36,11 @@ CLOCKS = 5.0
 def check(conf: dict[str, Any]) -> int:
     """The exit code: 0, or 2 where the first process printed a problem.
 
-    conf: of `compose_conf`. Raises ValueError where the processes cannot meet.
+    conf: of `compose_conf`. Raises ValueError where the processes cannot meet, and as `Config.read`.
     """
     quiet()
-    launch, mine = launched(), Findings()
-    trainer = TrainerConfig()
-    with mine.looking():
-        trainer = from_plain(TrainerConfig, "trainer", conf["trainer"])
+    config, launch, mine = Config.read(conf), launched(), Findings()
+    trainer = config.trainer
     gpus = torch.cuda.device_count() if trainer.accelerator != "cpu" and torch.cuda.is_available() else 0
     store, processes = meet(launch, {"node": node_name(), "gpus": gpus})
     nodes = [process["node"] for process in processes]
@@ -52,7 +50,7 @@ def check(conf: dict[str, Any]) -> int:
         on_gpus = all(process["gpus"] >= count[process["node"]] for process in processes)
         clock = find_round_trip(mine, launch, store, local_rank if on_gpus else None)
         if local_rank == 0:
-            find_on_node(mine, conf, count[nodes[launch.rank]], launch.world)
+            find_on_node(mine, config, count[nodes[launch.rank]], launch.world)
         leave(store, f"found/{launch.rank}", asdict(mine) | {"node": nodes[launch.rank], "clock": clock})
         if launch.rank:
             if waited(store, ["verdict"], 2 * READ):  # the first one waits for others, too
@@ -63,7 +61,7 @@ def check(conf: dict[str, Any]) -> int:
             code = found(store, "verdict")
             leave(store, f"left/{launch.rank}", True)
             return code
-        code = report(launch, trainer, gathered(store, nodes), conf["run_dir"])
+        code = report(launch, trainer, gathered(store, nodes), config.run_dir)
         leave(store, "verdict", code)
         # The store ends with this process.
         waited(store, [f"left/{rank}" for rank in range(1, launch.world)], timedelta(seconds=10))

@@ -23,7 +23,7 @@ PROBE = 2
 def dry_run(conf: dict[str, Any]) -> str:
     """Builds everything, takes the first step's batch of rank 0, measures what one backward pass keeps; a report."""
     run = build(conf)
-    devices, nodes = launch_shape(run.trainer)
+    devices, nodes = launch_shape(run.config.trainer)
     world = devices * nodes
     steps, module = run.data.steps_of(0, world), run.module
     micro_batches = [steps[n] for n in range(module.accumulate)]

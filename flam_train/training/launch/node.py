@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -28,7 +27,9 @@ from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream import shared
 from flam_train.data.stream.workers import batches_in_use, own_cores, workers_of_rank
 from flam_train.disk import check_writable, existing
-from flam_train.training.corpora import with_splits
+from flam_train.training.configuration import STREAMS, Config
+from flam_train.training.corpora import CorpusConfig
+from flam_train.training.datamodule import DataConfig
 from flam_train.training.fault_tolerance.checkpoint import LAST
 
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -101,43 +102,44 @@ def driver_version() -> str | None:
     return version.group() if version else "unknown"
 
 
-def find_on_node(found: Findings, conf: dict[str, Any], processes: int, world: int) -> None:
+def find_on_node(found: Findings, config: Config, processes: int, world: int) -> None:
     """What the processes of a node share, looked for by one of them. processes: on this node."""
     versions = {"python": platform.python_version(), "torch": torch.__version__, "flam_train": __version__}
     found.alike |= versions
-    find_batches(found, conf, world)
-    workers = workers_of_rank(conf["data"].get("workers"))
+    find_batches(found, config, world)
+    workers = workers_of_rank(config.data.workers)
     with found.looking():
-        find_shm(found, processes * loader_bytes(conf, world, workers))
+        find_shm(found, processes * loader_bytes(config, world, workers))
     with found.looking():
-        cache = ShardCache(conf["data"].get("cache_folder"), conf["data"].get("cache_gib", 50.0))
-        remote = find_shards(found, conf, cache)
+        cache = ShardCache(config.data.cache_folder, config.data.cache_gib)
+        remote = find_shards(found, config, cache)
         if remote:
             find_cache(found, cache, remote)
     with found.looking():
-        find_run_folder(found, conf)
-    for name in [conf.get("init"), *_list(conf["data"].get("exclude"))]:
+        find_run_folder(found, config)
+    for name in [config.init, *(config.data.exclude or ())]:
         if name and not Path(name).exists():
             found.problems.append(f"{name}: not there: copy it where every node sees it")
     found.shown["cores"] = f"{many(own_cores(), 'core')} and {many(workers, 'loader worker')} a process"
     found.shown["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def find_batches(found: Findings, conf: dict[str, Any], world: int) -> None:
-    parts = world * int(conf["accumulate"])
-    for key in ("global_batch", "frame_batch"):
-        if conf[key] % parts:
+def find_batches(found: Findings, config: Config, world: int) -> None:
+    accumulate = config.data.accumulate
+    parts = world * accumulate
+    for key, batch in (("global_batch", config.data.global_batch), ("frame_batch", config.data.frame_batch)):
+        if batch % parts:
             found.problems.append(
-                f"{key}={conf[key]} does not divide by {many(world, 'process')} x accumulate={conf['accumulate']}: it "
+                f"{key}={batch} does not divide by {many(world, 'process')} x accumulate={accumulate}: it "
                 f"is the total over all of them; set {key} to a multiple of {parts}"
             )
 
 
-def find_shards(found: Findings, conf: dict[str, Any], cache: ShardCache) -> int:
+def find_shards(found: Findings, config: Config, cache: ShardCache) -> int:
     """Opens every folder of shards that training will read, and reads the first and the last sample of it. Of those
     behind a URL only the manifest; how many bytes these have."""
     remote, opened = 0, 0
-    for place in places(conf):
+    for place in places(config.data):
         with found.looking():
             corpus = Corpus(place, cache=cache)
             text = json.dumps(corpus.manifest, sort_keys=True)
@@ -146,29 +148,24 @@ def find_shards(found: Findings, conf: dict[str, Any], cache: ShardCache) -> int
             for index in () if corpus.remote or not len(corpus) else (0, len(corpus) - 1):
                 corpus.waveform(index)
             opened += 1
-    found.shown["shards"] = f"{opened} of {len(places(conf))} shard folders read"
+    found.shown["shards"] = f"{opened} of {len(places(config.data))} shard folders read"
     return remote
 
 
-def places(conf: dict[str, Any]) -> list[str]:
+def places(data: DataConfig) -> list[str]:
     """Every folder or URL of shards that a run with this configuration opens, once."""
     out: dict[str, None] = {}
-    for entry in entries(conf):
-        bank = entry.get("bank")
-        for place in [*_list(bank), None if bank else entry.get("path"), entry.get("validation")]:
+    for entry in entries(data):
+        for place in [*(entry.bank or ()), None if entry.bank else entry.path, entry.validation]:
             if place:
-                out[str(place)] = None
+                out[place] = None
     return list(out)
 
 
-def entries(conf: dict[str, Any], kinds: tuple[str, ...] = ("global", "frame")) -> list[dict[str, Any]]:
+def entries(data: DataConfig, kinds: tuple[str, ...] = tuple(STREAMS)) -> list[CorpusConfig]:
     """The settings of the corpora that are switched on."""
-    switched_on = (conf["data"].get(kind) or {} for kind in kinds if conf[f"{kind}_batch"])
-    return [with_splits(entry) for corpora in switched_on for entry in corpora.values()]
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    streams = {"global": (data.global_batch, data.captions), "frame": (data.frame_batch, data.frames)}
+    return [e.with_splits() for kind in kinds if streams[kind][0] for e in streams[kind][1].values()]
 
 
 def find_cache(found: Findings, cache: ShardCache, remote: int) -> None:
@@ -183,12 +180,12 @@ def find_cache(found: Findings, cache: ShardCache, remote: int) -> None:
         )
 
 
-def find_run_folder(found: Findings, conf: dict[str, Any]) -> None:
+def find_run_folder(found: Findings, config: Config) -> None:
     """Whether checkpoints can be written there, and whether the nodes see the same folder.
 
     Their size is that of the model, which is built for it: so the text model's files are looked for, too.
     """
-    folder = Path(conf["run_dir"])
+    folder = Path(config.run_dir)
     there = existing(folder)
     free = shutil.disk_usage(there).free
     found.shown["run folder"] = f"run folder {size(free)} free"
@@ -197,10 +194,10 @@ def find_run_folder(found: Findings, conf: dict[str, Any]) -> None:
     last = folder / LAST
     found.alike[f"the size of {last}"] = str(last.stat().st_size) if last.is_file() else "none"
     found.similar[f"the inode of {there}"] = str(there.stat().st_ino)
-    model = build(conf["model"], conf["text"], conf.get("init"))
+    model = build(config.model, config.text, config.init)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     # A checkpoint has the weights and AdamW's two moments, and is written beside the one that it replaces.
-    checkpoints = 3 if conf["trainer"].get("monitor") else 2
+    checkpoints = 3 if config.trainer.monitor else 2
     need = weights * (3 * checkpoints + 1)
     if free < need:
         found.problems.append(
@@ -221,24 +218,24 @@ def find_shm(found: Findings, need: float) -> None:
         )
 
 
-def loader_bytes(conf: dict[str, Any], world: int, workers: int) -> float:
+def loader_bytes(config: Config, world: int, workers: int) -> float:
     """What the loader workers of a process come to hold in /dev/shm: each a ring of batches (`data.stream.shared`)."""
     if not workers:
         return 0.0
-    accumulate, prefetch = int(conf["accumulate"]), int(conf["data"].get("prefetch", 2))
-    clip = config_of(conf["model"], conf["text"], conf.get("init")).grid.seconds * SAMPLE_RATE * 2
+    accumulate, prefetch = config.data.accumulate, config.data.prefetch
+    clip = config_of(config.model, config.text, config.init).grid.seconds * SAMPLE_RATE * 2
     clips = sum(
-        -(-int(conf[f"{kind}_batch"]) // (world * accumulate)) * _waveforms_a_clip(entries(conf, (kind,)))
-        for kind in ("global", "frame")
+        -(-batch // (world * accumulate)) * _waveforms_a_clip(entries(config.data, (kind,)))
+        for kind, batch in (("global", config.data.global_batch), ("frame", config.data.frame_batch))
     )
     return workers * shared.blocks(prefetch, batches_in_use(accumulate, workers)) * clips * clip * BESIDE_AUDIO
 
 
-def _waveforms_a_clip(corpora: list[dict[str, Any]]) -> int:
+def _waveforms_a_clip(corpora: list[CorpusConfig]) -> int:
     """How much audio travels for a clip of a stream, in clips: none of a bank in memory; of another at most its
     background and as many sounds as may be heard at once."""
-    mixed = [MixRecipe.load(e.get("recipe", "paper")) for e in corpora if e.get("bank") and e.get("memory_gib")]
-    whole = any(not e.get("bank") for e in corpora)
+    mixed = [MixRecipe.load(e.recipe) for e in corpora if e.bank and e.memory_gib]
+    whole = any(not e.bank for e in corpora)
     return int(whole) + max((1 + recipe.at_once for recipe in mixed), default=0)
 
 

@@ -220,7 +220,7 @@ def test_ablated_heads(small_config):
         text = model.embed_text(["a", "b"])
         assert text.scale_C.tolist() == pytest.approx([want_scale] * 2)
         assert text.bias_C.tolist() == pytest.approx([want_bias] * 2)
-    with pytest.raises(ValueError, match="phrase head"):
+    with pytest.raises(ValueError, match=r"model\.phrase_scale"):
         FLAM(replace(small_config, phrase_scale="some"))
 
 

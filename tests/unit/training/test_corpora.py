@@ -16,7 +16,8 @@ from flam_train.data.preparation.listing import Listing, Options, prepare
 from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event
-from flam_train.training.corpora import with_splits
+from flam_train.training.configuration import read_data
+from flam_train.training.corpora import CorpusConfig
 from flam_train.training.launch.node import places
 from flam_train.training.run import build, describe
 from flam_train.training.validation import MOST_LABELS
@@ -46,25 +47,26 @@ def test_train_and_validation_are_found_below_a_folder(above):
     said = describe(run)
     assert f"2 clips a step from custom (5 clips of {above}/train)" in said
     assert f"  val    custom (2 clips of {above}/validation)" in said
-    assert places(given) == [f"{above}/train", f"{above}/validation"]
+    assert places(read_data(given)) == [f"{above}/train", f"{above}/validation"]
     assert build(conf(f"data.frame.custom.path={above}", "trainer.monitor=val/custom/auroc_macro")).data.validation
 
 
 def test_what_is_given_is_what_is_taken(above):
-    entry = {"path": f"{above}/train", "validation": None}
-    assert with_splits(entry) == entry  # a folder of shards: nothing beside it is taken
+    entry = CorpusConfig(path=f"{above}/train")
+    assert entry.with_splits() == entry  # a folder of shards: nothing beside it is taken
     assert "val    none: no corpus" in describe(build(conf(f"data.frame.custom.path={above}/train")))
-    given = with_splits({"path": above, "validation": f"{above}/test", "weight": 2.0})
-    assert given == {"path": f"{above}/train", "validation": f"{above}/test", "weight": 2.0}
+    given = CorpusConfig(path=str(above), validation=f"{above}/test", weight=2.0).with_splits()
+    assert given == CorpusConfig(path=f"{above}/train", validation=f"{above}/test", weight=2.0)
     shutil.rmtree(above / "validation")
-    assert with_splits({"path": f"{above}/"}) == {"path": f"{above}/train", "validation": None}
-    assert with_splits({"bank": [above], "path": above}) == {"bank": [above], "path": above}
+    assert CorpusConfig(path=f"{above}/").with_splits() == CorpusConfig(path=f"{above}/train")
+    mixed = CorpusConfig(bank=(str(above),), path=str(above))
+    assert mixed.with_splits() == mixed
 
 
 def test_behind_a_url_too(above):
     with serve(above) as server:
-        found = with_splits({"path": server.url})
-        assert found == {"path": f"{server.url}/train", "validation": f"{server.url}/validation"}
+        found = CorpusConfig(path=server.url).with_splits()
+        assert found == CorpusConfig(path=f"{server.url}/train", validation=f"{server.url}/validation")
         with pytest.raises(ValueError, match=f"{server.url} has no manifest.json; it has test/, train/, validation/"):
             Corpus(server.url)
 
@@ -107,7 +109,7 @@ def test_more_labels_than_are_scored_cannot_be_monitored(above):
     why = f"monitor=val/custom/auroc_macro: .* of custom have no labels, or more than {MOST_LABELS} and no vocabulary"
     with pytest.raises(ValueError, match=why):
         build(conf(path, "trainer.monitor=val/custom/auroc_macro"))
-    assert build(conf(path, "trainer.monitor=val/custom/text_to_audio_R@1")).trainer.monitor
+    assert build(conf(path, "trainer.monitor=val/custom/text_to_audio_R@1")).config.trainer.monitor
 
 
 def test_a_run_knows_whose_recordings_it_learns_from(tmp_path):
