@@ -1,7 +1,9 @@
-"""Whether one model is better than another at detection, from the scores that both kept of the same clips.
+"""Whether one model is better than another, from what both kept of the same clips: scores of a detection, or the
+embeddings of a retrieval.
 
     python eval/compare.py results/a/scores/sed-NAME.safetensors results/b/scores/sed-NAME.safetensors
     python eval/compare.py A B --metrics auroc event_f1 --group site --out difference.json
+    python eval/compare.py results/a/scores/retrieval-NAME.safetensors results/b/scores/retrieval-NAME.safetensors
 
 Prints each metric of A and of B, A - B, between what the difference lies (paired bootstrap: both are measured on the
 same resamples of the recordings, or of --group of them), and the share of resamples in which A is better. F1 is that at
@@ -14,15 +16,14 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from flam_train import evaluation  # lazy: its names are imported as they are used, torch with them
 from flam_train.cli.evaluate import bootstrap_of, bootstrap_options, note, told
 from flam_train.data.shards.tars import replace_with
 from flam_train.disk import check_writable
-from flam_train.evaluation.choices import METRICS, PHRASINGS
+from flam_train.evaluation.choices import CAPTIONS, MEDIAN_EDGES, PHRASINGS, RESAMPLED
 from flam_train.models.methods import METHODS
-
-COMPARED = tuple(name for name in METRICS if name in ("auroc", "frame_f1", "segment_f1", "event_f1", "psds"))
 
 
 def main() -> None:
@@ -31,21 +32,25 @@ def main() -> None:
     parser.add_argument("b", type=Path, help="and of the other")
     parser.add_argument("--phrasings", choices=PHRASINGS, help="[trained, else those kept]")
     parser.add_argument("--method", choices=METHODS, help="of both [each model's own]")
-    parser.add_argument("--metrics", nargs="+", choices=COMPARED, help="[all]")
+    parser.add_argument("--metrics", nargs="+", choices=RESAMPLED, help="of detections [all]")
     parser.add_argument("--median", type=int, default=3, metavar="FRAMES", help="filter, odd [%(default)s]")
+    parser.add_argument(
+        "--median-edges", choices=MEDIAN_EDGES, default="repeat", help="how it continues a recording [repeat]"
+    )
+    parser.add_argument(
+        "--captions", choices=CAPTIONS, default="all", help="of retrieval, as in eval/retrieval.py [all]"
+    )
     bootstrap_options(parser, asked=False, psds=True)
     parser.add_argument("--out", type=Path, metavar="JSON", help="writes the numbers, and how they were found")
     args = parser.parse_args()
     if args.out:
         check_writable(args.out.parent, "--out")
     how = bootstrap_of(args)
-    chosen = evaluation.SedMetrics(args.method, tuple(args.metrics or COMPARED), args.median)
-    kept = [evaluation.FrameEmbeddings.load(path) for path in (args.a, args.b)]
-    phrasings = args.phrasings or ("trained" if "trained" in kept[0].words else next(iter(kept[0].words)))
-    a, b = (evaluation.Scores(one, phrasings) for one in kept)
+    assert how is not None
+    kept = [evaluation.parts.Kept.read(path) for path in (args.a, args.b)]
     try:
-        drawn, found = evaluation.resampled.compare(a, b, chosen, how, note)
-    except evaluation.resampled.Differs as error:
+        drawn, found, about, what = (detection if kept[0].facts.get("kind") == "frames" else retrieval)(args, how)
+    except evaluation.compared.Differs as error:
         raise ValueError(f"{args.a} and {args.b}: {error}") from error
     print(f"A  {args.a}\nB  {args.b}\n")
     print(f"{'':<24} {'A':>8} {'B':>8} {'A - B':>8}  {'between':<18} A better")
@@ -56,20 +61,35 @@ def main() -> None:
             f"{100 * one['a better']:.1f} %"
         )
     of = f"{drawn['resamples']:,} resamples of {drawn['units']:,} {drawn['unit']}"
-    print(f"\nbetween: {100 * drawn['level']:g} %, {of}, seed {drawn['seed']}, {phrasings} phrasings")
+    print(f"\nbetween: {100 * drawn['level']:g} %, {of}, seed {drawn['seed']}, {what}")
     if args.out:
         raw = {
             "comparison": 1,
-            "a": {"file": str(args.a), "model": a.kept.about["model"]},
-            "b": {"file": str(args.b), "model": b.kept.about["model"]},
-            "phrasings": phrasings,
+            "a": {"file": str(args.a), "model": about[0]["model"]},
+            "b": {"file": str(args.b), "model": about[1]["model"]},
+            "asked": what,
             "how": drawn,
-            "metrics": evaluation.resampled.plain(found),
+            "metrics": evaluation.compared.plain(found),
         }
         text = json.dumps(raw, indent=2, ensure_ascii=False, allow_nan=False)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         replace_with(args.out, lambda file: file.write(text.encode() + b"\n"))
         print(f"written  {args.out}")
+
+
+def detection(args: argparse.Namespace, how: evaluation.drawn.Bootstrap) -> tuple[Any, Any, list[dict], str]:
+    metrics = tuple(args.metrics or (name for name in RESAMPLED if name != "psds" or how.psds))
+    chosen = evaluation.SedMetrics(args.method, metrics, args.median, median_edges=args.median_edges)
+    kept = [evaluation.FrameEmbeddings.load(path) for path in (args.a, args.b)]
+    phrasings = args.phrasings or ("trained" if "trained" in kept[0].words else next(iter(kept[0].words)))
+    a, b = (evaluation.Scores(one, phrasings) for one in kept)
+    return *evaluation.compared.compare(a, b, chosen, how, note), [one.about for one in kept], f"{phrasings} phrasings"
+
+
+def retrieval(args: argparse.Namespace, how: evaluation.drawn.Bootstrap) -> tuple[Any, Any, list[dict], str]:
+    kept = [evaluation.Embeddings.load(path) for path in (args.a, args.b)]
+    found = evaluation.compared.compare_retrieval(*kept, how, args.captions)
+    return *found, [one.about for one in kept], f"captions {args.captions}"
 
 
 if __name__ == "__main__":

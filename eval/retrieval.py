@@ -78,7 +78,7 @@ def finish(made: evaluation.Embeddings, args: argparse.Namespace, how: evaluatio
     report([result], args.out)
     if args.figures:
         draw = evaluation.report.figures
-        for path in draw.save_figures(draw.retrieval_figures(made), args.out / "figures", result.name):
+        for path in draw.save_figures(draw.retrieval_figures(made, *asked), args.out / "figures", result.name):
             print(f"  figure   {path}")
 
 

@@ -29,7 +29,7 @@ from flam_train import (
 from flam_train.cli.evaluate import bootstrap_of, bootstrap_options, note, options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
 from flam_train.disk import check_writable
-from flam_train.evaluation.choices import METRICS, PHRASINGS, SCORES
+from flam_train.evaluation.choices import MEDIAN_EDGES, METRICS, PHRASINGS, RESAMPLED, SCORES
 from flam_train.evaluation.progress import progress_line
 from flam_train.models.methods import METHODS
 from flam_train.vocabulary import Vocabulary
@@ -43,6 +43,9 @@ def main() -> None:
     parser.add_argument("--method", choices=METHODS, help="[unbiased; cosine for models without scale and bias]")
     parser.add_argument("--metrics", nargs="+", choices=METRICS, help="[the first five and calibration]")
     parser.add_argument("--median", type=int, default=3, metavar="FRAMES", help="filter, odd [%(default)s]")
+    parser.add_argument(
+        "--median-edges", choices=MEDIAN_EDGES, default="repeat", help="how it continues a recording [%(default)s]"
+    )
     parser.add_argument("--vocabulary", help="another than the corpus' own: a name in conf/vocabulary, or a .yaml file")
     parser.add_argument("--plot", type=int, default=0, metavar="N", help="heatmaps of the N clips with most classes")
     parser.add_argument(
@@ -58,7 +61,11 @@ def main() -> None:
     if args.threshold is not None and not 0 <= args.threshold < 1:
         parser.error(f"--threshold {args.threshold:g}: scores lie in [0, 1], give one from 0 to below 1")
     metrics = tuple(args.metrics or evaluation.SedMetrics.metrics)
-    chosen = evaluation.SedMetrics(args.method, metrics, args.median)
+    if how is not None and how.psds and "psds" not in metrics:
+        parser.error("--bootstrap-psds: psds is not among --metrics: add it, or leave that out")
+    if how is not None and not {name for name in RESAMPLED if name != "psds" or how.psds} & set(metrics):
+        parser.error(evaluation.compared.nothing(metrics))
+    chosen = evaluation.SedMetrics(args.method, metrics, args.median, median_edges=args.median_edges)
     if args.export.suffix == ".safetensors":
         if args.shards is not None or args.plot:
             parser.error("kept scores are evaluated without shards; --plot needs the export and the shards")

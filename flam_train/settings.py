@@ -84,11 +84,16 @@ def setting(
     return field(default=default, metadata={SETTING: about})
 
 
-def check_ranges(config: Any, where: str) -> None:
-    """Raises ValueError for the first field that is out of its range; for `__post_init__`."""
+def settle(config: Any, where: str) -> None:
+    """For the `__post_init__` of a dataclass: every field in its type (`typed`) and range, or a ValueError that begins
+    with `where` and the field's name."""
+    kinds = get_type_hints(type(config))
     for f in fields(config):
+        key = f"{where}.{f.name}" if where else f.name
+        value = typed(key, getattr(config, f.name), kinds[f.name])
         if (about := f.metadata.get(SETTING)) is not None:
-            about.check(f"{where}.{f.name}" if where else f.name, getattr(config, f.name))
+            about.check(key, value)
+        object.__setattr__(config, f.name, value)
 
 
 def nearest(given: object, known: Iterable[object]) -> str:
@@ -112,7 +117,8 @@ def one_of(where: str, value: Any, choices: Iterable[Any]) -> Any:
 def from_plain(cls: type[T], where: str, raw: dict[str, Any]) -> T:
     """The dataclass `cls` from a dict, each value in its field's type (`typed`).
 
-    Raises ValueError that begins with `where` for a key that is unknown or missing, and for a value of another type.
+    Raises ValueError that begins with `where` for a key that is unknown or missing, and for a value of another type or
+    out of its range.
     """
     if not isinstance(raw, dict):
         raise ValueError(f"{where}: needs one `key: value` a line, got {raw!r}")
@@ -121,7 +127,10 @@ def from_plain(cls: type[T], where: str, raw: dict[str, Any]) -> T:
     for key, value in raw.items():
         if key not in known:
             raise ValueError(f"{where}: unknown key {key!r}: {nearest(key, known)}")
-        values[key] = typed(f"{where}.{key}" if where else key, value, kinds[key])
+        name = f"{where}.{key}" if where else key
+        values[key] = typed(name, value, kinds[key])
+        if (about := known[key].metadata.get(SETTING)) is not None:
+            about.check(name, values[key])
     for name, f in known.items():
         if name not in values and f.default is MISSING and f.default_factory is MISSING:
             raise ValueError(f"{where}: {name!r} is missing: write it down")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RENDEZVOUS = ".ranks"
 
-NOT_IN_NAME = ("method", "captions", "windows", "protocol")
+NOT_IN_NAME = ("method", "captions", "relevant sha256", "windows", "protocol")
 """Parameters of a result that its file's name does not tell."""
 
 
@@ -51,8 +51,8 @@ def bootstrap_options(
         help="draw groups of clips together: those alike in a detail (site), or in what REGEX finds in source or key "
         "[windows of a recording]",
     )
-    parser.add_argument("--level", type=float, default=0.95, help="of the intervals [%(default)s]")
-    parser.add_argument("--seed", type=int, default=0, help="of the resamples [%(default)s]")
+    parser.add_argument("--level", type=float, help="of the intervals [0.95]")
+    parser.add_argument("--seed", type=int, help="of the resamples [0]")
     if psds:
         parser.add_argument("--bootstrap-psds", action="store_true", help="PSDS too, N times as long as once: slow")
 
@@ -61,13 +61,15 @@ def bootstrap_of(args: argparse.Namespace) -> Bootstrap | None:
     """What `bootstrap_options` found. Raises ValueError for options that need --bootstrap, and for their values."""
     psds = getattr(args, "bootstrap_psds", False)
     if args.bootstrap is None:
-        given = {"--group": args.group, "--bootstrap-psds": psds}
-        if names := [name for name, value in given.items() if value]:
+        given = {"--group": args.group, "--level": args.level, "--seed": args.seed, "--bootstrap-psds": psds or None}
+        if names := [name for name, value in given.items() if value is not None]:
             raise ValueError(f"{names[0]} says how to bootstrap: give --bootstrap too")
         return None
     from flam_train.evaluation.drawn import Bootstrap  # torch: see `ranks`
 
-    return Bootstrap(args.bootstrap, args.level, args.seed, args.group, psds)
+    asked = {"level": args.level, "seed": args.seed, "group": args.group}
+    given = {name: value for name, value in asked.items() if value is not None}
+    return Bootstrap(args.bootstrap, psds=psds, **given)
 
 
 @contextmanager

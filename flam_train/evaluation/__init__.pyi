@@ -1,5 +1,6 @@
 from . import (
     checked as checked,
+    compared as compared,
     drawn as drawn,
     protocol as protocol,
     report as report,

@@ -34,3 +34,10 @@ SCORES = "scores"
 def protocols() -> list[str]:
     """The names in conf/eval."""
     return sorted(path.stem for path in (conf_dir() / "eval").glob("*.yaml"))
+
+
+RESAMPLED = ("auroc", "dprime", "frame_f1", "segment_f1", "event_f1", "precision_recall", "psds")
+"""Of METRICS those that a bootstrap computes again, PSDS where it is asked for."""
+
+MEDIAN_EDGES = ("repeat", "reflect")
+"""`metrics.detection.EDGES`: how a median filter continues a recording."""

@@ -15,23 +15,21 @@ from torch import Tensor
 
 from flam_train.evaluation.groups import Kept, units_of
 from flam_train.metrics.bootstrap import LEVEL, RESAMPLES, draws, interval
+from flam_train.settings import setting, settle
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """resamples, level, seed: as in `metrics.bootstrap`. group: as in `groups.units_of`. psds: whether PSDS is computed
-    again for each resample, which takes as many times as long."""
+    """How recordings are drawn (`metrics.bootstrap`)."""
 
-    resamples: int = RESAMPLES
-    level: float = LEVEL
-    seed: int = 0
-    group: str | None = None
-    psds: bool = False
+    resamples: int = setting(RESAMPLES, "how many", least=2)
+    level: float = setting(LEVEL, "the share of them that an interval holds", above=0, below=1)
+    seed: int = setting(0, "of what is drawn", least=0)
+    group: str | None = setting(None, "as in `groups.units_of`")
+    psds: bool = setting(False, "whether PSDS is computed again for each resample, which takes as many times as long")
 
     def __post_init__(self) -> None:
-        interval(torch.zeros(1), self.level)
-        if self.resamples < 2:
-            raise ValueError(f"--bootstrap {self.resamples}: draw at least 2 resamples, better {RESAMPLES}")
+        settle(self, "bootstrap")
 
     def drawn(self, kept: Kept) -> Drawn:
         """Raises ValueError for a set of one unit, and for a group that it has not."""

@@ -52,6 +52,11 @@ class Embeddings:
     details: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        for name in ORIGIN:
+            if len(getattr(self, name)) not in (0, len(self.keys)):
+                raise ValueError(
+                    f"{len(self.keys)} clips but {name} of {len(getattr(self, name))}: remove what is kept"
+                )
         for names, rows in ((self.keys, self.audio_ND), (self.texts, self.text_MD)):
             finite = np.isfinite(rows).all(axis=1)
             if not finite.all():

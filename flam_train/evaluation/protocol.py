@@ -43,7 +43,8 @@ class Protocol:
     open          the corpus must be of open phrases: one of classes is another task
     sed:          phrasings, classes (None: those that the corpus annotates) and soft_threshold of
                   `frame_embeddings.embed_frames`, and what is computed (`sed.SedMetrics`)
-    retrieval:    captions (`choices.CAPTIONS`)
+    retrieval:    captions (`choices.CAPTIONS`); of shared ones `relevant`, a CSV of what else is right
+                  (`retrieval.read_relevant`), its path from the protocol's file
     zero_shot:    templates, phrases (`zero_shot.prompts`)
     windows       of clips longer than the model's (`choices.WINDOWS`); detection reads consecutive ones
     """
@@ -61,6 +62,7 @@ class Protocol:
     soft_threshold: float | None = None
     scoring: Any = None
     captions: str = "all"
+    relevant: str | None = None
     templates: tuple[str, ...] = ("{}",)
     phrases: str = "first"
     windows: str = "first"
@@ -72,6 +74,8 @@ class Protocol:
         one_of(f"{where}: windows", self.windows, WINDOWS)
         for name in self.phrasings:
             one_of(f"{where}: phrasings", name, PHRASINGS)
+        if self.relevant is not None and self.captions != "shared":
+            raise ValueError(f"{where}: relevant: what else is right is told of `captions: shared`")
         if self.clips is not None and self.clips < 1:
             raise ValueError(f"{where}: clips {self.clips}: how many the published set has, at least 1")
         if not isinstance(self.scoring, SedMetrics):
@@ -87,11 +91,18 @@ class Protocol:
             raise ValueError(f"{path}: not YAML ({error}): mend it") from error
         if not isinstance(raw, dict):
             raise ValueError(f"{path}: needs one `key: value` a line")
+        if isinstance(raw.get("relevant"), str):
+            raw["relevant"] = str(path.parent / raw["relevant"])
         return from_plain(cls, str(path), {"name": path.stem} | raw)
 
     def kept(self, out: Path) -> Path:
         """Where what its numbers come from is kept."""
         return out / SCORES / f"{self.name}.safetensors"
+
+    @property
+    def asked_captions(self) -> tuple[str, retrieval.Relevant | None]:
+        """Of a retrieval: captions, and what else is right (`retrieval.result_of`)."""
+        return self.captions, retrieval.read_relevant(Path(self.relevant)) if self.relevant else None
 
     @property
     def asked(self) -> tuple[Vocabulary | None, tuple[str, ...] | None, float | None]:
@@ -188,7 +199,9 @@ def recompute(protocol: Protocol, out: Path, note: Note | None = None, how: Boot
 def figures(protocol: Protocol, out: Path, folder: Path) -> list[Path]:
     """Pictures of what `run` kept; zero-shot classification has none."""
     if protocol.kind == "retrieval":
-        return save_figures(retrieval_figures(Embeddings.load(protocol.kept(out))), folder, protocol.name)
+        return save_figures(
+            retrieval_figures(Embeddings.load(protocol.kept(out)), *protocol.asked_captions), folder, protocol.name
+        )
     made: list[Path] = []
     if protocol.kind == "sed":
         kept = FrameEmbeddings.load(protocol.kept(out))
@@ -220,8 +233,8 @@ def results_of(
             between = resampled.intervals(scores, protocol.scoring, how, note) if how else {}
             found.append((sed.result_of(scores, protocol.scoring, note), between))
     elif protocol.kind == "retrieval":
-        between = retrieval.intervals(made, how, protocol.captions) if how else {}
-        found.append((retrieval.result_of(made, protocol.captions), between))
+        between = retrieval.intervals(made, how, *protocol.asked_captions) if how else {}
+        found.append((retrieval.result_of(made, *protocol.asked_captions), between))
     else:
         asked = (*_prompts(protocol), str(protocol.vocabulary))
         between = zero_shot.intervals(made, how, *asked) if how else {}

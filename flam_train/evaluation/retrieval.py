@@ -6,6 +6,9 @@ Shape suffixes: N clips, M captions, D embedding width.
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ import numpy as np
 import torch
 
 from flam_train.evaluation.choices import CAPTIONS
-from flam_train.evaluation.drawn import Bootstrap
+from flam_train.evaluation.drawn import Bootstrap, Drawn
 from flam_train.evaluation.embeddings import Embeddings, window_rule
 from flam_train.evaluation.result import Result
 from flam_train.metrics.bootstrap import mean_resampled
@@ -49,6 +52,7 @@ def result_of(found: Embeddings, captions: str = "all", relevant: Relevant | Non
         rounds.append(values)
     table = {name: np.array([one[name] for one in rounds]) for name in rounds[0]}
     about = {name: value for name, value in found.about.items() if name != "seconds"}
+    also = {"relevant captions": len(relevant), "relevant sha256": _sha256(relevant)} if relevant is not None else {}
     return Result(
         protocol="retrieval",
         split="+".join(sorted(set(found.splits) - {""})),
@@ -63,6 +67,7 @@ def result_of(found: Embeddings, captions: str = "all", relevant: Relevant | Non
             else "its own",
             "ties": "against the system",
             "median rank": "rounded down",
+            **also,
         },
         metrics={name: float(values.mean()) for name, values in table.items()},
         spread={name: float(values.std()) for name, values in table.items()} if len(rounds) > 1 else {},
@@ -76,6 +81,16 @@ def intervals(
     """The field of a `Result`: of recalls, mAP and mean ranks, clips drawn with their captions. With shared captions
     only of `audio_to_text`: a caption of several clips is none's. Errors as in `result_of` and `Bootstrap.drawn`."""
     drawn = how.drawn(found)
+    return drawn.intervals(
+        resampled(found, drawn, captions, relevant),
+        gallery="whole in every resample: clips and captions are drawn as queries",
+    )
+
+
+def resampled(
+    found: Embeddings, drawn: Drawn, captions: str = "all", relevant: Relevant | None = None
+) -> dict[str, torch.Tensor]:
+    """value_R float64 by the name of the metric in a `Result`, the mean over caption sets."""
     rounds = []
     for one in ranks_of(found, captions, relevant):
         values = {}
@@ -84,8 +99,7 @@ def intervals(
             for name, value_Q in ranked.of_each().items():
                 values[f"{side}/{name}"] = mean_resampled(value_Q, unit_I[ranked.query_Q], drawn.weight_UR)
         rounds.append(values)
-    means = {name: torch.stack([values[name] for values in rounds]).mean(dim=0) for name in rounds[0]}
-    return drawn.intervals(means, gallery="whole in every resample: clips and captions are drawn as queries")
+    return {name: torch.stack([values[name] for values in rounds]).mean(dim=0) for name in rounds[0]}
 
 
 @dataclass(frozen=True)
@@ -110,10 +124,9 @@ def ranks_of(found: Embeddings, captions: str = "all", relevant: Relevant | None
     if relevant is not None and captions != "shared":
         raise ValueError(f"captions {captions!r}: what is relevant is told of shared captions")
     audio_ND, text_MD = torch.from_numpy(found.audio_ND), torch.from_numpy(found.text_MD)
-    counts = [len(said) for said in found.captions]
-    clip_of_text_M = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    clip_of_text_M = owners_of(found)
     if captions == "shared":
-        return [_shared(found, audio_ND, text_MD, clip_of_text_M, relevant or {})]
+        return [_shared(found, relevant)]
     sets = _sets(found) if captions == "sets" else [list(range(len(text_MD)))]
     return [
         Round(
@@ -125,40 +138,68 @@ def ranks_of(found: Embeddings, captions: str = "all", relevant: Relevant | None
     ]
 
 
-def _shared(
-    found: Embeddings, audio_ND: torch.Tensor, text_MD: torch.Tensor, clip_of_text_M: torch.Tensor, relevant: Relevant
-) -> Round:
-    """Equal captions are one text."""
-    row_of: dict[str, int] = {}
-    text_X = [row_of.setdefault(text, len(row_of)) for text in found.texts]
-    clip_X = clip_of_text_M.tolist()
-    clip_of = {key: n for n, key in enumerate(found.keys)}
-    for caption, keys in relevant.items():
-        if caption not in row_of:
-            raise ValueError(f"{caption!r} is relevant to {keys[0]!r}, and no caption: {nearest(caption, row_of)}")
-        for key in keys:
-            if key not in clip_of:
-                raise ValueError(f"{caption!r} is relevant to {key!r}, which is no clip: {nearest(key, clip_of)}")
-            text_X.append(row_of[caption])
-            clip_X.append(clip_of[key])
-    first = {text: m for m, text in reversed(list(enumerate(found.texts)))}
-    once_MD = text_MD[[first[text] for text in row_of]]
-    pair_2X = torch.unique(torch.tensor([text_X, clip_X]), dim=1)
+@dataclass(frozen=True)
+class Shared:
+    """Captions that are equal as one, with all clips that are right for it: texts, once_MD their embeddings, and pairs
+    (text_X, clip_X) int64."""
+
+    texts: list[str]
+    once_MD: torch.Tensor
+    text_X: torch.Tensor
+    clip_X: torch.Tensor
+
+    @classmethod
+    def of(cls, found: Embeddings, relevant: Relevant | None = None) -> Shared:
+        """Raises ValueError for relevant captions or clips that are not there."""
+        row_of: dict[str, int] = {}
+        text_X = [row_of.setdefault(text, len(row_of)) for text in found.texts]
+        clip_X = owners_of(found).tolist()
+        clip_of = {key: n for n, key in enumerate(found.keys)}
+        for caption, keys in (relevant or {}).items():
+            if caption not in row_of:
+                raise ValueError(f"{caption!r} is relevant to {keys[0]!r}, and no caption: {nearest(caption, row_of)}")
+            for key in keys:
+                if key not in clip_of:
+                    raise ValueError(f"{caption!r} is relevant to {key!r}, which is no clip: {nearest(key, clip_of)}")
+                text_X.append(row_of[caption])
+                clip_X.append(clip_of[key])
+        first = {text: m for m, text in reversed(list(enumerate(found.texts)))}
+        once_MD = torch.from_numpy(found.text_MD)[[first[text] for text in row_of]]
+        return cls(list(row_of), once_MD, *torch.unique(torch.tensor([text_X, clip_X]), dim=1))
+
+
+def _shared(found: Embeddings, relevant: Relevant | None) -> Round:
+    shared, audio_ND = Shared.of(found, relevant), torch.from_numpy(found.audio_ND)
     chance = {}
     for side, row_X, others in (
-        ("text_to_audio", pair_2X[0], len(audio_ND)),
-        ("audio_to_text", pair_2X[1], len(once_MD)),
+        ("text_to_audio", shared.text_X, len(audio_ND)),
+        ("audio_to_text", shared.clip_X, len(shared.texts)),
     ):
         right = row_X.unique(return_counts=True)[1].double()
         chance[f"{side}/chance R@1"] = float((right / others).mean())
-    return Round(relevance_ranks(audio_ND, once_MD, pair_2X[0], pair_2X[1]), chance)
+    return Round(relevance_ranks(audio_ND, shared.once_MD, shared.text_X, shared.clip_X), chance)
+
+
+def owners_of(found: Embeddings) -> torch.Tensor:
+    """clip_of_text_M int64: whose each caption is."""
+    counts = torch.tensor([len(said) for said in found.captions])
+    return torch.arange(len(counts)).repeat_interleave(counts)
+
+
+def _sha256(relevant: Relevant) -> str:
+    pairs = sorted((caption, key) for caption, keys in relevant.items() for key in keys)
+    return hashlib.sha256(json.dumps(pairs, ensure_ascii=False).encode()).hexdigest()
 
 
 def read_relevant(path: Path) -> Relevant:
     """Of a CSV with the columns `caption` and `key`, a row for each clip that is right for a caption. ValueError names
     file, row and fix."""
     out: dict[str, list[str]] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}): save it as UTF-8") from error
+    with io.StringIO(text, newline="") as file:
         rows = csv.DictReader(file)
         for name in ("caption", "key"):
             if name not in (rows.fieldnames or ()):
@@ -168,6 +209,10 @@ def read_relevant(path: Path) -> Relevant:
             if not caption or not key:
                 raise ValueError(f"{path}: row {rows.line_num}: names no caption or no clip: fill it in, or remove it")
             out.setdefault(caption, []).append(key)
+    if not out:
+        raise ValueError(
+            f"{path}: lists nothing: give a row for each clip that is right for a caption, or leave it out"
+        )
     return out
 
 

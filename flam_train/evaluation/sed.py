@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,7 @@ from flam_train.metrics.ranking import AveragePrecision, d_prime, mean_precision
 from flam_train.metrics.roc import Auroc, area
 from flam_train.metrics.tagging import POOLS, Tagging, clip_scores, tagging_metrics
 from flam_train.models.methods import METHODS
-from flam_train.settings import from_plain, nearest, number, one_of
+from flam_train.settings import from_plain, nearest, setting, settle
 
 HALF = 0.5
 """The threshold at which a method's scores are read without choosing one."""
@@ -57,52 +57,34 @@ Timed = tuple[list[torch.Tensor], list[list[Detection]], list[str], list[float],
 
 @dataclass(frozen=True)
 class SedMetrics:
-    """What is computed, and how.
+    """What is computed, and how."""
 
-    method           of `FLAM.localize`; None: the model's own
-    metrics          of METRICS
-    median_frames    the filter before PSDS, segment and event metrics, not before frame metrics; odd
-    median_frames_of class -> another length, as systems for DESED have
-    median_edges     how it continues a recording (`detection.EDGES`)
-    segment_seconds  of segment F1, error rate and MPAUC; max_fpr: where MPAUC ends
-    collar_seconds, offset_share  of event F1
-    dtc, gtc         of intersection F1; dtc, cttc: of cross triggers (`metrics.intersection`)
-    tagging_pool     of `tagging.POOLS`: what a clip's score is of its frames'
-    psds             name -> the parameters of a PSDS
-    """
-
-    method: str | None = None
-    metrics: tuple[str, ...] = ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "calibration")
-    median_frames: int = 3
-    median_frames_of: dict[str, int] = field(default_factory=dict)
-    median_edges: str = "repeat"
-    segment_seconds: float = 1.0
-    max_fpr: float = 0.1
-    collar_seconds: float = 0.2
-    offset_share: float = 0.2
-    dtc: float = 0.5
-    gtc: float = 0.5
-    cttc: float = 0.3
-    tagging_pool: str = "max"
-    psds: dict[str, Any] = field(default_factory=lambda: dict(PSDS))
+    method: str | None = setting(None, "of `FLAM.localize`; null: the model's own", choices=METHODS)
+    metrics: tuple[str, ...] = setting(
+        ("auroc", "frame_f1", "segment_f1", "event_f1", "psds", "calibration"), "what is computed", choices=METRICS
+    )
+    median_frames: int = setting(
+        3, "the filter before PSDS, segment and event metrics, not before frame metrics; odd", least=1
+    )
+    median_frames_of: dict[str, int] = setting({}, "class -> another length, as systems for DESED have", least=1)
+    median_edges: str = setting("repeat", "how it continues a recording (`detection.EDGES`)", choices=EDGES)
+    segment_seconds: float = setting(1.0, "of segment F1, error rate and MPAUC", above=0)
+    max_fpr: float = setting(0.1, "where MPAUC ends", above=0, most=1)
+    collar_seconds: float = setting(0.2, "of event F1", least=0)
+    offset_share: float = setting(0.2, "of event F1: of the event's length, where that is more", least=0)
+    dtc: float = setting(0.5, "of intersection F1 and cross triggers (`metrics.intersection`)", above=0, most=1)
+    gtc: float = setting(0.5, "of intersection F1", above=0, most=1)
+    cttc: float = setting(0.3, "of cross triggers", above=0, most=1)
+    tagging_pool: str = setting("max", "what a clip's score is of its frames'", choices=POOLS)
+    psds: dict[str, Any] = setting(dict(PSDS), "name -> the parameters of a PSDS")
 
     def __post_init__(self) -> None:
-        if self.method is not None:
-            one_of("method", self.method, METHODS)
-        for name in self.metrics:
-            one_of("metrics", name, METRICS)
-        one_of("median_edges", self.median_edges, EDGES)
-        one_of("tagging_pool", self.tagging_pool, POOLS)
-        for name in ("dtc", "gtc", "cttc"):
-            if not 0 < number(name, getattr(self, name), float) <= 1:
-                raise ValueError(f"{name} {getattr(self, name)}: it must be more than 0 and at most 1")
-        if not isinstance(self.median_frames_of, dict):
-            raise ValueError(f"median_frames_of {self.median_frames_of!r}: needs `class: frames`")
+        settle(self, "")
         filters = {"median_frames": self.median_frames}
         filters |= {f"median_frames_of.{name}": frames for name, frames in self.median_frames_of.items()}
         for name, frames in filters.items():
-            if (found := number(name, frames, int)) < 1 or found % 2 == 0:
-                raise ValueError(f"{name} {frames}: a median takes an odd number of frames")
+            if frames % 2 == 0:
+                raise ValueError(f"{name}: {frames}: a median takes an odd number of frames")
         parameters = {
             name: p if isinstance(p, PsdsParameters) else from_plain(PsdsParameters, f"psds.{name}", p)
             for name, p in self.psds.items()
@@ -214,6 +196,7 @@ def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
         clips = clip_tagging(scores, blocks, chosen)
         values |= {"tagging/mAP": clips.average_precision.macro, "tagging/AP micro": clips.average_precision.micro}
         values |= {"tagging/auroc": clips.auroc.macro, "tagging/dprime": clips.d_prime.macro}
+        values["tagging/dprime of macro AUROC"] = clips.d_prime.of_macro
         values |= {"tagging/f1": clips.f1.macro, "tagging/f1 micro": clips.f1.micro}
     del blocks
     if whole_KF is None:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flam_train.metrics.f1 import matched, segments, segments_until
+from flam_train.metrics.f1 import check_collar, matched, segments, segments_until
 from flam_train.metrics.runs import InPairs, runs
 from flam_train.metrics.timed import Detection, Sound, checked, laid_out, lowered
 
@@ -46,11 +46,13 @@ CACHED = 1 << 18
 
 @dataclass(frozen=True)
 class Interval:
-    """low, high: between them lie the middle `level` of the resampled values. error: their standard deviation."""
+    """low, high: between them lie the middle `level` of the resampled values. error: their standard deviation.
+    undefined: resamples in which nothing defined the metric, which are left out."""
 
     low: float
     high: float
     error: float
+    undefined: int = 0
 
 
 def draws(units: int, resamples: int = RESAMPLES, seed: int = 0) -> Tensor:
@@ -77,11 +79,13 @@ def interval(value_R: Tensor, level: float = LEVEL) -> Interval:
     """
     if not 0 < level < 1:
         raise ValueError(f"level {level}: it must be more than 0 and less than 1, as 0.95")
+    value_R = torch.as_tensor(value_R)
+    undefined = int(value_R.isnan().sum())
     value_R = value_R[~value_R.isnan()].double().cpu()
     if not len(value_R) or value_R.isinf().any():
-        return Interval(math.nan, math.nan, math.nan)
+        return Interval(math.nan, math.nan, math.nan, undefined)
     low, high = np.quantile(value_R.numpy(), [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Interval(low, high, float(value_R.std()) if len(value_R) > 1 else math.nan)
+    return Interval(low, high, float(value_R.std()) if len(value_R) > 1 else math.nan, undefined)
 
 
 @dataclass(frozen=True)
@@ -128,8 +132,9 @@ def _macro(value_RK: Tensor, positive_RK: Tensor) -> Tensor:
 def mean_resampled(value_I: Tensor, unit_I: Tensor, weight_UR: Tensor) -> Tensor:
     """mean_R float64: the mean of values, each as often as its unit is drawn; NaN where none is.
 
-    value_I  any numbers; unit_I int64: whose each is, row of weight_UR
+    value_I  finite numbers; unit_I int64: whose each is, row of weight_UR
     """
+    value_I, unit_I, weight_UR = torch.as_tensor(value_I), _units(unit_I), torch.as_tensor(weight_UR)
     _check_units(unit_I, len(value_I), len(weight_UR))
     both_I2 = torch.stack((value_I.double(), torch.ones_like(value_I, dtype=torch.float64)), dim=1)
     of_unit_U2 = both_I2.new_zeros(len(weight_UR), 2).index_add_(0, unit_I.to(value_I.device), both_I2)
@@ -147,6 +152,7 @@ def frame_counts(
 ) -> Counts:
     """Of frames. unit_F int64: whose a frame is, from 0 to below `units`; the rest as in `frame_f1`."""
     score_FK, label_FK, mask_FK = checked(score_FK, label_FK, mask_FK)
+    unit_F = _units(unit_F)
     _check_units(unit_F, len(score_FK), units)
     unit_F = unit_F.to(score_FK.device)
     raised_FK = score_FK > lowered([threshold], score_FK.dtype).to(score_FK.device)
@@ -169,6 +175,7 @@ def segment_counts(
 ) -> Counts:
     """Of segments. unit_N int64: whose a recording is; the rest as in `segment_f1`."""
     pooled_SK, label_SK = segments(scores, events, classes, durations, frame_seconds, segment_seconds)
+    unit_N = _units(unit_N)
     _check_units(unit_N, len(scores), units)
     segments_N = segments_until(Sound.of(scores, classes, durations, frame_seconds).duration_N, segment_seconds)
     unit_S = unit_N.to(segments_N.device).repeat_interleave(segments_N)
@@ -188,15 +195,17 @@ def event_counts(
     offset_share: float = 0.2,
 ) -> Counts:
     """Of events. unit_N: as in `segment_counts`; the rest as in `event_f1`."""
+    check_collar(collar_seconds, offset_share)
     sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
+    unit_N = _units(unit_N)
     _check_units(unit_N, len(scores), units)
     unit_N = unit_N.to(sound.recording_F.device)
     recordings = len(scores)
     key_Q = truth.class_Q * recordings + truth.recording_Q  # in order
-    level = lowered([threshold], sound.score_NKT[0].dtype).to(sound.recording_F.device)
     hits, raised = [], []
     for columns in sound.class_blocks(len(classes)):
-        begin_KF, end_KF = runs(sound.block(list(columns)) > level)
+        score_KF = sound.block(list(columns))
+        begin_KF, end_KF = runs(score_KF > lowered([threshold], score_KF.dtype).item())
         class_D, begin_D = begin_KF.nonzero(as_tuple=True)
         end_D, class_D = end_KF.nonzero(as_tuple=True)[1], class_D + columns.start
         recording_D = sound.recording_F[begin_D]
@@ -224,10 +233,21 @@ Blocks = Callable[[], Iterable[tuple[Tensor, ...]]]
 """Gives (score_FK, label_FK), or (score_FK, label_FK, mask_FK), of some classes after the other, the same each time."""
 
 
-def auroc_resampled(
-    blocks: Blocks, unit_F: Tensor, weight_UR: Tensor, micro: bool = True
-) -> tuple[Tensor, Tensor | None]:
-    """(macro_R, micro_R) float64: `auroc` of each resample. micro: whether that is computed too, else None.
+@dataclass(frozen=True)
+class ResampledAuroc:
+    """area_KR: of each class in each resample, NaN where it has not both positives and negatives; micro_R: pooled, None
+    where it was not asked for. float64."""
+
+    area_KR: Tensor
+    micro_R: Tensor | None
+
+    @property
+    def macro_R(self) -> Tensor:
+        return self.area_KR.nanmean(dim=0)
+
+
+def auroc_resampled(blocks: Blocks, unit_F: Tensor, weight_UR: Tensor, micro: bool = True) -> ResampledAuroc:
+    """`auroc` of each resample. micro: whether that is computed too.
 
     macro is exact: pairs are counted in whole numbers, in float32 only where these are so small that it holds each of
     them. micro is exact where the positive pairs have `levels_told` different scores at most; else that many levels are
@@ -241,7 +261,8 @@ def auroc_resampled(
 
     Raises ValueError as `auroc` does, and for units that do not fit.
     """
-    order_F, weight_UR = unit_F.argsort(stable=True), weight_UR.float()
+    unit_F = _units(unit_F)
+    order_F, weight_UR = unit_F.argsort(stable=True), torch.as_tensor(weight_UR).float()
     heaviest = float(weight_UR.max())
     parts, positive = [], []
     for block in blocks():
@@ -257,8 +278,8 @@ def auroc_resampled(
         raise ValueError("no class: nothing to compute a score of")
     lost_KR, positives_KR, negatives_KU = (torch.stack(x) for x in zip(*parts, strict=True))
     pairs_KR = 2 * positives_KR * (negatives_KU.double() @ weight_UR.double())
-    macro_R = ((pairs_KR - lost_KR) / pairs_KR).nanmean(dim=0)  # NaN where a resample lacks positives or negatives
-    return macro_R, _micro(blocks, torch.cat(positive), unit_F, weight_UR) if micro else None
+    area_KR = (pairs_KR - lost_KR) / pairs_KR  # NaN where a resample lacks positives or negatives
+    return ResampledAuroc(area_KR, _micro(blocks, torch.cat(positive), unit_F, weight_UR) if micro else None)
 
 
 def _lost(
@@ -339,6 +360,13 @@ def _micro(blocks: Blocks, positive: Tensor, unit_F: Tensor, weight_UR: Tensor) 
 
 def _checked(block: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor | None]:
     return checked(block[0], block[1], block[2] if len(block) > 2 else None)
+
+
+def _units(unit_I: Tensor | Sequence[int]) -> Tensor:
+    unit_I = torch.as_tensor(unit_I)
+    if unit_I.is_floating_point() or unit_I.dtype == torch.bool:
+        raise ValueError(f"units are {unit_I.dtype}: give their numbers, from 0")
+    return unit_I.long()
 
 
 def _check_units(unit_I: Tensor, things: int, units: int) -> None:

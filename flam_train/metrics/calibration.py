@@ -36,7 +36,9 @@ class Calibration:
 
     @classmethod
     def joined(cls, parts: Sequence[Calibration]) -> Calibration:
-        """Of the pairs of all parts, which have the same bins."""
+        """Of the pairs of all parts, which have the same bins. Raises ValueError for none."""
+        if not parts:
+            raise ValueError("no part: nothing to join")
         count_N = torch.stack([part.count_N for part in parts]).sum(dim=0)
         score_N = torch.stack([(part.mean_N * part.count_N).nan_to_num() for part in parts]).sum(dim=0)
         label_N = torch.stack([(part.positive_N * part.count_N).nan_to_num() for part in parts]).sum(dim=0)
@@ -55,8 +57,8 @@ def calibration(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None = Non
 
 def calibration_of(classes: Iterable[Ordered], bins: int = 15) -> Calibration:
     """From the scores of each class in order; errors as in `calibration`."""
-    if bins < 1:
-        raise ValueError(f"bins {bins}: at least 1")
+    if not isinstance(bins, int) or bins < 1:
+        raise ValueError(f"bins {bins!r}: a whole number of at least 1")
     edge_N1 = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
     count_N, positive_N, score_N = (torch.zeros(bins, dtype=torch.float64) for _ in range(3))
     squared = 0.0

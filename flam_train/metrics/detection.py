@@ -15,7 +15,7 @@ from flam_train.frames import FrameGrid
 from flam_train.metrics.f1 import F1, THRESHOLDS, F1Curve, event_f1, frame_f1, segment_f1, segments
 from flam_train.metrics.psd import PSDS, Psds, PsdsParameters, psds, psds_of
 from flam_train.metrics.roc import Auroc, auroc, auroc_of_blocks, partial_auroc
-from flam_train.metrics.timed import BLOCK, Detection, lowered
+from flam_train.metrics.timed import BLOCK, DECIMALS, Detection, lowered
 
 __all__ = [
     "F1", "PSDS", "THRESHOLDS", "Auroc", "Detection", "F1Curve", "Psds", "PsdsParameters", "auroc", "auroc_of_blocks",
@@ -37,10 +37,14 @@ def median_filter(
     start_N1: where each of several recordings that lie one after the other begins, and their end (int64); a recording
     does not hear its neighbours. None: one recording.
     edges: of EDGES; "repeat" is `scipy.ndimage.median_filter`'s mode "nearest", "reflect" its default.
-    Raises ValueError for an even number of frames, and for other edges."""
+    Raises ValueError for an even number of frames, for other edges, and for starts that do not fit."""
     if edges not in EDGES:
         raise ValueError(f"edges {edges!r}: {' or '.join(EDGES)}")
-    frames_K = torch.tensor([frames] * len(score_KF) if isinstance(frames, int) else list(frames), dtype=torch.long)
+    score_KF = torch.as_tensor(score_KF)
+    if score_KF.ndim != 2:
+        raise ValueError(f"scores {tuple(score_KF.shape)} must be [classes, frames]")
+    frames_K = torch.as_tensor(frames)
+    frames_K = frames_K.long().expand(len(score_KF)) if frames_K.ndim == 0 else frames_K.long()
     if len(frames_K) != len(score_KF):
         raise ValueError(f"median filters of {len(frames_K)} classes, but {len(score_KF)} classes have scores")
     widths = frames_K.unique().tolist()
@@ -48,7 +52,11 @@ def median_filter(
         raise ValueError(f"a median filter takes an odd number of frames, got {wrong[0]}")
     if widths in ([], [1]) or not score_KF.shape[1]:
         return score_KF
-    start_N1 = torch.tensor([0, score_KF.shape[1]]) if start_N1 is None else start_N1
+    start_N1 = torch.tensor([0, score_KF.shape[1]]) if start_N1 is None else torch.as_tensor(start_N1)
+    if start_N1.ndim != 1 or start_N1.tolist()[:1] != [0] or int(start_N1[-1]) != score_KF.shape[1]:
+        raise ValueError(
+            f"starts {start_N1.tolist()[:5]} ...: recordings begin at 0, the last ends at {score_KF.shape[1]}"
+        )
     start_N1 = start_N1.to(score_KF.device)
     frames_N = start_N1.diff()
     first_F, last_F = (x.repeat_interleave(frames_N) for x in (start_N1[:-1], start_N1[1:] - 1))
@@ -85,6 +93,9 @@ def detections(score_KT: np.ndarray, classes: list[str], threshold: float, frame
 
     Apply `median_filter` first where the protocol asks for it (a median commutes with a threshold).
     """
+    score_KT = np.asarray(score_KT)
+    if score_KT.ndim != 2 or len(score_KT) != len(classes):
+        raise ValueError(f"scores {score_KT.shape} must be [{len(classes)} classes, frames]")
     frames = score_KT.shape[1]
     grid = FrameGrid(frames, frames * frame_seconds)
     level = lowered([threshold], torch.as_tensor(score_KT[:0]).dtype).item()
@@ -99,7 +110,7 @@ def merge_overlapping(events: list[Detection]) -> list[Detection]:
     """Events of one class that overlap or touch become one; sorted by class, then onset."""
     merged: list[Detection] = []
     for onset, offset, name in sorted(events, key=lambda e: (e[2], e[0], e[1])):
-        if merged and merged[-1][2] == name and onset <= merged[-1][1]:
+        if merged and merged[-1][2] == name and round(onset - merged[-1][1], DECIMALS) <= 0:
             merged[-1] = (merged[-1][0], max(merged[-1][1], offset), name)
         else:
             merged.append((onset, offset, name))

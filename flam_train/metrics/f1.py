@@ -84,18 +84,22 @@ class F1Curve:
 
     @classmethod
     def of(cls, classes: Iterable[Ordered], thresholds: Sequence[float]) -> F1Curve:
-        """Each frame a decision."""
+        """Each frame a decision. Raises ValueError for no class."""
         counts = [
             (passing(one.positive_X, thresholds), passing(one.negative_Z, thresholds), len(one.positive_X))
             for one in classes
         ]
+        if not counts:
+            raise ValueError("no class: nothing to compute a score of")
         hits, wrong, positives = zip(*counts, strict=True)
         hit_PK, wrong_PK = (torch.stack(x, dim=1).cpu() for x in (hits, wrong))
         return cls(tuple(thresholds), hit_PK, hit_PK + wrong_PK, torch.tensor(positives))
 
     @classmethod
     def joined(cls, curves: Sequence[F1Curve]) -> F1Curve:
-        """The classes of all curves, which have the same thresholds."""
+        """The classes of all curves, which have the same thresholds. Raises ValueError for none."""
+        if not curves:
+            raise ValueError("no class: nothing to compute a score of")
         return cls(
             curves[0].thresholds,
             torch.cat([curve.hit_PK for curve in curves], dim=1),
@@ -247,8 +251,7 @@ def event_f1(
     """Event-based F1 (Mesaros et al. 2016): a detection matches an event if its onset lies within the collar and its
     offset within the larger of the collar and `offset_share` of the event's length; as many as can be are matched, each
     once. Events of one class that overlap or touch are merged first. Arguments and errors as in `psds`."""
-    if not collar_seconds >= 0 or not offset_share >= 0:
-        raise ValueError(f"collar_seconds {collar_seconds} and offset_share {offset_share} must be at least 0")
+    check_collar(collar_seconds, offset_share)
     sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
     curves = []
     for columns in sound.class_blocks(len(classes)):
@@ -267,6 +270,11 @@ def event_f1(
             )
         )
     return F1Curve.joined(curves)
+
+
+def check_collar(collar_seconds: float, offset_share: float) -> None:
+    if not collar_seconds >= 0 or not offset_share >= 0:
+        raise ValueError(f"collar_seconds {collar_seconds} and offset_share {offset_share} must be at least 0")
 
 
 def matched(truth: Truth, some: InPairs, collar: float, share: float) -> tuple[Tensor, Tensor]:

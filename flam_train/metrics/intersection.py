@@ -21,7 +21,7 @@ from torch import Tensor
 from flam_train.metrics import timed
 from flam_train.metrics.f1 import F1Curve
 from flam_train.metrics.runs import InPairs, detections_in_pairs, runs, runs_above
-from flam_train.metrics.timed import Detection, Truth, laid_out, lowered, micro, spread
+from flam_train.metrics.timed import DECIMALS, Detection, Truth, laid_out, lowered, micro, spread
 
 
 def intersection_f1(
@@ -51,7 +51,7 @@ def intersection_f1(
             good_D = _tolerated(some, truth, dtc)
             right.append(_of_each(truth.class_Q[some.pair_D[good_D]], columns))
             covered_E = _covered(some, truth, good_D)
-            is_found_E = micro(covered_E) >= micro(gtc * (truth.offset_E - truth.onset_E))
+            is_found_E = micro(covered_E) >= micro(gtc * (truth.offset_E - truth.onset_E)).clamp(min=10**-DECIMALS)
             found.append(_of_each(truth.class_Q[truth.pair_E[is_found_E]], columns))
         all_PK = runs_above(score_KF, thresholds).T.cpu()
         hit_PK = torch.stack(found)
@@ -92,7 +92,6 @@ def mean_iou(
     and errors as in `psds`.
     """
     sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
-    level = lowered((threshold,), sound.score_NKT[0].dtype).item()
     sums, pairs = [], []
     end_Q = sound.duration_N[truth.recording_Q]
     there_Q = truth.coverage(torch.arange(len(end_Q), device=end_Q.device), end_Q)
@@ -106,7 +105,7 @@ def mean_iou(
         iou_Q = (both_Q / (found_Q + there_Q - both_Q))[mine_Q]
         class_Q, recording_Q = truth.class_Q[mine_Q] - columns.start, truth.recording_Q[mine_Q]
         is_pair_KN = torch.zeros(len(columns), len(sound.score_NKT), dtype=torch.bool, device=score_KF.device)
-        row_X, frame_X = (score_KF > level).nonzero(as_tuple=True)
+        row_X, frame_X = (score_KF > lowered([threshold], score_KF.dtype).item()).nonzero(as_tuple=True)
         is_pair_KN[row_X, sound.recording_F[frame_X]] = True
         is_pair_KN[class_Q, recording_Q] = True
         pairs.append(is_pair_KN.sum(dim=1).cpu())
@@ -166,12 +165,12 @@ def cross_triggers(
     _shares(dtc=dtc, cttc=cttc)
     sound, truth = laid_out(scores, events, classes, durations, frame_seconds)
     many, recordings = len(classes), len(sound.score_NKT)
-    level = lowered([threshold], sound.score_NKT[0].dtype).to(truth.class_Q.device)
     key_Q = truth.class_Q * recordings + truth.recording_Q  # ascending: Q is sorted by both
     count_X = torch.zeros(many * many, dtype=torch.int64, device=key_Q.device)
     false_K, crossed_K, right_K = (torch.zeros(many, dtype=torch.int64, device=key_Q.device) for _ in range(3))
     for columns in sound.class_blocks(many):
-        begins_KF, ends_KF = runs(sound.block(list(columns)) > level)
+        score_KF = sound.block(list(columns))
+        begins_KF, ends_KF = runs(score_KF > lowered([threshold], score_KF.dtype).item())
         row_D, begin_D = begins_KF.nonzero(as_tuple=True)
         end_D = ends_KF.nonzero(as_tuple=True)[1]
         class_D, recording_D = row_D + columns.start, sound.recording_F[begin_D]

@@ -153,7 +153,7 @@ def psds_of(
     if missing not in ("refuse", "skip"):
         raise ValueError(f"missing {missing!r}: refuse or skip")
     sound = Sound.of(scores, classes, durations, frame_seconds)
-    present = {name for found in events for _, _, name in found}
+    present = {event[-1] for found in events for event in found}
     kept = [k for k, name in enumerate(classes) if name in present]
     left_out = tuple(name for name in classes if name not in present)
     truth = Truth.of(events, [classes[k] for k in kept], sound)

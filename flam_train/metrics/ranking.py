@@ -73,7 +73,8 @@ class DPrime:
     """macro: the mean over classes of each class's d' (AudioSet); of_macro: d' of the mean AUROC, which others publish
     under the same name (PANNs, AST); micro: of the pooled AUROC. per_class_K: float64.
 
-    0 is chance, in no unit; NaN where there is no AUROC, infinite where it is 1, and then so is the mean.
+    0 is chance, in no unit; NaN where there is no AUROC, infinite where it is 1 or 0, and then so is the mean, which is
+    NaN where both occur.
     """
 
     macro: float
@@ -92,4 +93,4 @@ def d_prime(area: Auroc) -> DPrime:
 
 def d_prime_of(area: Tensor) -> Tensor:
     """Of areas of any shape."""
-    return math.sqrt(2) * torch.special.ndtri(area)
+    return math.sqrt(2) * torch.special.ndtri(torch.as_tensor(area, dtype=torch.float64))

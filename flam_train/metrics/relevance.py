@@ -46,7 +46,11 @@ def relevance_ranks(
         raise ValueError(f"depth {depth}: at least 1")
     audio_ND, text_MD = (torch.as_tensor(x).detach() for x in (audio_ND, text_MD))
     check_embeddings(audio_ND, text_MD)
-    text_X, clip_X = (torch.as_tensor(x).to(text_MD.device, torch.int64) for x in (text_X, clip_X))
+    text_X, clip_X = (torch.as_tensor(x).to(text_MD.device) for x in (text_X, clip_X))
+    for name, row_X in (("text", text_X), ("clip", clip_X)):
+        if len(row_X) and (row_X.is_floating_point() or row_X.dtype == torch.bool):
+            raise ValueError(f"{name} rows are {row_X.dtype}: give row numbers as integers")
+    text_X, clip_X = text_X.long(), clip_X.long()
     if text_X.shape != clip_X.shape or text_X.ndim != 1 or not len(text_X):
         raise ValueError(f"pairs of {tuple(text_X.shape)} texts and {tuple(clip_X.shape)} clips: give at least one")
     for name, row_X, rows in (("text", text_X, len(text_MD)), ("clip", clip_X, len(audio_ND))):

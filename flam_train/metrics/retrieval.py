@@ -134,7 +134,12 @@ def retrieval_ranks(audio_ND: Tensor, text_MD: Tensor, clip_of_text_M: Tensor) -
 
 
 def chance_level(clip_of_text_M: Tensor, clips: int) -> dict[str, float]:
-    """R@1 of an order drawn at random: 1/N text to audio; audio to text the mean share of a clip's own captions."""
+    """R@1 of an order drawn at random: 1/N text to audio; audio to text the mean share of a clip's own captions.
+
+    Raises ValueError for captions of clips that are not there."""
+    clip_of_text_M = torch.as_tensor(clip_of_text_M)
+    if clips < 1 or not len(clip_of_text_M) or not 0 <= int(clip_of_text_M.min()) <= int(clip_of_text_M.max()) < clips:
+        raise ValueError(f"captions of clips {clip_of_text_M.tolist()[:5]} ..., but there are {clips} clips")
     captions_N = torch.bincount(clip_of_text_M.to("cpu", torch.int64), minlength=clips)
     asked = captions_N[captions_N > 0]
     return {
@@ -144,7 +149,7 @@ def chance_level(clip_of_text_M: Tensor, clips: int) -> dict[str, float]:
 
 
 def check_embeddings(audio_ND: Tensor, text_MD: Tensor) -> float:
-    """The product of the greatest lengths of both, at least 1. ValueError for shapes and types that do not fit, and for
+    """The product of the greatest lengths of both. ValueError for shapes and types that do not fit, and for
     what is not finite, or would not be when multiplied."""
     if audio_ND.ndim != 2 or text_MD.ndim != 2 or audio_ND.shape[1] != text_MD.shape[1]:
         raise ValueError(
@@ -161,7 +166,7 @@ def check_embeddings(audio_ND: Tensor, text_MD: Tensor) -> float:
         )
     longest = 1.0
     for name, embedding in (("audio", audio_ND), ("text", text_MD)):
-        length = embedding.float().norm(dim=1) if embedding.dtype.itemsize < 4 else embedding.norm(dim=1)
+        length = embedding.double().norm(dim=1)
         if not length.isfinite().all():
             row = int((~length.isfinite()).nonzero()[0])
             raise ValueError(f"{name} row {row} is not finite: look at that clip or caption, or at the model")
@@ -206,12 +211,16 @@ class _TextToAudio:
 
     def __init__(self, audio_ND: Tensor, text_MD: Tensor, owner_M: Tensor, slack: float) -> None:
         part = 4096
+        wide = text_MD.dtype if text_MD.dtype.itemsize >= 4 else torch.float32  # products of small halves are 0
         self.estimate_M = torch.cat(
-            [(text_MD[a : a + part] * audio_ND[owner_M[a : a + part]]).sum(dim=1) for a in range(0, len(text_MD), part)]
+            [
+                (text_MD[a : a + part].to(wide) * audio_ND[owner_M[a : a + part]].to(wide)).sum(dim=1)
+                for a in range(0, len(text_MD), part)
+            ]
         )
         self.slack, self.owner_M = slack, owner_M
         self.low_M, self.high_M = self.estimate_M - slack, self.estimate_M + slack
-        self.right_M = torch.full_like(self.estimate_M, math.nan)
+        self.right_M = torch.full_like(self.estimate_M, math.nan, dtype=text_MD.dtype)
         self.above_M = torch.zeros(len(text_MD), dtype=torch.int64, device=text_MD.device)
         self.close: list[tuple[Tensor, Tensor]] = []
         self.kept, self.many = 0, False

@@ -60,7 +60,14 @@ class FrameAUROC(_Gathered):
         )
 
     def update(self, score_BKT: Tensor, label_BKT: Tensor, valid_BT: Tensor, clip_B: Tensor) -> None:
-        """score float; label bool; valid bool, False for frames that are padding; clip int64 ids."""
+        """score float; label bool; valid bool, False for frames that are padding; clip int64 ids. Raises ValueError for
+        other classes or frames than it was made for."""
+        wanted = self._empty["score"].shape[1:]
+        if score_BKT.shape[1:] != wanted or label_BKT.shape != score_BKT.shape:
+            raise ValueError(
+                f"scores {tuple(score_BKT.shape)} and labels {tuple(label_BKT.shape)} must be [clips, "
+                f"{wanted[0]} classes, {wanted[1]} frames]"
+            )
         self._append(
             score=score_BKT.float(), label=label_BKT.to(torch.uint8), valid=valid_BT.to(torch.uint8), clip=clip_B
         )
@@ -168,8 +175,10 @@ class Retrieval(_Gathered):
     def update(self, clip_BD: Tensor, clip_B: Tensor, text_CD: Tensor, row_C: Tensor) -> None:
         """clip_BD, text_CD float, unit length; clip_B int64 ids; row_C int64: the row b that each caption describes.
 
-        All captions of a clip come in the same update as the clip.
+        All captions of a clip come in the same update as the clip. Raises ValueError for rows that are not there.
         """
+        if len(row_C) and not 0 <= int(row_C.min()) <= int(row_C.max()) < len(clip_B):
+            raise ValueError(f"captions of clips {row_C.tolist()[:5]} ..., but the batch has {len(clip_B)}")
         # Which of its clip's captions a caption is: so a clip that comes twice does not bring its captions twice.
         number_C = (row_C[:, None] == row_C).tril(-1).sum(dim=1)
         self._append(audio=clip_BD.float(), clip=clip_B, text=text_CD.float(), owner=clip_B[row_C], number=number_C)

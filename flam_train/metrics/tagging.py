@@ -39,6 +39,10 @@ def clip_scores(score_FK: Tensor, start_N1: Tensor, pool: str = "max") -> Tensor
     if pool not in POOLS:
         raise ValueError(f"pool {pool!r}: {' or '.join(POOLS)}")
     score_FK, start_N1 = torch.as_tensor(score_FK).detach(), torch.as_tensor(start_N1)
+    if not score_FK.is_floating_point() or start_N1.is_floating_point():
+        raise ValueError(
+            f"scores are {score_FK.dtype}, starts {start_N1.dtype}: give numbers of floating point and whole ones"
+        )
     if score_FK.ndim != 2 or start_N1.ndim != 1 or start_N1.tolist()[:1] != [0] or int(start_N1[-1]) != len(score_FK):
         raise ValueError(
             f"scores {tuple(score_FK.shape)} must be [frames, classes], and clips begin at 0, ..., the last ends at "

@@ -7,7 +7,7 @@ separator of -inf), P pairs of a class and a recording, E events, Q pairs that h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,8 +21,9 @@ Detection = tuple[float, float, str]
 BLOCK = 1 << 20
 """About how many numbers are worked on at a time."""
 
-FAR = 10
-"""Times that lie so many times the recording's length after its beginning may be milliseconds."""
+FAR, FAR_WITHIN = 10, 50
+"""Times that lie so many times the recording's length after its beginning may be milliseconds; of an event that begins
+in the recording, and may be longer than it, only later ones."""
 
 PICKED = 512
 """Frames that are picked of a recording at least, over the classes that are worked on together: fewer, and picking them
@@ -50,11 +51,14 @@ def lowered(thresholds: Sequence[float], dtype: torch.dtype) -> Tensor:
 
     Raises ValueError for none, or one that is no number.
     """
-    if isinstance(thresholds, (int, float)) or not len(thresholds):
-        raise ValueError(f"thresholds {thresholds}: give one or more in a list")
-    exact = torch.tensor([float(t) for t in thresholds], dtype=torch.float64)
+    try:
+        exact = torch.tensor([float(thresholds[n]) for n in range(len(thresholds))], dtype=torch.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"thresholds {thresholds!r}: give one or more numbers in a list") from None
+    if not len(exact):
+        raise ValueError(f"thresholds {thresholds!r}: give one or more in a list")
     if exact.isnan().any():
-        raise ValueError(f"thresholds {list(thresholds)}: one is not a number")
+        raise ValueError(f"thresholds {exact.tolist()}: one is not a number")
     near = exact.to(dtype)
     if dtype == torch.float16:  # of which torch does not know the next one
         below = torch.from_numpy(np.nextafter(near.numpy(), np.float16(-np.inf)))
@@ -71,8 +75,8 @@ def spread(begin_R: Tensor, count_R: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def checked(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Scores, labels and mask of frames, on the scores' device. Raises ValueError for shapes that differ and for scores
-    that are not numbers, but where the mask leaves them out."""
+    """Scores, labels and mask of frames, on the scores' device. Raises ValueError for shapes that differ, and for
+    scores that are not numbers and labels that are none but where the mask leaves them out."""
     score_FK, label_FK = torch.as_tensor(score_FK), torch.as_tensor(label_FK)
     if score_FK.ndim != 2 or score_FK.shape != label_FK.shape:
         raise ValueError(
@@ -80,8 +84,6 @@ def checked(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None) -> tuple
         )
     if not score_FK.is_floating_point():
         raise ValueError(f"scores are {score_FK.dtype}, not floating-point numbers")
-    if label_FK.dtype != torch.bool and not ((label_FK == 0) | (label_FK == 1)).all():
-        raise ValueError("labels are neither bool nor 0 and 1: say from which value on a soft label is positive")
     if not score_FK.shape[1]:
         raise ValueError("no class: nothing to compute a score of")
     if mask_FK is not None:
@@ -89,11 +91,16 @@ def checked(score_FK: Tensor, label_FK: Tensor, mask_FK: Tensor | None) -> tuple
         if mask_FK.ndim != 2 or mask_FK.shape[0] != score_FK.shape[0] or mask_FK.shape[1] not in (1, score_FK.shape[1]):
             raise ValueError(f"the mask {tuple(mask_FK.shape)} must be {tuple(score_FK.shape)} or [{len(score_FK)}, 1]")
         mask_FK = mask_FK.detach().to(score_FK.device).bool().expand_as(score_FK)
+    label_FK = label_FK.detach().to(score_FK.device)
+    if label_FK.dtype != torch.bool:
+        known_FK = (label_FK == 0) | (label_FK == 1)
+        if not (known_FK if mask_FK is None else known_FK | ~mask_FK).all():
+            raise ValueError("labels are neither bool nor 0 and 1: say from which value on a soft label is positive")
     nothing_FK = score_FK.isnan() if mask_FK is None else score_FK.isnan() & mask_FK
     if nothing_FK.any():
         row, column = (int(x) for x in nothing_FK.nonzero()[0])
         raise ValueError(f"the score of frame {row}, class {column} is not a number: look at the model's output")
-    return score_FK.detach(), label_FK.detach().to(score_FK.device).bool(), mask_FK
+    return score_FK.detach(), label_FK.bool(), mask_FK
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,8 @@ class Sound:
             raise ValueError("no recording: nothing to compute a score of")
         if len(set(classes)) != len(classes):
             raise ValueError(f"class {next(c for c in classes if list(classes).count(c) > 1)!r} is there twice")
+        if durations is not None and not isinstance(durations, Sized):
+            raise ValueError(f"durations {durations!r}: give one of each recording in a list")
         if durations is not None and len(durations) != len(scores):
             raise ValueError(f"{len(scores)} scores but {len(durations)} durations: give one of each a recording")
         kept, seconds = [], []
@@ -132,11 +141,12 @@ class Sound:
             if not score_KT.is_floating_point():
                 raise ValueError(f"recording {n}: scores are {score_KT.dtype}, not floating-point numbers")
             edge_T1 = _edges(score_KT.shape[1], frame_seconds)
-            length = float(edge_T1[-1] if durations is None else durations[n])
-            if not 0 < length < math.inf:
+            length = _number(edge_T1[-1] if durations is None else durations[n], f"recording {n}: the duration")
+            if not (length < math.inf and round(length, DECIMALS) > 0):
                 raise ValueError(f"recording {n}: lasts {length} s: it must last")
             seconds.append(length)
-            kept.append(score_KT[:, : np.searchsorted(edge_T1[:-1], length)])
+            begins_T, end = edge_T1[:-1].round(DECIMALS), round(length, DECIMALS)
+            kept.append(score_KT[:, : np.searchsorted(begins_T, end)])
         frames_N = torch.tensor([score_KT.shape[1] for score_KT in kept])
         start_N1 = torch.nn.functional.pad((frames_N + 1).cumsum(0), (1, 0))
         recording_F = torch.arange(len(kept)).repeat_interleave(frames_N + 1)
@@ -227,18 +237,21 @@ class Truth:
             raise ValueError(f"{recordings} scores but {len(events)} lists of events: give one of each a recording")
         number = {name: k for k, name in enumerate(classes)}
         ends = sound.duration_N.tolist()
-        rows = [(n, a, b, name) for n, found in enumerate(events) for a, b, name in found]
+        rows = [_row(n, event) for n, found in enumerate(events) for event in found]
         for n, a, b, name in rows:
             if name not in number:
                 raise ValueError(f"recording {n}: class {name!r} of an event is none of the classes that are scored")
-            what = f"recording {n}: an event of {name!r} from {a} to {b} s"
-            if not (math.isfinite(a) and math.isfinite(b) and a < b):
+            what = f"recording {n}: an event of {name!r} from {a:g} to {b:g} s"
+            if not (math.isfinite(a) and math.isfinite(b) and round(b - a, DECIMALS) > 0):
                 raise ValueError(f"{what} does not last: mend it")
             if round(a, DECIMALS) < 0:
                 raise ValueError(f"{what} begins before the recording: mend it, or cut it")
             end = ends[n]
-            if round(a - end, DECIMALS) >= 0:
-                hint = "; are its times milliseconds?" if b > FAR * end and b / 1000 <= end else ""
+            behind = round(a - end, DECIMALS) >= 0
+            hint = "; are its times milliseconds?" if b > FAR * end and b / 1000 <= end else ""
+            if hint and not behind and b > FAR_WITHIN * end:
+                raise ValueError(f"{what} lasts far beyond the recording of {end:g} s{hint}: mend it, or cut it")
+            if behind:
                 raise ValueError(
                     f"{what} lies behind the end of the recording, {end:g} s{hint}: mend it, or leave it out"
                 )
@@ -251,7 +264,7 @@ class Truth:
         # Merging: an event joins those before it in its group if it begins before they have ended. Times as ranks, so
         # that groups can be told apart by adding a multiple of their number.
         group_E = class_E * recordings + recording_E
-        times, rank = np.unique(np.concatenate((onset_E, offset_E)), return_inverse=True)
+        times, rank = np.unique(np.concatenate((onset_E, offset_E)).round(DECIMALS), return_inverse=True)
         begin, end = (group_E * len(times) + part for part in np.split(rank, 2))
         last = np.maximum.accumulate(end) if len(end) else end
         first_E = np.ones(len(rows), dtype=bool)
@@ -288,6 +301,22 @@ class Truth:
         last_E1 = torch.nn.functional.pad(self.offset_E, (1, 0), value=-math.inf)
         beyond_I = torch.where(next_I > first_I, (last_E1[next_I] - seconds_I).clamp(min=0), 0.0)
         return self.before_E1[next_I] - self.before_E1[first_I] - beyond_I
+
+
+def _number(value: object, what: str) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ValueError(f"{what} is {value!r}, not a number of seconds: mend it") from None
+
+
+def _row(n: int, event: Sequence[object]) -> tuple[int, float, float, str]:
+    """(recording, onset, offset, class). Raises ValueError for what is no `Detection`."""
+    if isinstance(event, str) or len(event) != 3:
+        raise ValueError(f"recording {n}: the event {event!r} must be (onset, offset, class)")
+    onset, offset, name = event
+    what = f"recording {n}: a time of the event {tuple(event)!r}"
+    return n, _number(onset, what), _number(offset, what), str(name)
 
 
 def _keys(pair_E: Tensor, time_E: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from flam_train.models.methods import METHODS
 from flam_train.models.mga import SharedCodebook
 from flam_train.models.recompute import in_shares
 from flam_train.models.text import TextConfig, Tokenizer, build_text, build_tokenizer
-from flam_train.settings import check_ranges, from_plain, one_of, setting
+from flam_train.settings import from_plain, one_of, setting, settle
 
 LOGIT_SCALE_START = math.log(1 / 0.07)
 LOGIT_SCALE_MAX = math.log(100.0)
@@ -52,7 +52,7 @@ class FLAMConfig:
     codewords: int = setting(4096, "of the codebook", least=1)
 
     def __post_init__(self) -> None:
-        check_ranges(self, "model")
+        settle(self, "model")
         if self.audio.mel_bins != self.frontend.mel_bins:
             raise ValueError(f"audio.mel_bins {self.audio.mel_bins} is not frontend.mel_bins {self.frontend.mel_bins}")
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from flam_train.batch import SAMPLE_RATE, full_precision, to_float
 from flam_train.distributed import sum_over_ranks
 from flam_train.models.seeded import uniform
-from flam_train.settings import check_ranges, setting
+from flam_train.settings import setting, settle
 
 MASK_STREAM = 1
 """The stream of a clip's seed that its frequency masks are drawn from."""
@@ -36,7 +36,7 @@ class FrontendConfig:
     mask_bins: int = setting(8, "how many bins each of them has at most", least=0)
 
     def __post_init__(self) -> None:
-        check_ranges(self, "model.frontend")
+        settle(self, "model.frontend")
         if self.low_hz >= self.high_hz:
             raise ValueError(f"model.frontend.low_hz: {self.low_hz:g} must be below high_hz, {self.high_hz:g}")
         if self.mask_bins > self.mel_bins:

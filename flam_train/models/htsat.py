@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from flam_train.models.mga import LocalBlock
 from flam_train.models.seeded import uniform
-from flam_train.settings import check_ranges, setting
+from flam_train.settings import setting, settle
 
 CHUNKS = 4
 """Pieces of the time axis that are stacked along frequency: 4 x 64 bins by 256 frames make the image square."""
@@ -43,7 +43,7 @@ class HTSATConfig:
     )
 
     def __post_init__(self) -> None:
-        check_ranges(self, "model.audio")
+        settle(self, "model.audio")
         if len(self.depths) != len(self.heads):
             raise ValueError(f"depths {self.depths} and heads {self.heads} must be of one length: one entry a stage")
         for stage, heads in enumerate(self.heads):

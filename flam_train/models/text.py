@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flam_train.settings import check_ranges, setting
+from flam_train.settings import setting, settle
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -44,7 +44,7 @@ class TextConfig:
     architecture: dict[str, Any] = setting({}, "filled in when the tower is built, so that an export needs no hub")
 
     def __post_init__(self) -> None:
-        check_ranges(self, "text")
+        settle(self, "text")
 
 
 class Tokenizer:

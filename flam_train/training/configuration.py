@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from flam_train.settings import check_ranges, from_plain, nearest, setting, typed
+from flam_train.settings import from_plain, nearest, setting, settle, typed
 from flam_train.training.corpora import CorpusConfig
 from flam_train.training.datamodule import DataConfig
 from flam_train.training.module import LossConfig
@@ -51,7 +51,7 @@ class Config:
     overwrite: bool = setting(False, "throw away what the run folder holds and start anew")
 
     def __post_init__(self) -> None:
-        check_ranges(self, "")
+        settle(self, "")
 
     @classmethod
     def read(cls, conf: dict[str, Any]) -> Config:

@@ -29,7 +29,7 @@ from flam_train.data.stream.order import stable_seed
 from flam_train.data.stream.workers import loader_options, workers_of_rank
 from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
-from flam_train.settings import check_ranges, setting
+from flam_train.settings import setting, settle
 from flam_train.training.corpora import CorpusConfig
 from flam_train.training.micro_batches import MicroBatches
 
@@ -74,10 +74,10 @@ class DataConfig:
     )
 
     def __post_init__(self) -> None:
-        check_ranges(self, "data")
+        settle(self, "data")
         for kind, corpora in (("global", self.captions), ("frame", self.frames)):
             for name, entry in corpora.items():
-                check_ranges(entry, f"data.{kind}.{name}")
+                settle(entry, f"data.{kind}.{name}")
         if self.global_batch + self.frame_batch == 0:
             raise ValueError("global_batch=0 and frame_batch=0: one must be over 0")
         if self.global_batch == 1:

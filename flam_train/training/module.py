@@ -25,7 +25,7 @@ from flam_train.losses.framewise import EXCHANGES, REMOTE_NORMS, framewise_loss_
 from flam_train.losses.phrases import Pairs, join_phrases
 from flam_train.losses.prior import prior_loss_of
 from flam_train.models.flam import FLAM
-from flam_train.settings import check_ranges, setting
+from flam_train.settings import setting, settle
 from flam_train.training.micro_batches import joined, stacked
 from flam_train.training.optim import PARTS, OptimConfig, build_optimizer, lr_factor
 
@@ -84,7 +84,7 @@ class LossConfig:
     )
 
     def __post_init__(self) -> None:
-        check_ranges(self, "loss")
+        settle(self, "loss")
         if set(self.weights) != set(LOSSES):
             raise ValueError(f"loss.weights: needs exactly {', '.join(LOSSES)}, got {', '.join(self.weights)}")
 

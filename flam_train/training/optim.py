@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from flam_train.models.flam import FLAM
-from flam_train.settings import check_ranges, setting
+from flam_train.settings import setting, settle
 
 PARTS = {
     "audio": ("frontend", "audio"),
@@ -37,7 +37,7 @@ class OptimConfig:
     freeze: tuple[str, ...] = setting((), "parts that do not learn (and stay in eval mode)", choices=PARTS)
 
     def __post_init__(self) -> None:
-        check_ranges(self, "optim")
+        settle(self, "optim")
 
 
 def part_of(name: str) -> str:

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
-from flam_train.settings import check_ranges, setting
+from flam_train.settings import setting, settle
 from flam_train.training.fault_tolerance.checkpoint import AtomicCheckpointIO, Checkpoints
 from flam_train.training.fault_tolerance.interrupt import StopOnRequest
 from flam_train.training.fault_tolerance.watch import Watch
@@ -53,7 +53,7 @@ class TrainerConfig:
     progress_seconds: float = setting(10.0, "between two lines where there is no terminal", least=0)
 
     def __post_init__(self) -> None:
-        check_ranges(self, "trainer")
+        settle(self, "trainer")
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise ValueError(
                 "trainer.accelerator=gpu, but torch sees no GPU here: check the driver and CUDA_VISIBLE_DEVICES, "

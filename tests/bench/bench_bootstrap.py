@@ -65,12 +65,12 @@ def main() -> None:
     told("frame F1 macro", type(one[0]).joined(one).f1(weight_UR)[0])
     told("segment F1 macro", segment_counts(*timed).f1(weight_UR)[0])
     told("event F1 macro", event_counts(*timed).f1(weight_UR)[0])
-    macro_R, micro_R = auroc_resampled(blocks, unit_F, weight_UR, micro=not args.no_micro)
-    told("AUROC macro, micro" if micro_R is not None else "AUROC macro", macro_R)
+    areas = auroc_resampled(blocks, unit_F, weight_UR, micro=not args.no_micro)
+    told("AUROC macro, micro" if areas.micro_R is not None else "AUROC macro", areas.macro_R)
     print(f"all in {time.perf_counter() - whole:.1f} s, {before:.2f} GB of the memory are scores and labels")
     once = auroc(score_KF[:5].T, label_KF[:5].T).macro
     ones = torch.ones(args.recordings, 1, dtype=torch.int32)
-    again = auroc_resampled(lambda: [(score_KF[:5].T, label_KF[:5].T)], unit_F, ones, micro=False)[0]
+    again = auroc_resampled(lambda: [(score_KF[:5].T, label_KF[:5].T)], unit_F, ones, micro=False).macro_R
     print(f"five classes, each recording once: {float(again[0]) - once:.1e} from their AUROC")
 
 

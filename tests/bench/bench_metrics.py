@@ -23,12 +23,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "samples"))
 
-from timed_problems import problem, spans, with_events
+from timed_problems import merged, problem, spans, with_events
 
 from flam_train.metrics import detection, ranking, reference, retrieval
+from flam_train.metrics.bootstrap import auroc_resampled, draws, frame_counts
 from flam_train.metrics.calibration import calibration
 from flam_train.metrics.error_rate import segment_error_rate
-from flam_train.metrics.intersection import intersection_f1
+from flam_train.metrics.intersection import cross_triggers, intersection_f1, mean_iou
+from flam_train.metrics.relevance import relevance_metrics
+from flam_train.metrics.tagging import tagging_metrics
 
 Value = Callable[[], object]
 
@@ -49,7 +52,15 @@ class Beside:
 def frames(score_FK: torch.Tensor, label_FK: torch.Tensor) -> Iterator[Beside]:
     """Of frames, or anything else that is scored and labelled."""
     from scipy.stats import norm
-    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+    from sklearn.metrics import (
+        average_precision_score,
+        brier_score_loss,
+        f1_score,
+        precision_score,
+        recall_score,
+        roc_auc_score,
+        roc_curve,
+    )
     from torchmetrics.functional.classification import binary_calibration_error, multilabel_auroc, multilabel_f1_score
 
     classes = score_FK.shape[1]
@@ -62,9 +73,20 @@ def frames(score_FK: torch.Tensor, label_FK: torch.Tensor) -> Iterator[Beside]:
         lambda: detection.auroc(score_FK, label_FK).macro,
         lambda: float(multilabel_auroc(score_FK, label_FK.long(), classes, average="macro", validate_args=False)),
     )  # fmt: skip
+
+    def both_aurocs() -> float:
+        found = detection.auroc(score_FK, label_FK)
+        return found.macro + found.micro
+
     yield Beside(
-        "AUROC, macro and micro", "scikit-learn",
-        lambda: sum(getattr(detection.auroc(score_FK, label_FK), n) for n in ("macro", "micro")),
+        "AUROC, macro and micro", "torchmetrics", both_aurocs,
+        lambda: sum(
+            float(multilabel_auroc(score_FK, label_FK.long(), classes, average=n, validate_args=False))
+            for n in ("macro", "micro")
+        ),
+    )  # fmt: skip
+    yield Beside(
+        "AUROC, macro and micro", "scikit-learn", both_aurocs,
         lambda: roc_auc_score(label, score, average="macro") + roc_auc_score(label.ravel(), score.ravel()),
     )  # fmt: skip
 
@@ -96,10 +118,61 @@ def frames(score_FK: torch.Tensor, label_FK: torch.Tensor) -> Iterator[Beside]:
         lambda: float(average_precision_score(label, score, average="macro")),
     )  # fmt: skip
     yield Beside(
+        "average precision, micro", "scikit-learn", lambda: ranking.average_precision(score_FK, label_FK).micro,
+        lambda: float(average_precision_score(label.ravel(), score.ravel())),
+    )  # fmt: skip
+    yield Beside(
+        "Brier score", "scikit-learn", lambda: calibration(probability, label_FK).brier,
+        lambda: float(brier_score_loss(label.ravel(), probability.double().numpy().ravel())),
+    )  # fmt: skip
+    for name, call in (("precision", precision_score), ("recall", recall_score)):
+        yield Beside(
+            f"frame {name} at .5, macro", "scikit-learn",
+            lambda name=name: getattr(detection.frame_f1(score_FK, label_FK).rates_at(0.5), f"{name}_macro"),
+            lambda call=call: float(call(label, score > 0.5, average="macro", zero_division=0)),
+        )  # fmt: skip
+    some = detection.THRESHOLDS[6::14]
+    yield Beside(
+        f"best F1 of each class, {len(some)} thresholds", "scikit-learn",
+        lambda: detection.frame_f1(score_FK, label_FK, some).best_of_each.macro,
+        lambda: float(np.max([
+            f1_score(label, score.astype(np.float64) > t, average=None, zero_division=0) for t in some
+        ], axis=0).mean()),
+    )  # fmt: skip
+    yield Beside(
+        "tagging mAP", "scikit-learn", lambda: tagging_metrics(score_FK, label_FK).average_precision.macro,
+        lambda: float(average_precision_score(label, score, average="macro")),
+    )  # fmt: skip
+    yield from resampled(score_FK, label_FK)
+    yield Beside(
         "d', macro", "scipy, scikit-learn", lambda: ranking.d_prime(detection.auroc(score_FK, label_FK)).macro,
         lambda: float(np.mean([
             math.sqrt(2) * norm.ppf(roc_auc_score(label[:, k], score[:, k])) for k in range(classes)
         ])),
+    )  # fmt: skip
+
+
+def resampled(score_FK: torch.Tensor, label_FK: torch.Tensor) -> Iterator[Beside]:
+    """Of 8 resamples of 10 units: each a set in which units really stand as often."""
+    unit_F = torch.arange(len(score_FK)) * 10 // len(score_FK)
+    weight_UR = draws(10, 8, 0)
+    at_R = [torch.arange(len(score_FK)).repeat_interleave(weight_U[unit_F]) for weight_U in weight_UR.T]
+
+    def ours() -> float:
+        found = auroc_resampled(lambda: [(score_FK, label_FK)], unit_F, weight_UR)
+        return float(found.macro_R.sum() + found.micro_R.sum())  # type: ignore[union-attr]
+
+    def copies() -> float:
+        found = [detection.auroc(score_FK[at], label_FK[at]) for at in at_R]
+        return sum(one.macro + one.micro for one in found)
+
+    yield Beside("bootstrap of AUROC, 8 resamples", "copies of the frames", ours, copies)
+    yield Beside(
+        "bootstrap of frame F1, 8 resamples", "copies of the frames",
+        lambda: float(sum(x.sum() for x in frame_counts(score_FK, label_FK, unit_F, 10).f1(weight_UR))),
+        lambda: sum(
+            one.macro + one.micro for one in (detection.frame_f1(score_FK[at], label_FK[at]).at(0.5) for at in at_R)
+        ),
     )  # fmt: skip
 
 
@@ -165,6 +238,11 @@ def timed(p) -> Iterator[Beside]:
         "intersection F1 at .5, macro", "sed_scores_eval", lambda: intersection_f1(*given).at(0.5).macro,
         lambda: intersection_based.fscore(scored, there, 0.5, dtc_threshold=0.5, gtc_threshold=0.5)[0]["macro_average"],
     )  # fmt: skip
+    yield Beside("mean IoU at .5", "a loop", lambda: mean_iou(*given).value, lambda: plain_iou(p, detected, ends))
+    yield Beside(
+        "cross triggers at .5", "a loop", lambda: float(cross_triggers(*given).count_KK.sum()),
+        lambda: plain_cross_triggers(p, detected),
+    )  # fmt: skip
     some = detection.THRESHOLDS[6::14]
     at_each = {t: found(t) for t in some}
     yield Beside(
@@ -179,6 +257,40 @@ def timed(p) -> Iterator[Beside]:
     )  # fmt: skip
 
 
+Spans = list[list[tuple[float, float, str]]]
+
+
+def _shared(one: tuple[float, float], others: list[tuple[float, float]]) -> float:
+    """Seconds."""
+    return sum(max(0.0, min(one[1], b) - max(one[0], a)) for a, b in others)
+
+
+def plain_iou(p, detected: Spans, ends: list[float]) -> float:
+    found = []
+    for mine, events, end in zip(detected, p.events, ends, strict=True):
+        for name in p.classes:
+            there = [(a, min(b, end)) for a, b in merged(events, name)]
+            here = [(a, b) for a, b, c in mine if c == name]
+            if there or here:
+                both = sum(_shared(one, there) for one in here)
+                found.append(both / (sum(b - a for a, b in [*here, *there]) - both))
+    return float(np.mean(found)) if found else math.nan
+
+
+def plain_cross_triggers(p, detected: Spans) -> float:
+    count = 0
+    for mine, events in zip(detected, p.events, strict=True):
+        truth = {name: merged(events, name) for name in p.classes}
+        for a, b, c in mine:
+            if round(_shared((a, b), truth[c]), 6) < round(0.5 * (b - a), 6):
+                count += sum(
+                    bool(truth[o]) and round(_shared((a, b), truth[o]), 6) >= round(0.3 * (b - a), 6)
+                    for o in p.classes
+                    if o != c
+                )
+    return float(count)
+
+
 def clips(seed: int, clips: int, captions: int) -> Iterator[Beside]:
     """Retrieval: the right clip's place in a sorted list."""
     g = torch.Generator().manual_seed(seed)
@@ -190,6 +302,37 @@ def clips(seed: int, clips: int, captions: int) -> Iterator[Beside]:
         order = (text @ audio.T).argsort(dim=1, descending=True)
         return float(((order == owner[:, None]).nonzero()[:, 1] < 10).double().mean())
 
+    def to_text() -> float:
+        order = (audio @ text.T).argsort(dim=1, descending=True)
+        asked = owner.unique()
+        return float((owner[order[asked, :1]] == asked[:, None]).double().mean())
+
+    kind_X = owner % max(2, clips // 4)  # several clips of each class
+
+    def right_ones() -> float:
+        order, total = (names @ audio.T).argsort(dim=1, descending=True), []
+        for k, row in enumerate(order.tolist()):
+            right = set(owner[kind_X == k].tolist())
+            hits, sum_ = 0, 0.0
+            for place, clip in enumerate(row[:16], start=1):
+                if clip in right:
+                    hits += 1
+                    sum_ += hits / place
+            if right:
+                total.append(sum_ / min(len(right), 16))
+        return float(np.mean(total))
+
+    names = torch.nn.functional.normalize(
+        torch.randn(int(kind_X.max()) + 1, 64, generator=g, dtype=torch.float64), dim=1
+    )
+    yield Beside(
+        "audio to text R@1", "argsort", lambda: retrieval.retrieval_metrics(audio, text, owner)["audio_to_text/R@1"],
+        to_text,
+    )  # fmt: skip
+    yield Beside(
+        "by class, mAP@16", "argsort and a loop",
+        lambda: relevance_metrics(audio, names, kind_X, owner)["text_to_audio/mAP@16"], right_ones,
+    )  # fmt: skip
     yield Beside(
         "text to audio R@10", "argsort", lambda: retrieval.retrieval_metrics(audio, text, owner)["text_to_audio/R@10"],
         sorted_lists,
@@ -243,7 +386,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=300)
     args = parser.parse_args()
     warnings.filterwarnings("ignore")
-    apart: dict[str, list[float]] = {}
+    apart: dict[tuple[str, str], list[float]] = {}
     for seed in range(args.problems):
         for one in all_of(seed):
             try:
@@ -252,11 +395,11 @@ def main() -> None:
                 continue
             ours = float(one.ours())  # type: ignore[arg-type]
             if not (math.isnan(ours) and math.isnan(theirs)):
-                apart.setdefault(one.name, []).append(abs(ours - theirs))
+                apart.setdefault((one.name, one.library), []).append(abs(ours - theirs))
     print("| metric | beside | largest difference | over | times as fast |\n|---|---|---|---|---|")
     for one in large(args.recordings):
         ratio = best_of_two(one.theirs) / best_of_two(one.ours)
-        found = apart.get(one.name, [math.nan])
+        found = apart.get((one.name, one.library), [math.nan])
         print(f"| {one.name} | {one.library} | {max(found):.1e} | {len(found)} | {ratio:.1f} |", flush=True)
 
 

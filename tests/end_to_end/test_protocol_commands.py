@@ -115,7 +115,7 @@ def test_mistakes(trained, tmp_path, capsys):
         (("protocols", tmp_path, "--shards", shards), "not an export"),
         (("protocols", "--recompute", "--only", "clotho", "--out", tmp_path), "clotho.safetensors: not readable"),
         (("protocols", export, "--shards", shards, "--device", "foo"), "--device foo: "),
-        (("sed", export, shards / "urbansed/test", "--median", "2"), "median_frames 2: a median takes an odd number"),
+        (("sed", export, shards / "urbansed/test", "--median", "2"), "median_frames: 2: a median takes an odd number"),
         (("sedd",), "did you mean sed?"),
     ):
         assert flam_eval(*arguments) == 2

@@ -25,7 +25,7 @@ FLOORS = {
     "data": ["sound", "shards", "stream", "mixing", "preparation", "labels"],
     "evaluation": [
         "choices result parts progress windows words truth embeddings frame_embeddings groups drawn",  # what hears
-        "scores sed retrieval zero_shot checked resampled",  # what measures
+        "scores sed retrieval zero_shot checked resampled compared",  # what measures
         "report",
         "protocol",
     ],

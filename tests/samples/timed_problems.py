@@ -66,7 +66,7 @@ def with_events(p: Problem) -> Problem:
 def merged(events: list[Event], name: str) -> list[tuple[float, float]]:
     out: list[tuple[float, float]] = []
     for a, b in sorted((a, b) for a, b, c in events if c == name):
-        if out and a <= out[-1][1]:
+        if out and round(a - out[-1][1], 6) <= 0:
             out[-1] = (out[-1][0], max(b, out[-1][1]))
         else:
             out.append((a, b))
@@ -78,7 +78,7 @@ def spans(
 ) -> list[tuple[float, float]]:
     """Runs of frames that reach (or pass) the threshold, in seconds, ending with the recording."""
     out, begin = [], None
-    frames = [t for t in range(len(score_T)) if t * hop < seconds]
+    frames = [t for t in range(len(score_T)) if round(t * hop - seconds, 6) < 0]
     for t in [*frames, None]:
         active = t is not None and (score_T[t] >= threshold if reached else score_T[t] > threshold)
         if active and begin is None:

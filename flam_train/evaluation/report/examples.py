@@ -15,7 +15,7 @@ from flam_train.plotting import Ranking
 def retrieval_rankings(
     audio_ND: np.ndarray,
     text_MD: np.ndarray,
-    clip_of_text_M: np.ndarray,
+    pairs: tuple[np.ndarray, np.ndarray],
     keys: Sequence[str],
     captions: Sequence[str],
     count: int = 5,
@@ -23,26 +23,29 @@ def retrieval_rankings(
 ) -> tuple[list[Ranking], list[Ranking]]:
     """(clips found for captions, captions found for clips), for `plotting.retrieval_examples`.
 
-    audio_ND, text_MD, clip_of_text_M   as for `metrics.retrieval.retrieval_metrics`
-    keys, captions                      N and M names
+    audio_ND, text_MD   as for `metrics.retrieval.retrieval_metrics`
+    pairs               (text_X, clip_X): rows that belong together
+    keys, captions      N and M names
     count, depth                        queries of either direction, and how many answers of each; fewer where fewer are
 
     The queries stand evenly over the set, so that nobody chose them; of clips only those with a caption are asked. Of
     equal scores the right answer comes last, as in the metrics, so `right_rank` is the rank that they count.
     Raises ValueError for names that do not fit the embeddings.
     """
-    if (len(keys), len(captions), len(clip_of_text_M)) != (len(audio_ND), len(text_MD), len(text_MD)):
+    text_X, clip_X = pairs
+    if (len(keys), len(captions)) != (len(audio_ND), len(text_MD)):
         raise ValueError(
-            f"{len(keys)} keys, {len(captions)} captions and {len(clip_of_text_M)} owners do not fit {len(audio_ND)} "
-            f"clips and {len(text_MD)} captions"
+            f"{len(keys)} keys and {len(captions)} captions do not fit {len(audio_ND)} clips and {len(text_MD)} texts"
         )
     to_audio = [
-        _ranking(captions[m], audio_ND @ text_MD[m], np.arange(len(keys)) == clip_of_text_M[m], keys, depth)
-        for m in _evenly(np.arange(len(captions)), count)
+        _ranking(captions[m], audio_ND @ text_MD[m], np.isin(range(len(keys)), clip_X[text_X == m]), keys, depth)
+        for m in _evenly(np.unique(text_X), count)
     ]
     to_text = [
-        _ranking(keys[n], text_MD @ audio_ND[n], np.asarray(clip_of_text_M) == n, captions, depth)
-        for n in _evenly(np.unique(clip_of_text_M), count)
+        _ranking(
+            keys[n], text_MD @ audio_ND[n], np.isin(np.arange(len(captions)), text_X[clip_X == n]), captions, depth
+        )
+        for n in _evenly(np.unique(clip_X), count)
     ]
     return to_audio, to_text
 

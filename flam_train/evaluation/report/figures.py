@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.evaluation.embeddings import Embeddings
 from flam_train.evaluation.report.examples import retrieval_rankings
+from flam_train.evaluation.retrieval import Relevant, Shared, owners_of
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics, crossed, of_frames, timed_arguments
 from flam_train.frames import FrameGrid
@@ -155,12 +155,20 @@ def _even(values: dict[str, Psds]) -> tuple[str, Psds]:
     return next(iter(named.items()), (f"{name} without the penalty for unevenness", value))
 
 
-def retrieval_figures(embeddings: Embeddings) -> dict[str, Figure]:
-    """Some queries of either direction with what was found."""
-    counts = torch.tensor([len(said) for said in embeddings.captions])
-    owner_M = torch.arange(len(counts)).repeat_interleave(counts).numpy()
-    rankings = retrieval_rankings(embeddings.audio_ND, embeddings.text_MD, owner_M, embeddings.keys, embeddings.texts)
-    return {"examples": retrieval_examples(*rankings)}
+def retrieval_figures(
+    embeddings: Embeddings, captions: str = "all", relevant: Relevant | None = None
+) -> dict[str, Figure]:
+    """Some queries of either direction with what was found. captions, relevant: as in `retrieval.result_of`; of caption
+    sets all captions are shown among one another."""
+    if captions == "shared":
+        shared = Shared.of(embeddings, relevant)
+        text_MD, texts, pairs = shared.once_MD.numpy(), shared.texts, (shared.text_X.numpy(), shared.clip_X.numpy())
+    else:
+        text_MD, texts = embeddings.text_MD, embeddings.texts
+        pairs = np.arange(len(texts)), owners_of(embeddings).numpy()
+    return {
+        "examples": retrieval_examples(*retrieval_rankings(embeddings.audio_ND, text_MD, pairs, embeddings.keys, texts))
+    }
 
 
 def save_figures(figures: dict[str, Figure], folder: Path, name: str) -> list[Path]:

@@ -338,13 +338,13 @@ def test_user_mistakes(corpus, tmp_path):
         evaluate_sed(Ear(), corpus, method="best")
     with pytest.raises(ValueError, match="'roc' is not known: did you mean auroc"):
         SedMetrics(metrics=("roc",))
-    with pytest.raises(ValueError, match="median_frames 2: a median takes an odd"):
+    with pytest.raises(ValueError, match="median_frames: 2: a median takes an odd"):
         SedMetrics(median_frames=2)
-    with pytest.raises(ValueError, match=r"median_frames_of\.low 4: a median takes an odd"):
+    with pytest.raises(ValueError, match=r"median_frames_of\.low: 4: a median takes an odd"):
         SedMetrics(median_frames_of={"low": 4})
     with pytest.raises(ValueError, match=r"median_frames_of\.low: 'x' is not a whole number"):
         SedMetrics(median_frames_of={"low": "x"})
-    with pytest.raises(ValueError, match=r"median_frames_of \[3\]: needs `class: frames`"):
+    with pytest.raises(ValueError, match=r"median_frames_of: \[3\] needs `key: value`"):
         SedMetrics(median_frames_of=[3])
     with pytest.raises(ValueError, match="median_frames_of: class 'lo' is not scored"):
         result_of(score_corpus(Ear(), corpus), SedMetrics(median_frames_of={"lo": 3}))

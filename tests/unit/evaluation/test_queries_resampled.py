@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,11 +13,14 @@ from in_process import script
 from tone_corpus import Ear, write_tones
 
 from flam_train.evaluation import retrieval, zero_shot
+from flam_train.evaluation.compared import Differs, compare_retrieval
 from flam_train.evaluation.drawn import Bootstrap
 from flam_train.evaluation.embeddings import Embeddings, embed_corpus
 from flam_train.evaluation.parts import Kept
 from flam_train.evaluation.protocol import Protocol, recompute
+from flam_train.evaluation.report import figures
 from flam_train.evaluation.report.published import paper_tables
+from flam_train.evaluation.report.table import result_tables
 from flam_train.evaluation.result import read_results
 
 CLASSES = ("dog", "rain", "bell")
@@ -98,7 +104,89 @@ def test_zero_shot_beside_a_loop(group):
             rows.append(np.mean(means))
         want = np.quantile(rows, [0.025, 0.975])
         assert (between["of"][name]["low"], between["of"][name]["high"]) == pytest.approx(tuple(want), abs=1e-12)
+    top_N = rank_N < 5
+    rows = [(top_N * w).sum() / w.sum() for w in (drawn.weight_UR.numpy().T[1:, drawn.unit_N.numpy()])]
+    want = np.quantile(rows, [0.025, 0.975])
+    top = between["of"]["accuracy/top 5"]
+    assert (top["low"], top["high"]) == pytest.approx(tuple(want), abs=1e-12)
     assert between["how"]["unit"] == ("clips" if group is None else "groups by site")
+
+
+def test_shared_captions_of_several_clips(monkeypatch):
+    """Clips 0 and 1 have the same caption: both are right for it."""
+    found = made(each=1)
+    texts = ["0 0", "0 0", *found.texts[2:]]
+    same = replace(
+        found, texts=texts, captions=[[text] for text in texts], text_MD=found.text_MD[[0, 0, *range(2, len(texts))]]
+    )
+    how = Bootstrap(15, seed=4)
+    drawn = how.drawn(same)
+    of = retrieval.resampled(same, drawn, "shared")
+    score_NM = torch.from_numpy(same.audio_ND @ same.text_MD.T)
+    once = [0, *range(2, 8)]  # columns of different captions
+    place_N = [0, 0, *range(1, 7)]
+    rank_N = []
+    for n in range(8):
+        right = once[place_N[n]]
+        rank_N.append(sum(bool(score_NM[n, m] >= score_NM[n, right]) for m in once if m != right))
+    for r, weight_U in enumerate(drawn.weight_UR.T.tolist()):
+        weight_N = [weight_U[unit] for unit in drawn.unit_N.tolist()]
+        mean = sum(w * rank for w, rank in zip(weight_N, rank_N, strict=True)) / sum(weight_N)
+        assert float(of["audio_to_text/mean_rank"][r]) == pytest.approx(mean + 1)
+        mAP = sum(w * (rank < 16) / (rank + 1) for w, rank in zip(weight_N, rank_N, strict=True)) / sum(weight_N)
+        assert float(of["audio_to_text/mAP@16"][r]) == pytest.approx(mAP)
+    assert not [name for name in of if name.startswith("text_to_audio")]
+    drawn_there = []
+    monkeypatch.setattr(figures, "retrieval_examples", lambda *rankings: drawn_there.extend(rankings))
+    figures.retrieval_figures(same, "shared")
+    (dog,) = [one for one in drawn_there[0] if one.query == "0 0"]
+    right = {name for name, _, is_right in dog.found if is_right}
+    assert right == {name for name, _, _ in dog.found} & {"clip0", "clip1"}
+    assert len(drawn_there[0]) == 5
+
+
+def test_two_retrievals_compared(tmp_path):
+    a, b = made(0), replace(made(0), audio_ND=made(5).audio_ND)
+    how, found = compare_retrieval(a, b, Bootstrap(40, group="site"))
+    one = found["text_to_audio/R@1"]
+    assert (one["a"], one["b"]) == tuple(retrieval.result_of(x).metrics["text_to_audio/R@1"] for x in (a, b))
+    assert one["low"] <= one["difference"] <= one["high"]
+    assert how["units"] == 3
+    with pytest.raises(Differs, match="captions of clip 'clip3' differ"):
+        compare_retrieval(a, replace(b, captions=[*b.captions[:3], ["x", "y"], *b.captions[4:]]), Bootstrap(5))
+    with pytest.raises(Differs, match="clips differ, 8 and 8: 'clip0' is not in both"):
+        compare_retrieval(a, replace(b, keys=["x", *b.keys[1:]]), Bootstrap(5))
+    paths = [x.save(tmp_path / f"{n}.safetensors") for n, x in enumerate((a, b))]
+    done = script("eval/compare.py", *paths, "--bootstrap", "40", "--captions", "sets", "--out", tmp_path / "ab.json")
+    assert done.returncode == 0, done.stderr
+    assert "40 resamples of 8 clips, seed 0, captions sets" in done.stdout
+    assert json.loads((tmp_path / "ab.json").read_text())["metrics"]["audio_to_text/R@5"]["undefined"] == 0
+
+
+def test_what_else_is_right_by_protocol(tmp_path):
+    found, out = made(), tmp_path / "out"
+    (tmp_path / "right.csv").write_text("caption,key\n0 0,clip1\n0 0,clip2\n")
+    text = "{kind: retrieval, shards: x, title: mine, captions: shared, relevant: right.csv}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    protocol = Protocol.load(str(tmp_path / "mine.yaml"))
+    found.save(protocol.kept(out))
+    (result,) = recompute(protocol, out)
+    want = retrieval.result_of(found, "shared", {"0 0": ["clip1", "clip2"]})
+    assert result.metrics == want.metrics
+    assert result.parameters["relevant captions"] == 1
+    assert result.parameters["relevant sha256"] == want.parameters["relevant sha256"]
+    (table,) = result_tables([result])
+    assert "T2A mAP@16" in table.columns
+    (tmp_path / "mine.yaml").write_text(text.replace("shared", "all"))
+    with pytest.raises(ValueError, match="told of `captions: shared`"):
+        Protocol.load(str(tmp_path / "mine.yaml"))
+    for written, message in (
+        (b"caption,key\n", "lists nothing"),
+        (b"caption,key\n\xff,x\n", "not UTF-8 .* at byte 12"),
+    ):
+        (tmp_path / "right.csv").write_bytes(written)
+        with pytest.raises(ValueError, match=rf"right\.csv: {message}"):
+            retrieval.read_relevant(tmp_path / "right.csv")
 
 
 def test_what_was_kept_before_sources_were(tmp_path):
@@ -129,6 +217,21 @@ def test_scripts(tmp_path):
     assert (wrong.returncode, "give --bootstrap too" in wrong.stderr) == (2, True)
     wrong = script("eval/retrieval.py", kept, "--bootstrap", "--group", "sight", "--out", tmp_path / "results")
     assert (wrong.returncode, "no such detail (it has source, site)" in wrong.stderr) == (2, True)
+
+
+def test_zero_shot_script(tmp_path):
+    found = made(each=1)
+    texts = [f"the {name}" for name in CLASSES]
+    kept = replace(found, texts=texts, text_MD=found.text_MD[:3]).save(tmp_path / "kept.safetensors")
+    (tmp_path / "mine.yaml").write_text("corpus: mine\nclasses:\n" + "".join(f"  {c}: [{c}]\n" for c in CLASSES))
+    asked = ("--vocabulary", tmp_path / "mine.yaml", "--templates", "the {}", "--bootstrap", "30", "--level", "0.8")
+    done = script("eval/zero_shot.py", kept, *asked, "--out", tmp_path / "results")
+    assert done.returncode == 0, done.stderr
+    assert "80 % percentile bootstrap over 8 clips, 30 resamples" in done.stdout
+    ((_, result),) = read_results([tmp_path / "results"])
+    assert set(result.intervals["of"]) == {
+        "accuracy", "accuracy/mean over folds", "accuracy/mean over classes", "accuracy/top 5",
+    }  # fmt: skip
 
 
 def test_protocols_and_the_paper_table(tmp_path):

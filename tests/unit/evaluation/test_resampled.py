@@ -10,12 +10,13 @@ import pytest
 from in_process import script
 from tone_corpus import Ear, write_tones
 
+from flam_train.evaluation.compared import Differs, check_same, compare
 from flam_train.evaluation.drawn import Bootstrap
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings, embed_frames
 from flam_train.evaluation.groups import units_of
 from flam_train.evaluation.parts import Kept
 from flam_train.evaluation.report.table import result_tables
-from flam_train.evaluation.resampled import Differs, check_same, compare, intervals, resampled
+from flam_train.evaluation.resampled import intervals, resampled
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import SedMetrics, result_of
@@ -65,8 +66,8 @@ def test_every_number_is_that_of_a_set_of_copies(made, group):
     drawn = how.drawn(kept)
     said: list[str] = []
     values = resampled(Scores(kept), CHOSEN, drawn, True, said.append)
-    assert [line for line in said if line.startswith("PSDS of 12 resamples: about 0.")]
-    assert len(values) == 2 + 2 + 4 * 2 + 3 * 4 + 3
+    assert said[0].startswith("PSDS of 12 resamples and 2 phrasings: about 0.")  # before all else
+    assert len(values) == 2 + 3 + 4 * 2 + 3 * 4 + 3
     compared = 0
     for r, weight_U in enumerate(drawn.weight_UR.T):
         other = copied(kept, weight_U, drawn.unit_N)
@@ -235,9 +236,20 @@ def test_scripts(made, tmp_path):
     result = str(tmp_path / "results")
     for arguments, message in (
         (("eval/sed.py", a, "--group", "site", "--out", result), "--group says how to bootstrap: give --bootstrap too"),
-        (("eval/sed.py", a, "--bootstrap", "1", "--out", result), "--bootstrap 1: draw at least 2 resamples"),
-        (("eval/sed.py", a, "--bootstrap", "--level", "95", "--out", result), "level 95.0: it must be more than 0"),
+        (("eval/sed.py", a, "--bootstrap", "1", "--out", result), "bootstrap.resamples: 1 must be at least 2"),
+        (
+            ("eval/sed.py", a, "--bootstrap", "--level", "95", "--out", result),
+            "bootstrap.level: 95 must be above 0 and below 1",
+        ),
         (("eval/sed.py", a, *few, "--bootstrap", "9", "--group", "sight", "--out", result), "no such detail"),
+        (("eval/sed.py", a, "--seed", "3", "--out", result), "--seed says how to bootstrap: give --bootstrap too"),
+        (("eval/sed.py", a, "--bootstrap", "--seed", "-1", "--out", result), "bootstrap.seed: -1 must be at least 0"),
+        (("eval/sed.py", a, "--metrics", "ap", "--bootstrap", "9", "--out", result), "of ap no resample is computed"),
+        (
+            ("eval/sed.py", a, *few, "--bootstrap", "9", "--bootstrap-psds", "--out", result),
+            "psds is not among --metrics",
+        ),
+        (("eval/compare.py", a, b, "--metrics", "psds"), "of psds no resample is computed"),
         (("eval/compare.py", a, fewer), f"{a} and {fewer}: clips differ, 4 and 3: 'clip3' is not in both"),
         (("eval/compare.py", a, tmp_path / "c.safetensors"), "c.safetensors: not readable"),
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -131,6 +132,7 @@ def plain(kept: FrameEmbeddings, phrasings: str, r: int, method: str) -> dict[st
     tags = tagging_metrics(torch.stack(clips), tagged)
     out |= {"tagging/mAP": tags.average_precision.macro, "tagging/AP micro": tags.average_precision.micro}
     out |= {"tagging/auroc": tags.auroc.macro, "tagging/dprime": tags.d_prime.macro}
+    out["tagging/dprime of macro AUROC"] = tags.d_prime.of_macro
     out |= {"tagging/f1": tags.f1.macro, "tagging/f1 micro": tags.f1.micro}
     for name, kind in {"": method, **({} if method in ("biased", "cosine") else {" biased": "biased"})}.items():
         curve, found = frame_f1(score(kind).T, label.T, THRESHOLDS), calibration(score(kind).T, label.T)
@@ -234,10 +236,14 @@ def test_a_table_of_classes_and_one_of_cross_triggers(kept, tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
-        ({"dtc": 0}, "dtc 0: it must be more than 0 and at most 1"),
-        ({"gtc": 1.5}, r"gtc 1\.5: it must be"),
+        ({"dtc": 0}, "dtc: 0 must be above 0 and at most 1"),
+        ({"gtc": 1.5}, r"gtc: 1\.5 must be"),
         ({"cttc": "a"}, "cttc: 'a' is not a number"),
         ({"tagging_pool": "median"}, "tagging_pool"),
+        ({"max_fpr": 2}, "max_fpr: 2 must be above 0 and at most 1"),
+        ({"segment_seconds": -1}, "segment_seconds: -1 must be above 0"),
+        ({"collar_seconds": "x"}, "collar_seconds: 'x' is not a number"),
+        ({"offset_share": math.nan}, "offset_share: nan is not a number"),
         ({"metrics": ("iou",)}, "metrics"),
     ],
 )

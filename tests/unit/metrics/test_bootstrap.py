@@ -54,7 +54,7 @@ def test_frames_equal_copied_recordings(seed, memory, monkeypatch):
     units = int(unit_N.max()) + 1
     unit_F = unit_N[recording_F]
     weight_UR = draws(max(units, 2), 5, seed)[:units]
-    macro_R, micro_R = auroc_resampled(
+    found = auroc_resampled(
         lambda: (
             tuple(x if x.shape[1] == 1 else x[:, k : k + 2] for x in (score_FK, label_FK, mask_FK) if x is not None)
             for k in range(0, score_FK.shape[1], 2)
@@ -62,6 +62,7 @@ def test_frames_equal_copied_recordings(seed, memory, monkeypatch):
         unit_F,
         weight_UR,
     )
+    macro_R, micro_R = found.macro_R, found.micro_R
     f1_macro_R, f1_micro_R = frame_counts(score_FK, label_FK, unit_F, units, 0.5, mask_FK).f1(weight_UR)
     for r, weight_U in enumerate(weight_UR.T):
         at = [f for n in copies(weight_U, unit_N) for f in np.flatnonzero(recording_F == n)]
@@ -103,10 +104,10 @@ def test_sums_that_float32_does_not_hold():
     label = torch.from_numpy(r.random((9000, 1)) < 0.4)
     score = torch.from_numpy(np.round(r.random((9000, 1)) + 0.1 * label.numpy(), 3))
     unit_F = torch.arange(9000) // 4500
-    macro_R, micro_R = auroc_resampled(lambda: [(score, label)], unit_F, torch.tensor([[1, 3], [1, 0]]))
+    found = auroc_resampled(lambda: [(score, label)], unit_F, torch.tensor([[1, 3], [1, 0]]))
     want = auroc(score, label).macro, auroc(score[:4500], label[:4500]).macro
-    assert macro_R.tolist() == pytest.approx(want, abs=1e-15)
-    assert micro_R.tolist() == pytest.approx(want, abs=1e-15)
+    assert found.macro_R.tolist() == pytest.approx(want, abs=1e-15)
+    assert found.micro_R.tolist() == pytest.approx(want, abs=1e-15)
 
 
 def test_micro_by_levels_is_as_near_as_is_said(monkeypatch):
@@ -114,23 +115,24 @@ def test_micro_by_levels_is_as_near_as_is_said(monkeypatch):
     label = torch.from_numpy(r.random((4000, 3)) < 0.3)
     score = torch.from_numpy(r.random((4000, 3)) + 0.2 * label.numpy())
     unit_F, weight_UR = torch.arange(4000) // 10, draws(400, 20)
-    _, exact_R = auroc_resampled(lambda: [(score, label)], unit_F, weight_UR)
+    exact_R = auroc_resampled(lambda: [(score, label)], unit_F, weight_UR).micro_R
     monkeypatch.setattr(bootstrap, "LEVELS", 64)
-    near_R = auroc_resampled(lambda: [(score, label)], unit_F, weight_UR)[1]
+    near_R = auroc_resampled(lambda: [(score, label)], unit_F, weight_UR).micro_R
     assert 0 < float((near_R - exact_R).abs().max()) < 1 / (2 * 64) / 10
-    assert auroc_resampled(lambda: [(score, label)], unit_F, weight_UR, micro=False)[1] is None
+    assert auroc_resampled(lambda: [(score, label)], unit_F, weight_UR, micro=False).micro_R is None
 
 
 def test_a_class_without_positives_in_a_resample_is_left_out_of_it():
     score = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
     label = torch.tensor([[True, False], [False, True], [False, False]])
     unit_F, weight_UR = torch.arange(3), torch.tensor([[1, 0], [1, 1], [1, 2]])
-    macro_R, _ = auroc_resampled(lambda: [(score, label)], unit_F, weight_UR)
-    assert macro_R.tolist() == [1.0, 1.0]
+    found = auroc_resampled(lambda: [(score, label)], unit_F, weight_UR)
+    assert found.macro_R.tolist() == [1.0, 1.0]
     counts = frame_counts(score, label, unit_F, 3, 0.75)
     assert counts.f1(weight_UR)[0].tolist() == [1.0, 1.0]
     nothing = auroc_resampled(lambda: [(score, label & False)], unit_F, weight_UR)
-    assert all(x.isnan().all() for x in nothing)
+    assert nothing.macro_R.isnan().all()
+    assert nothing.micro_R.isnan().all()
 
 
 def test_draws():
