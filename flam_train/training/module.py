@@ -27,7 +27,7 @@ from flam_train.losses.prior import prior_loss_of
 from flam_train.models.flam import FLAM
 from flam_train.settings import setting, settle
 from flam_train.training.micro_batches import joined, stacked
-from flam_train.training.optim import PARTS, OptimConfig, build_optimizer, lr_factor
+from flam_train.training.optim import OptimConfig, build_optimizer, held, lr_factor
 
 LOSSES = ("global", "sed", "prior")
 
@@ -117,6 +117,7 @@ class FLAMModule(LightningModule):
         self.stopping = 0  # as `requests.asked`, agreed by all ranks: at the end of this step
         self.curves: dict[str, Tensor | float] = {}  # of the last step, as the loggers are given them
         self.validation_metrics = torch.nn.ModuleDict()
+        self._held: set[str] = held(model, optim, 0)
 
     # -- one step
 
@@ -125,6 +126,7 @@ class FLAMModule(LightningModule):
         # A rank's generators are in no checkpoint: every step starts them anew, so resuming is exact.
         torch.manual_seed(step_seed(self.seed, batch[0].step, rank()))
         step = joined(batch)
+        self._learn_from(step.step)
         captions, events = step.captions, step.events
         audio, text = self.embed(batch, step)
         losses = self.losses(captions, events, audio, text)
@@ -255,12 +257,27 @@ class FLAMModule(LightningModule):
 
     def train(self, mode: bool = True) -> FLAMModule:
         super().train(mode)
-        for part in self.optim.freeze:  # a frozen tower neither learns nor drops
-            for child in PARTS[part]:
-                module = getattr(self.model, child)
-                if isinstance(module, torch.nn.Module):
-                    module.eval()
+        self._hold()  # a frozen tower neither learns nor drops
         return self
+
+    def on_train_start(self) -> None:
+        self.train()  # Lightning leaves modes as they are, and transformers gives towers in eval mode
+
+    def _hold(self) -> None:
+        """What does not learn at this step is in eval mode, what does is in the module's own."""
+        if not self.training:
+            return
+        still = {name for name, p in self.model.named_parameters() if not p.requires_grad} | self._held
+        for name, module in self.model.named_modules():
+            mine = {f"{name}.{own}" if name else own for own, _ in module.named_parameters()}
+            if mine:
+                module.train(not mine <= still)
+
+    def _learn_from(self, step: int) -> None:
+        """Lets learn what does so from this step on."""
+        if self._held and (now := held(self.model, self.optim, step)) != self._held:
+            self._held = now
+            self._hold()
 
     def configure_optimizers(self) -> Any:
         optimizer = build_optimizer(self.model, self.optim)
@@ -271,6 +288,10 @@ class FLAMModule(LightningModule):
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
         """Clips, and stops before a gradient that is not finite reaches the weights: it is the same on all ranks."""
+        if self._held:
+            for name, parameter in self.model.named_parameters():
+                if name in self._held:
+                    parameter.grad = None  # AdamW passes over it: no step, no decay, no moments
         parameters = [p for p in self.parameters() if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.optim.clip or float("inf"))
         lr = self.optim.lr * lr_factor(self.at, self.optim, self.total_steps)  # before a part's `lr_scale`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from torch import nn
@@ -10,13 +11,7 @@ from torch.optim import AdamW
 
 from flam_train.models.flam import FLAM
 from flam_train.settings import setting, settle
-
-PARTS = {
-    "audio": ("frontend", "audio"),
-    "text": ("text",),
-    "heads": ("audio_projection", "text_projection", "codebook", "scale_head", "bias_head", "logit_scale"),
-}
-"""What a part of the configuration means: names of FLAM's children."""
+from flam_train.training.layers import PARTS, depths, meant, part_of
 
 SCHEDULES = ("cosine", "linear", "constant")
 
@@ -34,60 +29,81 @@ class OptimConfig:
     final: float = setting(0.0, "the share of `lr` that is left at the last step", least=0, most=1)
     clip: float = setting(1.0, "largest norm of the gradient; 0: none", least=0)
     lr_scale: dict[str, float] = setting({}, "learning rate of each part over `lr`", least=0, choices=PARTS)
-    freeze: tuple[str, ...] = setting((), "parts that do not learn (and stay in eval mode)", choices=PARTS)
+    layer_decay: float = setting(
+        1.0, "an encoder's layer learns so much slower than the one after it; 1: all alike", above=0, most=1
+    )
+    freeze: tuple[str, ...] = setting(
+        (), "what does not learn (and stays in eval mode): parts, or layers by name (`layers.is_meant`)"
+    )
+    unfreeze: dict[str, int] | None = setting(
+        None, "likewise, but only until a step: {audio: 1000} lets the audio encoder learn from step 1000 on", least=0
+    )
 
     def __post_init__(self) -> None:
         settle(self, "optim")
 
 
-def part_of(name: str) -> str:
-    """The part that a parameter of FLAM belongs to."""
-    child = name.split(".", 1)[0]
-    return next(part for part, children in PARTS.items() if child in children)
+def freeze(model: FLAM, config: OptimConfig, unused: tuple[str, ...] = (), untrained: Collection[str] = ()) -> None:
+    """Sets requires_grad. What learns only from a step on has it from the start (DDP takes no parameters in later):
+    `held` says until when its gradients are thrown away.
 
-
-def freeze(model: FLAM, config: OptimConfig, unused: tuple[str, ...] = ()) -> None:
-    """Sets requires_grad. unused: modules that no loss reaches (DDP hangs on parameters without gradient).
-
-    Raises ValueError where a frozen part holds weights that nothing has ever trained.
+    unused: modules that no loss reaches (DDP hangs on parameters without gradient). untrained: parameters that nothing
+    has ever trained. Raises ValueError where one of them would stay so: a frozen part must have been trained.
     """
+    names = [name for name, _ in model.named_parameters()]
+    frozen = meant("optim.freeze", config.freeze, names)
+    if both := sorted(frozen & meant("optim.unfreeze", config.unfreeze or {}, names)):
+        raise ValueError(f"optim.unfreeze: {both[0]} is frozen for good by optim.freeze: name it in one of them")
 
     def is_unused(name: str) -> bool:
         return any(name == module or name.startswith(f"{module}.") for module in unused)
 
-    names = (f"text.model.{name}" for name in model.text.fresh)  # type: ignore[union-attr]
-    fresh = [name for name in names if not is_unused(name)]
-    if "text" in config.freeze and fresh:
+    fresh = [name for name in names if name in untrained and name in frozen and not is_unused(name)]
+    if fresh:
+        part, more = part_of(fresh[0]), f" (and {len(fresh) - 1} more)" if len(fresh) > 1 else ""
         raise ValueError(
-            f"optim.freeze: the text tower's {fresh[0]!r} is fresh (its checkpoint has none) and must not be frozen: "
-            "unfreeze text, or start from a CLAP or FLAM checkpoint"
+            f"optim.freeze: {fresh[0]!r}{more} of {part} was never trained and must not be frozen: let it learn, or "
+            "start from an export or a CLAP or FLAM checkpoint that has it (init=...)"
         )
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(part_of(name) not in config.freeze and not is_unused(name))
+        parameter.requires_grad_(name not in frozen and not is_unused(name))
+
+
+def held(model: FLAM, config: OptimConfig, step: int) -> set[str]:
+    """Parameters that do not learn yet at a step (from 0)."""
+    names = [name for name, _ in model.named_parameters()]
+    later = [pattern for pattern, first in (config.unfreeze or {}).items() if step < first]
+    return meant("optim.unfreeze", later, names)
 
 
 def build_optimizer(model: FLAM, config: OptimConfig) -> AdamW:
-    """AdamW over what learns, one group for each (part, decayed or not); vectors and scalars are not decayed."""
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    """AdamW over what learns, one group for each (part, depth, decayed or not); vectors and scalars are not decayed."""
+    groups: dict[tuple[str, int, bool], list[nn.Parameter]] = {}
+    depth_of = depths([name for name, _ in model.named_parameters()]) if config.layer_decay != 1 else {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decayed = parameter.ndim > 1 and "relative_position_bias_table" not in name
-            groups.setdefault((part_of(name), decayed), []).append(parameter)
+            groups.setdefault((part_of(name), depth_of.get(name, 0), decayed), []).append(parameter)
     if not groups:
         raise ValueError("nothing learns: every part is frozen or unused (see optim.freeze and the batch sizes)")
     return AdamW(
         [
             {
                 "params": parameters,
-                "lr": config.lr * config.lr_scale.get(part, 1.0),
+                "lr": rate(config, part, depth),
                 "weight_decay": config.weight_decay if decayed else 0.0,
-                "name": f"{part}/{'decayed' if decayed else 'plain'}",
+                "name": f"{part}{f' {depth} below' if depth else ''}/{'decayed' if decayed else 'plain'}",
             }
-            for (part, decayed), parameters in sorted(groups.items())
+            for (part, depth, decayed), parameters in sorted(groups.items())
         ],
         betas=config.betas,
         eps=config.eps,
     )
+
+
+def rate(config: OptimConfig, part: str, depth: int = 0) -> float:
+    """The learning rate of a part's layer after the warm-up; depth: of `layers.depths`."""
+    return config.lr * config.lr_scale.get(part, 1.0) * config.layer_decay**depth
 
 
 def lr_factor(step: int, config: OptimConfig, total_steps: int) -> float:

@@ -22,6 +22,7 @@ from flam_train.checkpoints.export import save_export
 from flam_train.data.stream.clips import ShardSource, Source
 from flam_train.data.stream.server import start_server
 from flam_train.disk import check_writable
+from flam_train.models.flam import FLAM
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.training.configuration import CONFIG, Config, check_same
 from flam_train.training.datamodule import WORKERS_NEED, DataModule
@@ -29,9 +30,10 @@ from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpoin
 from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
 from flam_train.training.fault_tolerance.lock import LOCK, OwnFolder, RunLock
 from flam_train.training.fault_tolerance.requeue import requeue
+from flam_train.training.layers import PARTS, depths, is_meant, part_of
 from flam_train.training.loggers import METRICS, SteppedWandbLogger, build_loggers
 from flam_train.training.module import FLAMModule, Requests, StepFailed
-from flam_train.training.optim import PARTS, freeze, part_of
+from flam_train.training.optim import freeze, rate
 from flam_train.training.trainer import build_trainer, is_first_process, quiet
 from flam_train.training.validation import CorpusValidation, check_monitor
 
@@ -67,7 +69,7 @@ def build(conf: dict[str, Any]) -> Run:
     # A codebook takes the tokens: only phrase heads would want the pooled vector beside them.
     heads = "phrase" in (model.config.phrase_scale, model.config.phrase_bias) and data.events
     unused += ["text.model.pooler"] if model.codebook is not None and not heads else []
-    freeze(model, config.optim, tuple(unused))
+    freeze(model, config.optim, tuple(unused), untrained(model, config.init, fresh))
     memory_N, accumulate = data.load_memory(), config.data.accumulate
     module = FLAMModule(model, config.loss, config.optim, config.steps, config.seed, memory_N, accumulate)
     if config.trainer.precision == "64-true":
@@ -79,16 +81,29 @@ def build(conf: dict[str, Any]) -> Run:
     return Run(conf, config, Path(config.run_dir), module, data, fresh)
 
 
+def untrained(model: FLAM, init: str | None, fresh: list[str]) -> set[str]:
+    """Parameters that nothing has trained: without `init` all but those of a pretrained text tower; with it `fresh`."""
+    text = {f"text.model.{name}" for name in model.text.fresh}  # type: ignore[union-attr]
+    names = (name for name, _ in model.named_parameters())
+    return text | (set(fresh) if init else {name for name in names if part_of(name) != "text"})
+
+
 def describe(run: Run) -> str:
     """What will be trained, in a few lines."""
     model, optim = run.module.model, run.module.optim
+    depth_of = depths([name for name, _ in model.named_parameters()]) if optim.layer_decay != 1 else {}
     lines = []
     for part in PARTS:
         mine = [(n, p) for n, p in model.named_parameters() if part_of(n) == part]
         total = sum(p.numel() for _, p in mine)
         learns = sum(p.numel() for _, p in mine if p.requires_grad)
-        rate = f"lr {optim.lr * optim.lr_scale.get(part, 1.0):g}" if learns else "frozen"
-        lines.append(f"  {part:6s} {learns:>12,} of {total:>12,} parameters learn, {rate}")
+        learning = [rate(optim, part, depth_of.get(n, 0)) for n, p in mine if p.requires_grad]
+        said = "frozen" if not learns else "lr " + " to ".join(f"{x:g}" for x in sorted({min(learning), max(learning)}))
+        later = [
+            first for pattern, first in (optim.unfreeze or {}).items() if any(is_meant(pattern, n) for n, _ in mine)
+        ]
+        said += f", some or all from step {min(later):,} on" if later else ""
+        lines.append(f"  {part:6s} {learns:>12,} of {total:>12,} parameters learn, {said}")
     lines += [
         f"  {stream.name:6s} {stream.batch} clips a step from {', '.join(map(_said, stream.sources))}"
         for stream in (run.data.captions, run.data.events)
@@ -97,6 +112,10 @@ def describe(run: Run) -> str:
     validated = ", ".join(f"{n} ({len(c):,} clips of {c.folder})" for n, c in run.data.validation.items())
     lines.append(f"  val    {validated or 'none: no corpus has a `validation`, the folder of shards to validate on'}")
     lines += [f"  {line}" for line in run.data.left_out.report()]
+    if optim.warmup_steps >= run.config.steps:
+        lines.append(
+            f"  note   optim.warmup_steps={optim.warmup_steps} is as long as the run: lr is reached at its end"
+        )
     if run.fresh:
         lines.append(
             f"  fresh  {', '.join(sorted({n.split('.', 1)[0] for n in run.fresh}))} (not in {run.config.init})"

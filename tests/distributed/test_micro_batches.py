@@ -61,6 +61,21 @@ def step_on(rank: int, world: int, overrides: list[str], accumulate: int) -> dic
     return out | {f"bn0/{n}": b for n, b in module.model.frontend.bn0.named_buffers()}
 
 
+def unfrozen_on(rank: int, world: int, overrides: list[str]) -> dict[str, torch.Tensor]:
+    """As `step_on`, of the step in which the audio encoder begins to learn, after one in which it did not."""
+    later = ["trainer.precision=64-true", f"optim.unfreeze={{audio:{STEP}}}"]
+    module, batch = micro_batches([*overrides, *later], 1, rank, world)
+    module._learn_from(STEP - 1)
+    assert not module.model.audio.training
+    module._learn_from(STEP)
+    one_step = OneStep(module)
+    if dist.is_initialized():
+        one_step = DistributedDataParallel(one_step, broadcast_buffers=False)
+    losses = one_step(batch)
+    total_of(module, losses).backward()
+    return {f"gradient/{n}": p.grad for n, p in module.named_parameters() if p.grad is not None}
+
+
 def on_corpora(folder: Path) -> list[str]:
     """A closed corpus with damaged clips, and two open ones that share a phrase and have clips without events."""
     write_corpus(folder / "closed", 16)
@@ -126,6 +141,13 @@ def test_ranks_and_micro_batches_are_the_undivided_batch(overrides, undivided):
         assert_same(found, undivided)
 
 
+def test_a_step_that_unfreezes_is_the_same_on_two_ranks(overrides, undivided):
+    want = {name: value for name, value in undivided.items() if name.startswith("gradient/")}
+    assert_same(unfrozen_on(0, 1, overrides), want)
+    for found in on_ranks(2, unfrozen_on, overrides):
+        assert_same(found, want)
+
+
 def test_joined_fields_are_those_of_the_undivided_batch(overrides):
     (undivided,) = micro_batches(overrides, 1)[1]
     step = joined(micro_batches(overrides, 4)[1])
@@ -161,7 +183,9 @@ def test_the_fixture_has_what_could_go_wrong(tmp_path):
 @pytest.mark.parametrize("frozen", ["[]", "[text]", "[audio]"])
 def test_the_towers_take_one_share_at_a_time(frozen, overrides):
     """Each share once, and once more but for the last one where something learns."""
-    module, batch = micro_batches([*overrides, f"optim.freeze={frozen}"], 4)
+    module, batch = micro_batches(overrides, 4)
+    for part in {"[text]": ["text"], "[audio]": ["audio", "frontend"]}.get(frozen, []):
+        getattr(module.model, part).requires_grad_(False)
     rows: dict[str, list[int]] = {"audio": [], "text": [], "logmel": []}
     towers = {"audio": module.model.audio, "text": module.model.text, "logmel": module.model.frontend.logmel}
     for name, tower in towers.items():

@@ -20,7 +20,18 @@ import yaml
 from checkout import ROOT
 from http_folder import serve
 from needs import WANDB
-from tiny_runs import TINY, conf, damage, flam_train, flam_train_on_ranks, harm, metrics, on_shards, write_corpus
+from tiny_runs import (
+    TINY,
+    conf,
+    damage,
+    flam_train,
+    flam_train_on_ranks,
+    harm,
+    metrics,
+    on_shards,
+    tiny_roberta,
+    write_corpus,
+)
 
 from flam_train.cli.train import compose_conf, main
 from flam_train.inference import load_model
@@ -28,6 +39,7 @@ from flam_train.models.text import minilm_from_package
 from flam_train.training import run
 from flam_train.training.fault_tolerance.lock import RunLock
 from flam_train.training.loggers import CSVLogger
+from flam_train.training.module import FLAMModule
 from flam_train.training.progress import Progress
 from flam_train.training.run import build, train
 
@@ -100,6 +112,50 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped(corpora, finished, tmp
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 2
     train(full)
     assert_same_run(folder, finished)
+
+
+def test_what_is_unfrozen_goes_on_where_it_was(corpora, tmp_path, monkeypatch):
+    """Stopped right before and right after the step from which the audio encoder learns."""
+    more = ("optim.unfreeze={audio:2}", "optim.layer_decay=0.7", "optim.freeze=[scale_head]", "model=test")
+    start = tmp_path / "start"
+    train(conf(corpora, start, "steps=1"))
+    more = (*more, f"init={start / 'export'}", "optim.weight_decay=0.1")
+    whole, before = conf(corpora, tmp_path / "whole", *more), {}
+    train(whole)
+    for steps in (2, 3):
+        folder = tmp_path / f"stopped-{steps}"
+        with stopped_after(steps, monkeypatch):
+            train(conf(corpora, folder, *more))
+        before[steps] = weights(folder)
+        train(conf(corpora, folder, *more))
+        assert_same_run(folder, tmp_path / "whole")
+    given = weights(start)
+    encoder = [name for name in given if name.startswith("model.audio.")]
+    assert all(torch.equal(given[name], before[2][name]) for name in encoder)
+    assert any(not torch.equal(given[name], before[3][name]) for name in encoder)
+    assert all(torch.equal(given[n], before[3][n]) for n in given if n.startswith("model.scale_head"))
+    assert any(not torch.equal(given[n], before[2][n]) for n in given if n.startswith("model.text."))
+
+
+@pytest.mark.parametrize("frozen", ["[]", "[text]"])
+def test_what_learns_drops_and_what_is_frozen_does_not(frozen, corpora, tmp_path, monkeypatch):
+    """Also a tower that transformers gives in eval mode, also after a validation."""
+    modes = []
+
+    def noted(self, batch, step):
+        text = self.model.text
+        modes.append((text.training, any(m.training for m in text.modules()), self.model.audio.training))
+        return embed(self, batch, step)
+
+    embed = FLAMModule.embed
+    monkeypatch.setattr(FLAMModule, "embed", noted)
+    text = tiny_roberta(tmp_path / "text")
+    start = conf(corpora, tmp_path / "start", "text=roberta", f"text.name={text}", "steps=1")
+    train(start)
+    train(conf(corpora, tmp_path / "run", "text=roberta", f"text.name={text}", f"init={tmp_path / 'start/export'}",
+               f"optim.freeze={frozen}"))  # fmt: skip
+    learns = frozen == "[]"
+    assert modes == [(True, True, True)] + 4 * [(learns, learns, True)]
 
 
 def test_ctrl_c_finishes_the_step_and_loses_nothing(corpora, finished, tmp_path, monkeypatch, capfd):

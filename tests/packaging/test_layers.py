@@ -30,7 +30,7 @@ FLOORS = {
         "protocol",
     ],
     "training": [
-        "module micro_batches corpora datamodule optim loggers progress validation",
+        "module micro_batches corpora datamodule layers optim loggers progress validation",
         "fault_tolerance",
         "trainer configuration run",
         "launch",
