@@ -46,9 +46,9 @@ OUT ?= results/table
 TOKENIZER ?= roberta-base
 table: venv  ## the paper's table for EXPORT=..., on what of its sets lies below SHARDS=... [shards]
 	@test -n "$(EXPORT)" || { echo "make table EXPORT=runs/x/export (or OpenFLAM's checkpoint file) [SHARDS=shards] [OUT=results/table]" >&2; exit 2; }
-	@test -e "$(EXPORT)" || { echo "EXPORT=$(EXPORT): no such folder or file" >&2; exit 2; }
+	@case "$(EXPORT)" in hf://*) ;; *) test -e "$(EXPORT)" || { echo "EXPORT=$(EXPORT): no such folder or file" >&2; exit 2; } ;; esac
 	@test ! -f "$(EXPORT)" || $(BIN)/flam-convert openflam "$(EXPORT)" "$(OUT)/export" --tokenizer "$(TOKENIZER)"
-	@$(BIN)/python eval/protocols.py "$$(test -d "$(EXPORT)" && echo "$(EXPORT)" || echo "$(OUT)/export")" --shards "$(SHARDS)" --out "$(OUT)" --figures
+	@$(BIN)/python eval/protocols.py "$$(test -f "$(EXPORT)" && echo "$(OUT)/export" || echo "$(EXPORT)")" --shards "$(SHARDS)" --out "$(OUT)" --figures
 	@$(BIN)/python eval/table.py "$(OUT)" --paper --out "$(OUT)/table" --figures "$(OUT)/figures"
 
 # Each worker takes whole files, for what their tests share; every test has one thread.

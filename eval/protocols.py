@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
 from flam_train.cli.evaluate import bootstrap_of, bootstrap_options, is_first, note, options, ranks, report, told
@@ -27,7 +26,7 @@ from flam_train.evaluation.result import Result
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("export", nargs="?", type=Path, help="an export folder")
+    parser.add_argument("export", nargs="?", help="an export folder, or hf://OWNER/NAME")
     parser.add_argument("--shards", default="shards", help="where data_prep wrote them, or its URL [shards]")
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"of {', '.join(protocols())}, or .yaml files [all]")
     parser.add_argument("--recompute", action="store_true", help="only the metrics, from the scores below --out")

@@ -28,7 +28,7 @@ from flam_train.evaluation.progress import progress_line
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("export", type=Path, help="an export folder, or kept embeddings (.safetensors)")
+    parser.add_argument("export", help="an export folder, hf://OWNER/NAME, or kept embeddings (.safetensors)")
     parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL, with captions")
     parser.add_argument(
         "--captions", choices=CAPTIONS, default="all",
@@ -49,7 +49,7 @@ def main() -> None:
         if args.captions != "shared":
             parser.error("--relevant is told of --captions shared")
         args.relevant = evaluation.retrieval.read_relevant(args.relevant)
-    if args.export.suffix == ".safetensors":
+    if args.export.endswith(".safetensors"):
         if args.shards is not None:
             parser.error("kept embeddings are evaluated without shards")
         finish(evaluation.Embeddings.load(args.export), args, how)

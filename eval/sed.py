@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 from flam_train import (
     checkpoints,
@@ -37,7 +36,7 @@ from flam_train.vocabulary import Vocabulary
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("export", type=Path, help="an export folder, or kept scores (.safetensors)")
+    parser.add_argument("export", help="an export folder, hf://OWNER/NAME, or kept scores (.safetensors)")
     parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL")
     parser.add_argument("--phrasings", nargs="+", choices=PHRASINGS, help="[trained; of kept scores those kept]")
     parser.add_argument("--method", choices=METHODS, help="[unbiased; cosine for models without scale and bias]")
@@ -66,7 +65,7 @@ def main() -> None:
     if how is not None and not {name for name in RESAMPLED if name != "psds" or how.psds} & set(metrics):
         parser.error(evaluation.compared.nothing(metrics))
     chosen = evaluation.SedMetrics(args.method, metrics, args.median, median_edges=args.median_edges)
-    if args.export.suffix == ".safetensors":
+    if args.export.endswith(".safetensors"):
         if args.shards is not None or args.plot:
             parser.error("kept scores are evaluated without shards; --plot needs the export and the shards")
         kept = evaluation.FrameEmbeddings.load(args.export)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
 from flam_train.cli.evaluate import bootstrap_of, bootstrap_options, options, ranks, report, told
@@ -28,7 +27,7 @@ from flam_train.vocabulary import Vocabulary
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("export", type=Path, help="an export folder, or kept embeddings (.safetensors)")
+    parser.add_argument("export", help="an export folder, hf://OWNER/NAME, or kept embeddings (.safetensors)")
     parser.add_argument("shards", nargs="?", help="a folder of shards with its manifest, or its URL")
     parser.add_argument("--vocabulary", help="another than the corpus' own: a name in conf/vocabulary, or a .yaml file")
     parser.add_argument("--templates", nargs="+", default=["{}", "the sound of {}"], help="[%(default)s]")
@@ -40,7 +39,7 @@ def main() -> None:
     check_writable(args.out, "--out")
     how = bootstrap_of(args)
     zero_shot = evaluation.zero_shot
-    if args.export.suffix == ".safetensors":
+    if args.export.endswith(".safetensors"):
         if args.shards is not None or args.vocabulary is None:
             parser.error("kept embeddings are evaluated without shards, with --vocabulary")
         vocabulary = Vocabulary.load(args.vocabulary)

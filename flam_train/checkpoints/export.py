@@ -19,12 +19,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flam_train import __version__
+from flam_train.checkpoints import hub
 from flam_train.data.shards.tars import sha256_of
 from flam_train.disk import naming
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.text import load_tokenizer
 
 WEIGHTS, CONFIG, PROVENANCE, TOKENIZER = "model.safetensors", "config.json", "provenance.json", "tokenizer"
+
+FILES = (CONFIG, PROVENANCE, WEIGHTS, f"{TOKENIZER}/*")
+"""Of an export on a hub (`hub.local`)."""
 
 EXPORT_VERSION = 1
 """Of the layout, and of what config.json means: one more where an older flam_train would read it wrongly."""
@@ -67,9 +71,10 @@ def save_export(model: FLAM, folder: str | Path, provenance: dict[str, Any]) -> 
 def load_export(folder: str | Path, device: str | torch.device = "cpu") -> FLAM:
     """The model of an export folder, in eval mode, `provenance` filled in. Needs no network.
 
-    Raises ValueError that names the file that is missing, altered or does not fit the configuration.
+    folder: or a repository on the hub, hf://OWNER/NAME or hf://OWNER/NAME@REVISION (`hub.local`); `provenance` tells
+    its commit. Raises ValueError that names the file that is missing, altered or does not fit the configuration.
     """
-    folder = Path(folder)
+    given, folder = folder, hub.local(folder, FILES)
     config, provenance = _described(folder)
     found = sha256_of(folder / WEIGHTS)
     if found != provenance.get("sha256"):
@@ -82,13 +87,13 @@ def load_export(folder: str | Path, device: str | torch.device = "cpu") -> FLAM:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:
         raise ValueError(f"{folder}: {WEIGHTS} does not fit {CONFIG}: {error}") from error
-    model.provenance = {**provenance, "folder": str(folder)}
+    model.provenance = {**provenance, "folder": str(given)} | ({"commit": folder.name} if hub.is_hub(given) else {})
     return model.to(device).eval()
 
 
 def read_config(folder: str | Path) -> FLAMConfig:
     """What an export's model is built from. Raises ValueError as `load_export`."""
-    return _described(Path(folder))[0]
+    return _described(hub.local(folder, FILES))[0]
 
 
 def _described(folder: Path) -> tuple[FLAMConfig, dict[str, Any]]:

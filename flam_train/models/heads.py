@@ -43,14 +43,14 @@ class OnePerModel(nn.Module):
         self.value = nn.Parameter(torch.tensor(start))
 
     def forward(self, pooled_CH: Tensor) -> Tensor:
-        return self.value.expand(len(pooled_CH))
+        return self.value.expand(pooled_CH.shape[0])
 
 
 class Zero(nn.Module):
     """The head that is left out: zero for all phrases [C]."""
 
     def forward(self, pooled_CH: Tensor) -> Tensor:
-        return pooled_CH.new_zeros(len(pooled_CH))
+        return pooled_CH.new_zeros(pooled_CH.shape[0])
 
 
 def phrase_head(kind: str, width: int, start: float) -> nn.Module:

@@ -20,9 +20,9 @@ def in_shares(tower: nn.Module, shares: int, *rows: Tensor | None, call: Callabl
     shares cost (n - 1) / n of a forward pass more, and nothing where nothing in the tower learns.
     """
     call = call or tower
-    count = next(len(x) for x in rows if x is not None)
-    shares = max(1, min(shares, count))
-    if shares == 1:
+    if shares > 1:
+        shares = max(1, min(shares, next(len(x) for x in rows if x is not None)))
+    if shares <= 1:
         return call(*rows)
     columns = [[None] * shares if x is None else x.tensor_split(shares) for x in rows]
     parts = list(zip(*columns, strict=True))

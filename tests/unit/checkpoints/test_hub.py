@@ -1,0 +1,152 @@
+"""hf://OWNER/NAME: what is fetched and what is not, without a network, and what is told where it cannot be had."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import huggingface_hub.constants as constants
+import pytest
+import torch
+from checkout import ROOT
+from hub_server import Repository, files_of
+from hub_server import hub as hub_of
+
+from flam_train.checkpoints import hub
+from flam_train.checkpoints.export import FILES, read_config, save_export
+from flam_train.inference import load_model
+from flam_train.models.flam import FLAM
+
+PARTS = ["config.json", "model.safetensors", "provenance.json", "tokenizer/tokenizer_config.json"]
+
+
+def point_at(url, monkeypatch):
+    """What HF_ENDPOINT does when the client is imported."""
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory, small_config):
+    return save_export(FLAM(small_config), tmp_path_factory.mktemp("made") / "export", {"run": "tiny"})
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch, export):
+    """With lab/flam, an export beside a card and pictures, and an empty cache."""
+    with hub_of() as server:
+        point_at(server.url, monkeypatch)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+        server.repositories["lab/flam"] = Repository()
+        server.repositories["lab/flam"].push(files_of(export) | {"README.md": b"# FLAM", "onnx/audio.onnx": b"0" * 99})
+        yield server
+
+
+def test_a_model_is_fetched_once(server, export):
+    model, given = load_model("hf://lab/flam"), load_model(export)
+    assert server.fetched() == PARTS  # neither the card nor what else there is
+    assert model.provenance == given.provenance | {
+        "folder": "hf://lab/flam",
+        "commit": server.repositories["lab/flam"].branches["main"],
+    }
+    for name, weight in given.state_dict().items():
+        assert torch.equal(weight, model.state_dict()[name])
+    assert torch.equal(model.embed_text(["a dog"]).text_CD, given.embed_text(["a dog"]).text_CD)
+    assert read_config("hf://lab/flam") == given.config
+    assert server.fetched() == []
+
+
+def test_what_is_new_is_fetched_and_a_revision_stays(server, export):
+    repository = server.repositories["lab/flam"]
+    old = hub.local("hf://lab/flam", FILES)
+    repository.push(files_of(export), "v1/final")
+    server.fetched()
+    repository.push(files_of(export) | {"provenance.json": b"{}"})
+    new = hub.local("hf://lab/flam", FILES)
+    assert server.fetched() == ["provenance.json"]  # the others are the same bytes
+    assert (new / "provenance.json").read_bytes() == b"{}"
+    for revision in (old.name, "v1/final"):
+        found = hub.local(f"hf://lab/flam@{revision}", FILES)
+        assert (found / "provenance.json").read_bytes() == (export / "provenance.json").read_bytes()
+
+
+@pytest.mark.parametrize("how", ["offline", "down", "gone"])
+def test_without_a_network_the_cache_is_enough(how, server, monkeypatch):
+    folder = hub.local("hf://lab/flam", FILES)
+    if how == "offline":
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    elif how == "down":
+        server.down = True
+    else:
+        point_at("http://127.0.0.1:9", monkeypatch)
+    server.asked.clear()
+    assert hub.local("hf://lab/flam", FILES) == folder
+    assert hub.local(f"hf://lab/flam@{folder.name}", FILES) == folder
+    assert how == "down" or server.asked == []
+    load_model("hf://lab/flam")
+
+
+@pytest.mark.parametrize(
+    ("how", "address", "told"),
+    [
+        ("", "hf://lab/other", r"hf://lab/other: no such repository on http://127.*: mend the name.*hf auth login"),
+        ("gated", "hf://lab/flam", r"hf://lab/flam: its owner asks.*: accept .* on http://127.*/lab/flam, and log in"),
+        ("", "hf://lab/flam@v9", r"hf://lab/flam@v9: no such revision: name a branch, a tag or a commit of lab/flam"),
+        ("", "hf://lab", r"hf://lab: write hf://OWNER/NAME, or hf://OWNER/NAME@REVISION"),
+        ("", "hf://lab/flam/export", r"hf://lab/flam/export: write hf://OWNER/NAME"),
+        ("", "hf://lab/a..b", r"hf://lab/a..b: no name of a repository: "),
+        ("offline", "hf://lab/flam", r"hf://lab/flam: not in the cache .*cache, and offline: fetch it once without"),
+        (
+            "gone",
+            "hf://lab/flam",
+            r"hf://lab/flam: http://127.0.0.1:9 cannot be reached, .*no whole copy .*: try",
+        ),
+        ("down", "hf://lab/flam", r"hf://lab/flam: http://127.* cannot be reached, .*503.*: try again"),
+    ],
+)
+def test_what_is_told_where_it_cannot_be_had(how, address, told, server, monkeypatch):
+    server.repositories["lab/flam"].gated = how == "gated"
+    server.down = how == "down"
+    if how == "offline":
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    if how == "gone":
+        point_at("http://127.0.0.1:9", monkeypatch)
+    with pytest.raises(ValueError, match=told):
+        hub.local(address, FILES)
+
+
+def test_another_kind_of_repository_costs_no_gigabytes(server):
+    server.repositories["lab/bert"] = Repository()
+    server.repositories["lab/bert"].push({"config.json": b"{}", "model.safetensors": b"0" * 99})
+    with pytest.raises(ValueError, match=r"hf://lab/bert lacks provenance.json: give one that has RUN_FOLDER/export's"):
+        load_model("hf://lab/bert")
+    assert server.fetched() == ["config.json"]
+    files = ("config.json", "model.safetensors", "vocab*")  # another reader may want just these
+    assert sorted(p.name for p in hub.local("hf://lab/bert", files).iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_whole_copy_or_none(server, export, monkeypatch):
+    """Only the small files are in the cache: that is no export."""
+    hub.local("hf://lab/flam", ("config.json",))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match=r"hf://lab/flam.*(lacks|not in the cache)"):
+        load_model("hf://lab/flam")
+
+
+def test_folders_stay_what_they_are(export, server):
+    assert hub.local(export, FILES) == hub.local(str(export), FILES) == export
+    assert server.asked == []
+
+
+def test_the_environment_says_which_hub_and_whether(server, tmp_path):
+    """As a user calls it, in processes of their own: once with a network, then without."""
+    code = f"from flam_train.checkpoints.hub import local; print(local('hf://lab/flam', {FILES}).name)"
+    env = os.environ | {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home"), "PYTHONWARNINGS": "ignore"}
+    for offline in ("0", "1"):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=ROOT, env=env | {"HF_HUB_OFFLINE": offline}, capture_output=True, text=True)
+        assert done.stdout.strip() == server.repositories["lab/flam"].branches["main"], done.stderr
+        assert server.fetched() == (PARTS if offline == "0" else [])
