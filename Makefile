@@ -14,7 +14,7 @@ venv: .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "flam_train needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
 	@echo "making .venv (about 6 GB, a few minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[demo,dev]'
+	@$(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt -e '.[demo,export,dev]'
 	@touch $@
 
 # What a user would type, line by line; README.md explains it.

@@ -1,7 +1,8 @@
 """Weights on a disk, as others read and write them.
 
-In: a model, or a file of others. Out: an export folder (`export.py`: read it first), OpenFLAM's checkpoint
-(`openflam.py`), what a run starts from (`initial.py`). What a run resumes from is `training/fault_tolerance`'s.
+In: a model, or a file of others. Out: an export folder (`export.py`: read it first), from a hub too (`hub.py`),
+OpenFLAM's checkpoint (`openflam.py`), ONNX graphs (`onnx.py`), what a run starts from (`initial.py`). What a run
+resumes from is `training/fault_tolerance`'s.
 """
 
 import lazy_loader

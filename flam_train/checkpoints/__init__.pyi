@@ -1,3 +1,9 @@
-from .export import load_export as load_export, save_export as save_export
+from .export import (
+    load_export as load_export,
+    read_config as read_config,
+    read_provenance as read_provenance,
+    save_export as save_export,
+)
 from .initial import initialise as initialise
+from .onnx import save_onnx as save_onnx
 from .openflam import from_openflam as from_openflam, read_state as read_state, to_openflam as to_openflam

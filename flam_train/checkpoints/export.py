@@ -9,9 +9,6 @@ tokenizer/          the tokenizer's files: nothing is looked up on a hub
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from flam_train import __version__
 from flam_train.checkpoints import hub
 from flam_train.data.shards.tars import sha256_of
-from flam_train.disk import naming
+from flam_train.disk import naming, replacing
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.text import load_tokenizer
 
@@ -40,10 +37,7 @@ def save_export(model: FLAM, folder: str | Path, provenance: dict[str, Any]) -> 
     provenance: plain data, kept beside the weights' sha256 and the version of this package.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        os.chmod(draft, 0o755)
+    with replacing(folder) as draft:
         with naming(folder / WEIGHTS, draft / WEIGHTS):
             save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, draft / WEIGHTS)
         (draft / CONFIG).write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")
@@ -51,20 +45,6 @@ def save_export(model: FLAM, folder: str | Path, provenance: dict[str, Any]) -> 
         (draft / PROVENANCE).write_text(json.dumps(facts, indent=2, default=str) + "\n")
         if model.tokenizer is not None:
             model.tokenizer.save(draft / TOKENIZER)
-        for path in draft.rglob("*"):
-            if path.is_file():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            os.replace(folder, old / folder.name)
-            os.replace(draft, folder)
-            shutil.rmtree(old)
-        else:
-            os.replace(draft, folder)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     return folder
 
 
@@ -94,6 +74,11 @@ def load_export(folder: str | Path, device: str | torch.device = "cpu") -> FLAM:
 def read_config(folder: str | Path) -> FLAMConfig:
     """What an export's model is built from. Raises ValueError as `load_export`."""
     return _described(hub.local(folder, FILES))[0]
+
+
+def read_provenance(folder: str | Path) -> dict[str, Any]:
+    """Where an export's weights come from, and their sha256. Raises ValueError as `load_export`."""
+    return _described(hub.local(folder, FILES))[1]
 
 
 def _described(folder: Path) -> tuple[FLAMConfig, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""flam-convert: others' checkpoints into exports, and back."""
+"""flam-convert: others' checkpoints into exports, and back; what goes with a model that is given away."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import argparse
 import sys
 from pathlib import Path
 
-from flam_train import checkpoints  # lazy: its names are imported as they are used, torch with them
+from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
+from flam_train.checkpoints.hub import is_hub
 from flam_train.checkpoints.openflam_names import AUDIO
 from flam_train.cli.evaluate import told
 from flam_train.data.shards.tars import replace_with, sha256_of
 from flam_train.disk import check_writable
+from flam_train.evaluation.choices import protocols
 
-DESCRIPTION = """Checkpoints of others into exports, and back.
+DESCRIPTION = """Checkpoints of others into exports, and back; a model as ONNX graphs; its model card.
 
   flam-convert openflam open_flam_oct17.pth runs/openflam/export     # OpenFLAM's file, then eval/protocols.py
   flam-convert to-openflam runs/flam/export flam.pth                 # for OpenFLAM's own inference
+  flam-convert onnx runs/flam/export runs/flam/onnx                  # for onnxruntime: needs flam-train[export]
+  flam-convert card runs/flam/export results                         # README.md beside the weights
 
-An export carries the tokenizer's files: --tokenizer is a folder of them, or a name that the hub knows.
+An export carries the tokenizer's files: --tokenizer is a folder of them, or a name that the hub knows. EXPORT is a
+folder, or a repository on the hub: hf://OWNER/NAME, hf://OWNER/NAME@REVISION.
 """
 
 
@@ -31,11 +36,27 @@ def main(argv: list[str] | None = None) -> None:
     theirs.add_argument("out", type=Path, help="folder of the export")
     theirs.add_argument("--audio", choices=AUDIO, default="base", help="its audio encoder [base]")
     theirs.add_argument("--tokenizer", default="roberta-base", help="[roberta-base]")
+    theirs.set_defaults(run=_to_export)
     ours = kinds.add_parser("to-openflam", help="an export to a file with OpenFLAM's names")
-    ours.add_argument("export", type=Path)
+    ours.add_argument("export")
     ours.add_argument("out", type=Path, help="the file")
+    ours.set_defaults(run=_to_file)
+    onnx = kinds.add_parser("onnx", help="an export to two ONNX graphs, checked beside it in onnxruntime")
+    onnx.add_argument("export")
+    onnx.add_argument("out", type=Path, help="folder of the graphs")
+    onnx.set_defaults(run=_to_onnx)
+    card = kinds.add_parser("card", help="an export's model card, from its provenance and its results")
+    card.add_argument("export")
+    card.add_argument("results", type=Path, nargs="*", help="results JSON files, or folders of them")
+    card.add_argument("--name", help="of the model [that of its run]")
+    card.add_argument(
+        "--licence", default="unknown", metavar="ID", help="of the weights, in the hub's spelling [%(default)s]"
+    )
+    card.add_argument("--out", type=Path, metavar="FILE", help="[EXPORT/README.md]")
+    card.add_argument("--overwrite", action="store_true", help="a card that is there")
+    card.set_defaults(run=_to_card)
     args = parser.parse_args(argv)
-    sys.exit(told(lambda: _to_export(args) if args.kind == "openflam" else _to_file(args)))
+    sys.exit(told(lambda: args.run(args)))
 
 
 def _to_export(args: argparse.Namespace) -> None:
@@ -53,3 +74,36 @@ def _to_file(args: argparse.Namespace) -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     replace_with(args.out, lambda file: torch.save(state, file))
     print(f"file  {args.out}")
+
+
+def _to_onnx(args: argparse.Namespace) -> None:
+    check_writable(args.out, "OUT")
+    found = checkpoints.save_onnx(checkpoints.load_export(args.export), args.out)
+    print(f"onnx  {args.out}\nfrom the model: {', '.join(f'{name} {by:.1e}' for name, by in found.items())}")
+
+
+def _to_card(args: argparse.Namespace) -> None:
+    if args.out is None and is_hub(args.export):
+        raise ValueError(f"{args.export}: say with --out where to write its card")
+    out = args.out or Path(args.export) / "README.md"
+    config, provenance = checkpoints.read_config(args.export), checkpoints.read_provenance(args.export)
+    check_writable(out.parent, "--out")
+    if out.exists() and not args.overwrite:
+        raise ValueError(f"{out}: is there: --overwrite replaces it, --out writes elsewhere")
+    given = [result for _, result in evaluation.read_results(args.results)]
+    results = evaluation.card.of_model(given, provenance)
+    if given and not results:
+        raise ValueError(f"{', '.join(map(str, args.results))}: no result is of {args.export}'s weights: evaluate it")
+    name = args.name or provenance.get("name") or provenance.get("run") or Path(args.export).resolve().name
+    text = evaluation.card.model_card(
+        provenance,
+        config,
+        results,
+        [evaluation.Protocol.load(name) for name in protocols()],
+        name=name,
+        licence=args.licence,
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    replace_with(out, lambda file: file.write(text.encode()))
+    others = f", {len(given) - len(results)} others left out" if len(given) > len(results) else ""
+    print(f"card  {out} ({len(results)} results{others})")

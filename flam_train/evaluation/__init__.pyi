@@ -1,4 +1,5 @@
 from . import (
+    card as card,
     checked as checked,
     compared as compared,
     drawn as drawn,

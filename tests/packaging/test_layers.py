@@ -28,6 +28,7 @@ FLOORS = {
         "scores sed retrieval zero_shot checked resampled compared",  # what measures
         "report",
         "protocol",
+        "card",
     ],
     "training": [
         "module micro_batches corpora datamodule layers optim loggers progress validation",
