@@ -5,6 +5,9 @@ A row that no line needs any more fails the tests, too.
 
 from __future__ import annotations
 
+import pytest
+from needs import ONNX
+
 PLACEHOLDERS = {
     "KEY=VALUE": "seed=1", "I/N": "1/2", "N": "2",
     "data_prep/NAME.py": "data_prep/clotho.py",
@@ -15,9 +18,13 @@ EXEMPT = (
     (r"source \.venv/bin/activate", "the reader's shell"),
     (r"export [A-Z_]+=", "the reader's shell"),
     (r"scontrol|scancel|module load", "the cluster's own programs"),
+    (r"hf (upload|auth)", "the hub's own program"),
     (r"--(kill-on-bad-exit|ntasks$|gpus-per-task)", "srun's options"),
 )
 """(start of a simple command, why no program parses it)."""
+
+NEEDS = {"docs/sharing.md": (ONNX, pytest.mark.slow, pytest.mark.ci)}
+"""page -> marks: what a machine may lack for it, and that it takes longer than others."""
 
 EXEMPT_BLOCKS: tuple[tuple[str, str, str], ...] = ()
 """(page, a line of the block of Python, why it cannot be run)."""
@@ -62,6 +69,8 @@ NOT_RUN = (
     (r"make venv", "the tests have their environment"),
     (r"srun ", "there is no SLURM: tests/slurm"),
     (r"torchrun --nnodes 2", "two machines"),
-    (r"flam-convert ", "RoBERTa's weights and tokenizer: test_protocol_commands.py, with random ones"),
+    (r"flam-convert (to-)?openflam ", "RoBERTa's weights and tokenizer: test_protocol_commands.py, with random ones"),
+    (r"flam-\w+ \w+ hf://", "no hub: test_hub.py plays one"),
+    (r"pip install '?flam-train", "the tests have their environment"),
 )
 """(start of a command, why it is not run)."""

@@ -19,9 +19,10 @@ from recording_files import tone
 from shard_samples import corpus as written
 from shard_samples import sample
 from strong_labels import audioset, desed_folder
-from tiny_runs import write_bank, write_corpus
+from tiny_runs import tiny_roberta, write_bank, write_corpus
 
 from flam_train.checkpoints.export import save_export
+from flam_train.checkpoints.onnx import save_onnx
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.htsat import HTSATConfig
 from flam_train.models.text import TextConfig
@@ -41,6 +42,13 @@ def export(path: Path) -> None:
     torch.manual_seed(0)
     config = FLAMConfig(audio=HTSATConfig(**SMALL), text=TextConfig("bytes"), embedding=16)
     save_export(FLAM(config).eval(), path, {"run": "tiny", "steps": 0, "seed": 0})
+
+
+def onnx(path: Path) -> None:
+    """With the tokenizer of a hub's kind."""
+    text = TextConfig("roberta", str(tiny_roberta(path.parent / "tiny-roberta")))
+    config = FLAMConfig(audio=HTSATConfig(**SMALL), text=text, embedding=16)
+    save_onnx(FLAM(config).eval(), path)
 
 
 def recordings(path: Path) -> None:
@@ -124,6 +132,7 @@ BROUGHT: dict[str, Make] = {
     "EXPORT": export,
     "SHARDS": corpus,
     "runs/flam/export": export,
+    "runs/flam/onnx": onnx,
     "street.wav": lambda path: tone(path, 12.0),
     "recordings": recordings,
     "audioset": audioset,

@@ -10,7 +10,7 @@ from doc_programs import filled
 from doc_runs import overridden, read_by_line, read_by_training, recipe, replaced, run_line
 from doc_settings import SETTING, configuration
 from doc_stale import Stale
-from doc_tables import NOT_RUN, OVERRIDES
+from doc_tables import NEEDS, NOT_RUN, OVERRIDES
 from doc_world import BROUGHT, MADE, World, had_by, named_in, read_by
 
 LINES = {page: found for page, text in pages().items() if (found := command_lines(page, text))}
@@ -21,7 +21,9 @@ FIRST_READ = ("README.md", "docs/own_labels.md")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [pytest.param(p, marks=pytest.mark.ci if p in FIRST_READ else ()) for p in LINES])
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, marks=NEEDS.get(p, ()) or (pytest.mark.ci if p in FIRST_READ else ())) for p in LINES]
+)
 def test_lines_run_in_their_order(page, tmp_path):
     world = World(tmp_path, had_by(page))
     for line in LINES[page]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from doc_lines import blocks, pages
 from doc_python import left_out, run_blocks
-from doc_tables import EXEMPT_BLOCKS
+from doc_tables import EXEMPT_BLOCKS, NEEDS
 from doc_world import World, had_by
 
 PYTHON = {page: [b for b in blocks(page, text) if b.language in ("python", "py")] for page, text in pages().items()}
 
 
-@pytest.mark.parametrize("page", [page for page, found in PYTHON.items() if found])
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=NEEDS.get(page, ())) for page, found in PYTHON.items() if found]
+)
 def test_python(page, tmp_path):
     run_blocks(PYTHON[page], World(tmp_path, had_by(page, lines=False)))
 

@@ -12,9 +12,13 @@ import torch
 from checkout import ROOT
 from hub_server import Repository, files_of
 from hub_server import hub as hub_of
+from in_process import program, script
+from shard_samples import corpus
 
 from flam_train.checkpoints import hub
 from flam_train.checkpoints.export import FILES, read_config, save_export
+from flam_train.cli.convert import main as convert
+from flam_train.evaluation import read_results
 from flam_train.inference import load_model
 from flam_train.models.flam import FLAM
 
@@ -134,6 +138,28 @@ def test_a_whole_copy_or_none(server, export, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match=r"hf://lab/flam.*(lacks|not in the cache)"):
         load_model("hf://lab/flam")
+
+
+def test_commands_take_it(server, tmp_path):
+    """With a revision, and a mistake is told in a line."""
+    repository = server.repositories["lab/flam"]
+    commit = repository.branches["main"]
+    shards = corpus(tmp_path / "shards", (2,)).folder
+    done = script("eval/retrieval.py", f"hf://lab/flam@{commit}", shards, "--out", tmp_path / "results")
+    assert done.returncode == 0, done.stderr
+    (found,) = (result for _, result in read_results([tmp_path / "results"]))
+    assert (found.model["folder"], found.model["commit"]) == (f"hf://lab/flam@{commit}", commit)
+    done = program(
+        convert, "flam-convert", "card", "hf://lab/flam", tmp_path / "results", "--out", tmp_path / "card.md"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2" in (tmp_path / "card.md").read_text()
+    for name, *rest in (("sed", shards), ("zero_shot", shards), ("protocols", "--only", "esc50", "--shards", shards)):
+        done = script(f"eval/{name}.py", "hf://lab/other", *rest, "--out", tmp_path / "results")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "hf://lab/other: no such repository" in done.stderr
+    done = program(convert, "flam-convert", "to-openflam", "hf://lab/flam@v9", tmp_path / "x.pth")
+    assert (done.returncode, done.stderr[:28]) == (2, "error: hf://lab/flam@v9: no s")
 
 
 def test_folders_stay_what_they_are(export, server):
