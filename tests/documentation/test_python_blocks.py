@@ -10,9 +10,12 @@ from doc_world import World, had_by
 
 PYTHON = {page: [b for b in blocks(page, text) if b.language in ("python", "py")] for page, text in pages().items()}
 
+SLOWER = {page: (mark, pytest.mark.slow, pytest.mark.ci) for page, mark in NEEDS.items()}
+"""What a machine may lack takes its time, too."""
+
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=NEEDS.get(page, ())) for page, found in PYTHON.items() if found]
+    "page", [pytest.param(page, marks=SLOWER.get(page, ())) for page, found in PYTHON.items() if found]
 )
 def test_python(page, tmp_path):
     run_blocks(PYTHON[page], World(tmp_path, had_by(page, lines=False)))

@@ -159,7 +159,7 @@ def test_commands_take_it(server, tmp_path):
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "hf://lab/other: no such repository" in done.stderr
     done = program(convert, "flam-convert", "to-openflam", "hf://lab/flam@v9", tmp_path / "x.pth")
-    assert (done.returncode, done.stderr[:28]) == (2, "error: hf://lab/flam@v9: no s")
+    assert (done.returncode, done.stderr[:29]) == (2, "error: hf://lab/flam@v9: no s")
 
 
 def test_folders_stay_what_they_are(export, server):
