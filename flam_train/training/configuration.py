@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from flam_train.settings import from_plain, nearest, setting, settle, typed
+from flam_train.settings import SETTING, from_plain, nearest, setting, settle, typed
 from flam_train.training.corpora import CorpusConfig
 from flam_train.training.datamodule import DataConfig
 from flam_train.training.module import LossConfig
@@ -78,6 +78,9 @@ def read_data(conf: dict[str, Any]) -> DataConfig:
         corpora = typed(f"data.{kind}", section.pop(kind, None) or {}, dict[str, dict[str, Any]])
         streams[name] = {n: from_plain(CorpusConfig, f"data.{kind}.{n}", entry) for n, entry in corpora.items()}
     batches = {key: typed(key, conf[key], int) for key in BATCHES}
+    for key, f in DataConfig.__dataclass_fields__.items():
+        if key in batches:
+            f.metadata[SETTING].check(key, batches[key])  # by the name that it has at the top
     return from_plain(DataConfig, "data", section | streams | batches)
 
 

@@ -114,27 +114,23 @@ def test_a_run_that_goes_on_is_the_run_that_never_stopped(corpora, finished, tmp
     assert_same_run(folder, finished)
 
 
-def test_what_is_unfrozen_goes_on_where_it_was(corpora, tmp_path, monkeypatch):
-    """Stopped right before and right after the step from which the audio encoder learns."""
-    more = ("optim.unfreeze={audio:2}", "optim.layer_decay=0.7", "optim.freeze=[scale_head]", "model=test")
-    start = tmp_path / "start"
+@pytest.mark.parametrize("first", [1, 2])
+def test_what_is_unfrozen_goes_on_where_it_was(first, corpora, tmp_path, monkeypatch):
+    """Stopped right after the step from which the audio encoder learns, and right before it."""
+    start, folder = tmp_path / "start", tmp_path / "stopped"
     train(conf(corpora, start, "steps=1"))
-    more = (*more, f"init={start / 'export'}", "optim.weight_decay=0.1")
-    whole, before = conf(corpora, tmp_path / "whole", *more), {}
-    train(whole)
-    for steps in (2, 3):
-        folder = tmp_path / f"stopped-{steps}"
-        with stopped_after(steps, monkeypatch):
-            train(conf(corpora, folder, *more))
-        before[steps] = weights(folder)
+    more = (f"optim.unfreeze={{audio:{first}}}", "optim.layer_decay=0.7", "optim.freeze=[scale_head]",
+            f"init={start / 'export'}", "optim.weight_decay=0.1")  # fmt: skip
+    train(conf(corpora, tmp_path / "whole", *more))
+    with stopped_after(2, monkeypatch):
         train(conf(corpora, folder, *more))
-        assert_same_run(folder, tmp_path / "whole")
-    given = weights(start)
-    encoder = [name for name in given if name.startswith("model.audio.")]
-    assert all(torch.equal(given[name], before[2][name]) for name in encoder)
-    assert any(not torch.equal(given[name], before[3][name]) for name in encoder)
-    assert all(torch.equal(given[n], before[3][n]) for n in given if n.startswith("model.scale_head"))
-    assert any(not torch.equal(given[n], before[2][n]) for n in given if n.startswith("model.text."))
+    given, then = weights(start), weights(folder)
+    train(conf(corpora, folder, *more))
+    assert_same_run(folder, tmp_path / "whole")
+    encoder = [name for name in given if name.startswith(("model.audio.", "model.frontend."))]
+    assert all(torch.equal(given[name], then[name]) for name in encoder) == (first == 2)
+    assert all(torch.equal(given[n], then[n]) for n in given if n.startswith("model.scale_head"))
+    assert any(not torch.equal(given[n], then[n]) for n in given if n.startswith("model.text."))
 
 
 @pytest.mark.parametrize("frozen", ["[]", "[text]"])
@@ -224,7 +220,7 @@ def test_micro_batches_train_as_the_undivided_batch(corpora, tmp_path, monkeypat
             assert float(found[key]) == pytest.approx(float(want[key]), rel=1e-9), key
     with pytest.raises(ValueError, match="global_batch=4 does not divide by 1 ranks x 3 micro-batches"):
         train(conf(corpora, tmp_path / "three", "accumulate=3"))
-    with pytest.raises(ValueError, match="accumulate=0: at least 1"):
+    with pytest.raises(ValueError, match="accumulate: 0 must be at least 1"):
         train(conf(corpora, tmp_path / "none", "accumulate=0"))
 
 
@@ -307,7 +303,7 @@ def test_a_bank_that_is_read_as_needed_trains_as_the_one_in_memory(bank, tmp_pat
     train(compose_conf([*overrides, *streamed, f"run_dir={tmp_path / 'streamed'}"]))
     assert build(compose_conf([*overrides, *streamed])).module.memory_N is None
     assert_same_run(tmp_path / "streamed", tmp_path / "memory")
-    with pytest.raises(ValueError, match=r"data.frame.online.memory_gib=0: give a size above 0"):
+    with pytest.raises(ValueError, match=r"data.frame.online.memory_gib: 0 must be above 0"):
         build(compose_conf([*overrides, "data.frame.online.memory_gib=0"]))
     more = [o.replace("0.001", "0.002") for o in streamed]  # memory may change when a run goes on
     train(compose_conf([*overrides, *more, f"run_dir={tmp_path / 'streamed'}"]))
