@@ -4,6 +4,9 @@ from .export import (
     read_provenance as read_provenance,
     save_export as save_export,
 )
+from .foreign import recognise as recognise
+from .hf_clap import save_hf_clap as save_hf_clap
 from .initial import initialise as initialise
 from .onnx import save_onnx as save_onnx
-from .openflam import from_openflam as from_openflam, read_state as read_state, to_openflam as to_openflam
+from .openflam import from_openflam as from_openflam, to_openflam as to_openflam
+from .reading import read_state as read_state

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from flam_train import __version__
 from flam_train.checkpoints import hub
@@ -55,20 +56,26 @@ def load_export(folder: str | Path, device: str | torch.device = "cpu") -> FLAM:
     its commit. Raises ValueError that names the file that is missing, altered or does not fit the configuration.
     """
     given, folder = folder, hub.local(folder, FILES)
-    config, provenance = _described(folder)
-    found = sha256_of(folder / WEIGHTS)
-    if found != provenance.get("sha256"):
-        raise ValueError(f"{folder / WEIGHTS}: sha256 {found} is not the one in {PROVENANCE}: copy the export again")
+    config, provenance, state = read_export(folder)
     tokenizer = None
     if (folder / TOKENIZER).is_dir():
         tokenizer = load_tokenizer(str(folder / TOKENIZER), config.text.max_tokens)
     model = FLAM(config, pretrained_text=False, tokenizer=tokenizer)
     try:
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model.load_state_dict(state)
     except RuntimeError as error:
         raise ValueError(f"{folder}: {WEIGHTS} does not fit {CONFIG}: {error}") from error
     model.provenance = {**provenance, "folder": str(given)} | ({"commit": folder.name} if hub.is_hub(given) else {})
     return model.to(device).eval()
+
+
+def read_export(folder: Path) -> tuple[FLAMConfig, dict[str, Any], dict[str, Tensor]]:
+    """Configuration, provenance and state dict of an export. Raises ValueError as `load_export`."""
+    config, provenance = _described(folder)
+    found = sha256_of(folder / WEIGHTS)
+    if found != provenance.get("sha256"):
+        raise ValueError(f"{folder / WEIGHTS}: sha256 {found} is not the one in {PROVENANCE}: copy the export again")
+    return config, provenance, load_file(folder / WEIGHTS)
 
 
 def read_config(folder: str | Path) -> FLAMConfig:

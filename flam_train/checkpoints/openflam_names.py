@@ -16,23 +16,11 @@ ROBERTA_BASE: dict[str, Any] = {
 }
 """The text encoder of every released FLAM."""
 
-PREFIXES = {
-    "frontend.bn0.": "audio_branch.bn0.",
-    "audio.": "audio_branch.",
-    "audio_projection.": "audio_projection.",
-    "text.model.": "text_branch.",
-    "text_projection.": "text_projection.",
-    "scale_head.": "fc_per_text_logit_scale.",
-    "bias_head.": "fc_per_text_logit_bias.",
-    "logit_scale": "logit_scale_a",
-}
-"""Ours -> OpenFLAM's."""
-
 AUDIO = ("tiny", "base", "large", "base-12hz")
 """The audio encoders of OpenFLAM, by the names of our presets."""
 
+HEADS = {"scale_head.": "fc_per_text_logit_scale.", "bias_head.": "fc_per_text_logit_bias."}
+"""Ours -> OpenFLAM's: what it has beside LAION-CLAP."""
+
 FROZEN = "aed_logit_scale"
 """A frozen scale of 1 (its logarithm 0) that the released loss multiplies by."""
-
-CONSTANTS = ("audio_branch.spectrogram_extractor.", "audio_branch.logmel_extractor.")
-CONSTANT_ENDS = (".relative_position_index", ".attn_mask")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
@@ -14,10 +15,16 @@ from flam_train.data.shards.tars import replace_with, sha256_of
 from flam_train.disk import check_writable
 from flam_train.evaluation.choices import protocols
 
+Run = Callable[[argparse.Namespace], None]
+
 DESCRIPTION = """Checkpoints of others into exports, and back; a model as ONNX graphs; its model card.
 
+  flam-convert look 630k-audioset-best.pt                            # what it is, and what a run would take from it
+  flam-convert clap 630k-audioset-best.pt runs/laion/export          # LAION-CLAP's file
+  flam-convert clap clap-htsat-unfused runs/laion/export             # a folder of Hugging Face's ClapModel
   flam-convert openflam open_flam_oct17.pth runs/openflam/export     # OpenFLAM's file, then eval/protocols.py
   flam-convert to-openflam runs/flam/export flam.pth                 # for OpenFLAM's own inference
+  flam-convert to-hf-clap runs/flam/export flam-clap                 # for transformers.ClapModel
   flam-convert onnx runs/flam/export runs/flam/onnx                  # for onnxruntime: needs flam-train[export]
   flam-convert card runs/flam/export results                         # README.md beside the weights
 
@@ -31,22 +38,24 @@ def main(argv: list[str] | None = None) -> None:
         prog="flam-convert", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     kinds = parser.add_subparsers(dest="kind", required=True)
-    theirs = kinds.add_parser("openflam", help="OpenFLAM's checkpoint file to an export")
-    theirs.add_argument("file", type=Path)
-    theirs.add_argument("out", type=Path, help="folder of the export")
-    theirs.add_argument("--audio", choices=AUDIO, default="base", help="its audio encoder [base]")
+
+    def kind(name: str, run: Run, help: str, *operands: str) -> argparse.ArgumentParser:
+        one = kinds.add_parser(name, help=help)
+        for operand in operands:
+            one.add_argument(operand, type=str if operand == "export" else Path)  # an export may be on the hub
+        one.set_defaults(run=run)
+        return one
+
+    kind("look", _look, "what a file or folder holds: everything that init= takes", "path")
+    clap = kind("clap", _clap, "LAION-CLAP's file, or Hugging Face's folder, to an export", "path", "out")
+    clap.add_argument("--tokenizer", help="[the folder's own, else roberta-base]")
+    theirs = kind("openflam", _openflam, "OpenFLAM's checkpoint file to an export", "file", "out")
+    theirs.add_argument("--audio", choices=AUDIO, help="its audio encoder must be this one [any]")
     theirs.add_argument("--tokenizer", default="roberta-base", help="[roberta-base]")
-    theirs.set_defaults(run=_to_export)
-    ours = kinds.add_parser("to-openflam", help="an export to a file with OpenFLAM's names")
-    ours.add_argument("export")
-    ours.add_argument("out", type=Path, help="the file")
-    ours.set_defaults(run=_to_file)
-    onnx = kinds.add_parser("onnx", help="an export to two ONNX graphs, checked beside it in onnxruntime")
-    onnx.add_argument("export")
-    onnx.add_argument("out", type=Path, help="folder of the graphs")
-    onnx.set_defaults(run=_to_onnx)
-    card = kinds.add_parser("card", help="an export's model card, from its provenance and its results")
-    card.add_argument("export")
+    kind("to-openflam", _to_openflam, "an export to a file with OpenFLAM's names", "export", "out")
+    kind("to-hf-clap", _to_hf_clap, "an export to a folder of Hugging Face's ClapModel", "export", "out")
+    kind("onnx", _to_onnx, "an export to two ONNX graphs, checked beside it in onnxruntime", "export", "out")
+    card = kind("card", _to_card, "an export's model card, from its provenance and its results", "export")
     card.add_argument("results", type=Path, nargs="*", help="results JSON files, or folders of them")
     card.add_argument("--name", help="of the model [that of its run]")
     card.add_argument(
@@ -54,19 +63,33 @@ def main(argv: list[str] | None = None) -> None:
     )
     card.add_argument("--out", type=Path, metavar="FILE", help="[EXPORT/README.md]")
     card.add_argument("--overwrite", action="store_true", help="a card that is there")
-    card.set_defaults(run=_to_card)
     args = parser.parse_args(argv)
     sys.exit(told(lambda: args.run(args)))
 
 
-def _to_export(args: argparse.Namespace) -> None:
+def _look(args: argparse.Namespace) -> None:
+    print("\n".join(checkpoints.recognise(args.path).table.lines()))
+
+
+def _clap(args: argparse.Namespace) -> None:
+    check_writable(args.out, "OUT")
+    found = checkpoints.recognise(args.path)
+    model = found.model(args.tokenizer or found.tokenizer)
+    print("\n".join(found.table.lines()))
+    about = {"name": args.path.stem, "source": f"{found.table.source}: {args.path.name}"}
+    if args.path.is_file():
+        about["source_sha256"] = sha256_of(args.path)
+    print(f"export  {checkpoints.save_export(model, args.out, about)}")
+
+
+def _openflam(args: argparse.Namespace) -> None:
     check_writable(args.out, "OUT")
     model = checkpoints.from_openflam(checkpoints.read_state(args.file), args.audio, args.tokenizer)
     about = {"name": args.file.stem, "source": f"OpenFLAM's {args.file.name}", "source_sha256": sha256_of(args.file)}
     print(f"export  {checkpoints.save_export(model, args.out, about)}")
 
 
-def _to_file(args: argparse.Namespace) -> None:
+def _to_openflam(args: argparse.Namespace) -> None:
     import torch  # not for --help
 
     check_writable(args.out.parent, "OUT")
@@ -107,3 +130,9 @@ def _to_card(args: argparse.Namespace) -> None:
     replace_with(out, lambda file: file.write(text.encode()))
     others = f", {len(given) - len(results)} others left out" if len(given) > len(results) else ""
     print(f"card  {out} ({len(results)} results{others})")
+
+
+def _to_hf_clap(args: argparse.Namespace) -> None:
+    check_writable(args.out, "OUT")
+    print("\n".join(checkpoints.save_hf_clap(checkpoints.load_export(args.export), args.out).lines()))
+    print(f"folder  {args.out}")

@@ -52,17 +52,18 @@ class LogMel(nn.Module):
 
     def __init__(self, config: FrontendConfig):
         super().__init__()
-        self.mel = torchaudio.transforms.MelSpectrogram(
-            sample_rate=config.sample_rate,
-            n_fft=config.n_fft,
-            hop_length=config.hop,
-            f_min=config.low_hz,
-            f_max=config.high_hz,
-            n_mels=config.mel_bins,
-            norm="slaney",
-            mel_scale="slaney",
-            power=2.0,
-        )
+        with torch.device("cpu"):  # torchaudio looks at its numbers: a model built on `meta` has none
+            self.mel = torchaudio.transforms.MelSpectrogram(
+                sample_rate=config.sample_rate,
+                n_fft=config.n_fft,
+                hop_length=config.hop,
+                f_min=config.low_hz,
+                f_max=config.high_hz,
+                n_mels=config.mel_bins,
+                norm="slaney",
+                mel_scale="slaney",
+                power=2.0,
+            )
         # Functions of the configuration, not of training: they stay out of checkpoints.
         for module in self.mel.modules():
             module._non_persistent_buffers_set.update(module._buffers)

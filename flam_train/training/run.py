@@ -18,6 +18,7 @@ import yaml
 from lightning.pytorch import Callback
 
 from flam_train.checkpoints import initial
+from flam_train.checkpoints.conversion import Table
 from flam_train.checkpoints.export import save_export
 from flam_train.data.stream.clips import ShardSource, Source
 from flam_train.data.stream.server import start_server
@@ -47,7 +48,7 @@ class Run:
     folder: Path
     module: FLAMModule
     data: DataModule
-    fresh: list[str]
+    started: Table | None
 
 
 def build(conf: dict[str, Any]) -> Run:
@@ -55,7 +56,7 @@ def build(conf: dict[str, Any]) -> Run:
     config = Config.read(conf)
     pl.seed_everything(config.seed, verbose=False)
     model = initial.build(config.model, config.text, config.init)
-    fresh = initial.initialise(model, config.init) if config.init else []
+    started = initial.initialise(model, config.init) if config.init else None
     assert model.tokenizer is not None
     data = DataModule(config.data, model.tokenizer, model.grid, config.steps, config.seed)
     if data.events and not model.config.phrase_logits:
@@ -69,7 +70,7 @@ def build(conf: dict[str, Any]) -> Run:
     # A codebook takes the tokens: only phrase heads would want the pooled vector beside them.
     heads = "phrase" in (model.config.phrase_scale, model.config.phrase_bias) and data.events
     unused += ["text.model.pooler"] if model.codebook is not None and not heads else []
-    freeze(model, config.optim, tuple(unused), untrained(model, config.init, fresh))
+    freeze(model, config.optim, tuple(unused), untrained(model, started))
     memory_N, accumulate = data.load_memory(), config.data.accumulate
     module = FLAMModule(model, config.loss, config.optim, config.steps, config.seed, memory_N, accumulate)
     if config.trainer.precision == "64-true":
@@ -78,14 +79,17 @@ def build(conf: dict[str, Any]) -> Run:
     module.validation_metrics.update(metrics)
     if config.trainer.monitor is not None:
         check_monitor(config.trainer.monitor, metrics)
-    return Run(conf, config, Path(config.run_dir), module, data, fresh)
+    return Run(conf, config, Path(config.run_dir), module, data, started)
 
 
-def untrained(model: FLAM, init: str | None, fresh: list[str]) -> set[str]:
-    """Parameters that nothing has trained: without `init` all but those of a pretrained text tower; with it `fresh`."""
+def untrained(model: FLAM, started: Table | None) -> set[str]:
+    """Parameters that nothing has trained: without `init` all but those of a pretrained text tower; with it what stayed
+    fresh."""
     text = {f"text.model.{name}" for name in model.text.fresh}  # type: ignore[union-attr]
-    names = (name for name, _ in model.named_parameters())
-    return text | (set(fresh) if init else {name for name in names if part_of(name) != "text"})
+    names = [name for name, _ in model.named_parameters()]
+    if started is None:
+        return text | {name for name in names if part_of(name) != "text"}
+    return text | (set(started.fresh) & set(names))
 
 
 def describe(run: Run) -> str:
@@ -116,10 +120,8 @@ def describe(run: Run) -> str:
         lines.append(
             f"  note   optim.warmup_steps={optim.warmup_steps} is as long as the run: lr is reached at its end"
         )
-    if run.fresh:
-        lines.append(
-            f"  fresh  {', '.join(sorted({n.split('.', 1)[0] for n in run.fresh}))} (not in {run.config.init})"
-        )
+    if run.started is not None:
+        lines += [f"  {line}" for line in (f"init   {run.config.init}", *run.started.lines())]
     return "\n".join(lines)
 
 

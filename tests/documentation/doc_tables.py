@@ -37,6 +37,7 @@ OVERRIDES = (
         "steps<=2 global_batch<=2 frame_batch<=2 optim.warmup_steps=1 data.workers=0 "
         "overwrite=true trainer.accelerator=cpu trainer.validate_every=2 trainer.checkpoint_every=2",
     ),
+    (r"flam-convert clap .* --tokenizer", "--tokenizer clap-htsat-unfused"),
     (r"torchrun .*--nproc-per-node", "--nproc-per-node 2"),
     (r"python data_prep/synthetic\.py", "--instances 2 --backgrounds 3 --processes 1"),
     (r"python data_prep/simulate\.py", "--count 8 --processes 1"),

@@ -15,6 +15,7 @@ from caption_labels import clotho_folder
 from caption_labels import sound as captioned
 from checkout import ROOT
 from in_process import script
+from others_weights import TINY_AUDIO, TINY_TEXT, clap_folder, clap_model, small_state
 from recording_files import tone
 from shard_samples import corpus as written
 from shard_samples import sample
@@ -22,6 +23,8 @@ from strong_labels import audioset, desed_folder
 from tiny_runs import tiny_roberta, write_bank, write_corpus
 
 from flam_train.checkpoints.export import save_export
+from flam_train.checkpoints.htsat_names import AUDIOSET
+from flam_train.checkpoints.laion_names import LAION
 from flam_train.checkpoints.onnx import save_onnx
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.htsat import HTSATConfig
@@ -49,6 +52,14 @@ def onnx(path: Path) -> None:
     text = TextConfig("roberta", str(tiny_roberta(path.parent / "tiny-roberta")))
     config = FLAMConfig(audio=HTSATConfig(**SMALL), text=text, embedding=16)
     save_onnx(FLAM(config).eval(), path)
+
+
+def others(path: Path) -> None:
+    """Weights as LAION-CLAP, HTS-AT and transformers write them, of the size of model=test."""
+    if path.suffix == "":
+        clap_folder(path, clap_model(TINY_AUDIO, TINY_TEXT))
+    else:
+        torch.save({"state_dict": small_state(AUDIOSET if path.suffix == ".ckpt" else LAION)}, path)
 
 
 def recordings(path: Path) -> None:
@@ -133,6 +144,9 @@ BROUGHT: dict[str, Make] = {
     "SHARDS": corpus,
     "runs/flam/export": export,
     "runs/flam/onnx": onnx,
+    "630k-audioset-best.pt": others,
+    "HTSAT_AudioSet_Saved_1.ckpt": others,
+    "clap-htsat-unfused": others,
     "street.wav": lambda path: tone(path, 12.0),
     "recordings": recordings,
     "audioset": audioset,
@@ -146,10 +160,13 @@ BROUGHT: dict[str, Make] = {
 }
 """What a reader has who begins at any page: its name, below the working directory -> what makes it."""
 
+WITH_DEMO = ("own_labels", "python", "training", "weights")
+"""Pages that go on from the demo."""
+
 MADE: tuple[tuple[str, str, Make, tuple[str, ...]], ...] = (
     ("README.md", "work/demo/run/export", export, ("README.md", "docs/own_labels.md", "docs/python.md")),
     *(
-        ("README.md", name, corpus, ("README.md", "docs/own_labels.md", "docs/python.md", "docs/training.md"))
+        ("README.md", name, corpus, ("README.md", *(f"docs/{page}.md" for page in WITH_DEMO)))
         for name in ("work/demo/shards/synthetic/train", "work/demo/shards/synthetic/test")
     ),
     ("docs/corpora.md", "shards/backgrounds/train", write_bank, ("docs/training.md",)),

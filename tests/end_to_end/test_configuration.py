@@ -9,6 +9,7 @@ import sys
 import pytest
 import yaml
 from needs import HAS_WANDB
+from others_weights import multilingual_folder
 from tiny_runs import TINY, damage, on_shards, tiny_roberta, write_corpus
 
 from flam_train.cli.train import compose_conf, main
@@ -70,6 +71,8 @@ def test_every_choice_composes_and_instantiates(group, corpora, bank, finished, 
             overrides += ["frame_batch=0"] if name in ("flam_global", "mga_clap") else []
         elif name == "roberta":
             overrides += ["text=roberta", f"text.name={tiny_roberta(tmp_path / 'roberta')}"]
+        elif name == "multilingual":
+            overrides += [f"text={name}", f"text.name={multilingual_folder(tmp_path / name)}"]
         elif (name == "minilm" and minilm_from_package() is None) or (name == "wandb" and not HAS_WANDB):
             continue
         else:

@@ -166,7 +166,7 @@ def test_what_is_no_checkpoint(tmp_path, capsys):
     torch.save([1], tmp_path / "c.pth")
     for name, message in (
         ("a.pth", "not a checkpoint of plain tensors (nothing is read that could run code)"),
-        ("b.pth", "missing: "),
+        ("b.pth", "is missing"),
         ("c.pth", "not a state dict"),
         ("d.pth", "no such file"),
     ):

@@ -51,6 +51,8 @@ def test_of_commands(tmp_path):
     for *arguments, option in (
         ("openflam", "x.pth", f"{tmp_path}/file/a", "OUT"),
         ("to-openflam", "x", f"{tmp_path}/file/a", "OUT"),
+        ("clap", "x.pt", f"{tmp_path}/file/a", "OUT"),
+        ("to-hf-clap", "x", f"{tmp_path}/file/a", "OUT"),
     ):
         line = told(program(lambda given=arguments: convert.main(given), "flam-convert"), 2)
         assert line.startswith(f"error: {option} {tmp_path}/file")

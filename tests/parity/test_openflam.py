@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from by_formula import waveforms, weight
 
 from flam_train.checkpoints.openflam import from_openflam, to_openflam
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
@@ -27,26 +27,9 @@ def spec() -> dict:
     return json.loads((FOLDER / "openflam_tiny_state_dict.json").read_text())
 
 
-def by_formula(key: str, shape: list[int]) -> torch.Tensor:
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(key.encode())))
-    if key.endswith("running_var"):
-        return 200 + 20 * x.abs()
-    if key.endswith("running_mean"):
-        return -30 + 3 * x
-    if not shape:
-        return torch.tensor(0.0) if "aed" in key else torch.tensor(math.log(1 / 0.07))
-    if len(shape) == 1:
-        return 1 + 0.1 * x if key.endswith("weight") else 0.1 * x
-    if "relative_position_bias_table" in key:
-        return 0.5 * x
-    if "embeddings" in key:
-        return 0.1 * x
-    return x * 1.5 / math.sqrt(math.prod(shape[1:]))
-
-
 @pytest.fixture(scope="module")
 def state(spec) -> dict[str, torch.Tensor]:
-    state = {k: by_formula(k, v["shape"]) for k, v in spec.items() if v["formula"]}
+    state = {k: weight(k, v["shape"]) for k, v in spec.items() if v["formula"]}
     state["fc_per_text_logit_bias.2.bias"] -= 8
     state["fc_per_text_logit_scale.2.bias"] += math.log(10)
     state["fc_per_text_logit_scale.2.weight"] *= 0.2
@@ -60,17 +43,8 @@ def model(state):
 
 def test_features_and_maps(model):
     want = gold("openflam_tiny_outputs.npz")
-    g, t = torch.Generator().manual_seed(7), torch.arange(480_000) / 48_000
-    waveform_BS = torch.stack(
-        [
-            0.3 * torch.sin(2 * math.pi * 440 * t) * (t < 4) + 0.05 * torch.randn(480_000, generator=g),
-            0.5 * torch.randn(480_000, generator=g) * ((t % 2) < 0.5),
-            torch.zeros(480_000),
-            0.2 * torch.sin(2 * math.pi * (200 + 300 * t) * t),
-        ]
-    )
     with torch.inference_mode():
-        audio = model.embed_audio(waveform_BS)
+        audio = model.embed_audio(waveforms())
         text = model.embed_tokens(want["input_ids"], want["attention_mask"])
         maps = {m: model.localize(audio.frame_BTD, text, m) for m in ("unbiased", "approximate", "biased")}
     for got, name in (

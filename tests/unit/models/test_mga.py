@@ -136,7 +136,7 @@ def test_a_local_encoder_is_one_whose_last_block_attends_to_itself(small_config,
     folder = save_export(given, tmp_path / "export", {})
     local = replace(small_config, audio=replace(small_config.audio, last_block="local"))
     model = FLAM(local).eval()
-    assert initialise(model, folder) == []
+    assert initialise(model, folder).fresh == ()
     assert isinstance(model.audio.layers[-1].blocks[-1], LocalBlock)
     assert isinstance(model.audio.layers[1].blocks[-1], Block)
     mel_BNF = torch.randn(2, 1001, 64)
@@ -213,10 +213,10 @@ def test_export_of_a_codebook_model(mga, tmp_path, waveform_BS):
 def test_starting_a_baseline_from_a_flam_and_a_flam_from_a_baseline(small_config, mga_config, tmp_path):
     """Phrase heads and codebook are left out or fresh; everything else must fit."""
     flam, baseline = FLAM(small_config), FLAM(mga_config)
-    assert initialise(baseline, save_export(flam, tmp_path / "flam", {})) == ["codebook.codeword_MD"]
+    assert initialise(baseline, save_export(flam, tmp_path / "flam", {})).fresh == ("codebook.codeword_MD",)
     assert torch.equal(baseline.text_projection[0].weight, flam.text_projection[0].weight)
     back = FLAM(replace(small_config, audio=mga_config.audio))
-    fresh = initialise(back, save_export(baseline, tmp_path / "mga", {}))
+    fresh = initialise(back, save_export(baseline, tmp_path / "mga", {})).fresh
     assert {name.split(".")[0] for name in fresh} == {"scale_head", "bias_head"}
     with pytest.raises(ValueError, match=r"does not fit this configuration: codebook\.codeword_MD"):
         initialise(FLAM(replace(mga_config, codewords=20)), tmp_path / "mga")

@@ -288,17 +288,17 @@ def test_an_export_of_another_version_is_refused(model, tmp_path):
 def test_starting_from_an_export(model, small_config, tmp_path):
     folder = save_export(model, tmp_path / "export", {})
     same = FLAM(small_config)
-    assert initialise(same, folder) == []
+    assert initialise(same, folder).fresh == ()
     assert all(torch.equal(a, b) for a, b in zip(same.parameters(), model.parameters(), strict=True))
     wider = FLAM(replace(small_config, embedding=24))
     with pytest.raises(ValueError, match=r"does not fit this configuration: audio_projection\.0"):
         initialise(wider, folder)
     masked = replace(small_config.frontend, mask_stripes=0)
-    assert initialise(FLAM(replace(small_config, frontend=masked)), folder) == []  # augmentation is no architecture
+    assert initialise(FLAM(replace(small_config, frontend=masked)), folder).fresh == ()  # it is no architecture
     deeper = FLAM(replace(small_config, audio=HTSATConfig(width=8, depths=(2, 2, 1, 1), heads=(1, 2, 2, 2))))
     with pytest.raises(ValueError, match=r"another audio encoder: audio\.depths is"):
         initialise(deeper, folder)
-    with pytest.raises(ValueError, match="no export folder or checkpoint file"):
+    with pytest.raises(ValueError, match="init: there is nothing at"):
         initialise(same, tmp_path / "nowhere")
 
 
@@ -306,7 +306,7 @@ def test_the_architecture_of_what_is_started_from_need_not_be_guessed(model, sma
     folder = save_export(model, tmp_path / "export", {})
     sections = ({"as_init": True}, {"tower": "as_init"})
     started = build(*sections, str(folder))
-    assert initialise(started, folder) == []
+    assert initialise(started, folder).fresh == ()
     assert started.config == model.config
     assert torch.equal(*(m.embed_text(["a dog"]).text_CD for m in (started.eval(), model)))
     # Either alone, and a setting beside it.
@@ -318,12 +318,10 @@ def test_the_architecture_of_what_is_started_from_need_not_be_guessed(model, sma
             build(*sections, init)
 
 
-def test_a_file_that_is_not_openflams_is_told(tmp_path):
+def test_a_file_of_nothing_known_is_told(tmp_path):
     file = tmp_path / "other.pth"
     torch.save({"audio_branch.patch_embed.proj.weight": torch.zeros(7, 1, 4, 4)}, file)
-    with pytest.raises(
-        ValueError, match=r"init=\S+other\.pth: not an OpenFLAM checkpoint of audio=tiny.*choose model="
-    ):
+    with pytest.raises(ValueError, match=r"model=as_init: \S+other\.pth: none of an export, .*choose model="):
         build({"as_init": True}, {"tower": "as_init"}, str(file))
 
 
@@ -334,7 +332,7 @@ def test_openflams_file_tells_its_architecture(tmp_path):
     torch.save(to_openflam(theirs), file)
     sections = ({"as_init": True}, {"tower": "as_init", "name": str(tiny_roberta(tmp_path / "roberta"))})
     started = build(*sections, str(file))
-    assert initialise(started, file) == []
+    assert initialise(started, file).fresh == ()
     assert started.config.audio == PRESETS["tiny"]
     assert all(torch.equal(a, b) for a, b in zip(started.parameters(), theirs.parameters(), strict=True))
 
@@ -354,7 +352,7 @@ def test_minilm_is_the_official_one_and_travels_in_the_export(small_config, tmp_
     with torch.inference_mode():
         assert torch.equal(again.embed_text(["rain"]).text_CD, model.embed_text(["rain"]).text_CD)
     # Another text tower: the audio part is taken over, the rest is fresh and listed.
-    fresh = initialise(bytes_model := FLAM(small_config), tmp_path / "export")
+    fresh = initialise(bytes_model := FLAM(small_config), tmp_path / "export").fresh
     assert torch.equal(bytes_model.audio.norm.weight, model.audio.norm.weight)
     assert {n.split(".")[0] for n in fresh} == {"text", "text_projection", "scale_head", "bias_head", "logit_scale"}
 
