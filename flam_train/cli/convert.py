@@ -1,4 +1,4 @@
-"""flam-convert: others' checkpoints into exports, and back; what goes with a model that is given away."""
+"""flam-convert: checkpoints, others' and those of runs, into exports, and back; what goes with a model that is given away."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ DESCRIPTION = """Checkpoints of others into exports, and back; a model as ONNX g
   flam-convert openflam open_flam_oct17.pth runs/openflam/export     # OpenFLAM's file, then eval/protocols.py
   flam-convert to-openflam runs/flam/export flam.pth                 # for OpenFLAM's own inference
   flam-convert to-hf-clap runs/flam/export flam-clap                 # for transformers.ClapModel
+  flam-convert checkpoint runs/flam/best.ckpt runs/flam/export-best  # a checkpoint of a run, in its folder
   flam-convert onnx runs/flam/export runs/flam/onnx                  # for onnxruntime: needs flam-train[export]
   flam-convert card runs/flam/export results                         # README.md beside the weights
 
@@ -54,6 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     theirs.add_argument("--tokenizer", default="roberta-base", help="[roberta-base]")
     kind("to-openflam", _to_openflam, "an export to a file with OpenFLAM's names", "export", "out")
     kind("to-hf-clap", _to_hf_clap, "an export to a folder of Hugging Face's ClapModel", "export", "out")
+    kind("checkpoint", _checkpoint, "last.ckpt, best.ckpt or step-*.ckpt of a run folder to an export", "file", "out")
     kind("onnx", _to_onnx, "an export to two ONNX graphs, checked beside it in onnxruntime", "export", "out")
     card = kind("card", _to_card, "an export's model card, from its provenance and its results", "export")
     card.add_argument("results", type=Path, nargs="*", help="results JSON files, or folders of them")
@@ -65,6 +67,13 @@ def main(argv: list[str] | None = None) -> None:
     card.add_argument("--overwrite", action="store_true", help="a card that is there")
     args = parser.parse_args(argv)
     sys.exit(told(lambda: args.run(args)))
+
+
+def _checkpoint(args: argparse.Namespace) -> None:
+    from flam_train.training.exports import export_checkpoint  # not for --help
+
+    check_writable(args.out, "OUT")
+    print(f"export  {export_checkpoint(args.file, args.out)}")
 
 
 def _look(args: argparse.Namespace) -> None:

@@ -43,8 +43,8 @@ class TextConfig:
 
     tower: str = setting(
         "roberta",
-        "roberta (any RoBERTa-like model, pooler output), minilm (any sentence-transformers model whose sentence is the "
-        "mean of its tokens, multilingual ones too) or bytes (tests)",
+        "roberta (any RoBERTa-like model, pooler output), minilm (any sentence-transformers model whose sentence is "
+        "the mean of its tokens, multilingual ones too) or bytes (tests)",
         choices=POOLING,
     )
     name: str = setting("", "a Hugging Face name or a local folder; empty means the tower's own default")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass
-from pathlib import Path
+import re
+from dataclasses import MISSING, asdict, dataclass
 from typing import Any
 
-import yaml
-
+from flam_train.models.flam import FLAMConfig
 from flam_train.settings import SETTING, from_plain, nearest, setting, settle, typed
 from flam_train.training.corpora import CorpusConfig
 from flam_train.training.datamodule import DataConfig
@@ -24,11 +23,19 @@ STREAMS = {"global": "captions", "frame": "frames"}
 """Sections of `data`, and the fields of `DataConfig` that they are."""
 
 FREE = (
-    "trainer.", "logger.", "overwrite", "accumulate", "data.workers", "data.prefetch", "data.verify", "data.bad_shards",
-    "data.validation_batch", "data.cache_", "loss.exchange",
+    "trainer.", "logger.", "overwrite", "resume", "export", "run_dir", "shards", "accumulate", "data.workers",
+    "data.prefetch", "data.verify", "data.bad_shards", "data.validation_batch", "data.cache_", "loss.exchange",
 )  # fmt: skip
 """Keys that may change when a run goes on, as the number of GPUs may: they change neither the samples nor the weights,
 but for rounding and the draws of dropout. So may `memory_gib`."""
+
+PLACES = re.compile(r"data\.exclude|data\.\w+\.[^.]+\.(path|bank|recipe|validation)")
+"""Keys that say where data lies: what lies there is compared instead (`content`)."""
+
+RESUMES = ("exact", "extend")
+
+CHOICES = ("last", "best", "both")
+"""Of checkpoints, for `export`."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,23 @@ class Config:
     seed: int = setting(0, "of everything that is random", least=0, below=2**32)
     init: str | None = setting(None, "what to start from: an export folder, or OpenFLAM's checkpoint file")
     overwrite: bool = setting(False, "throw away what the run folder holds and start anew")
+    resume: str = setting(
+        "exact",
+        "how a run folder goes on: with the settings it has (`exact`), or from its last checkpoint with those that are "
+        "given now (`extend`)",
+        choices=RESUMES,
+    )
+    export: str = setting(
+        "last",
+        "the checkpoint that export/ is made of at the end: `last`, `best` by `trainer.monitor`, or `both` (the best "
+        "in export-best/)",
+        choices=CHOICES,
+    )
 
     def __post_init__(self) -> None:
         settle(self, "")
+        if self.export != "last" and self.trainer.monitor is None:
+            raise ValueError(f"export={self.export}: best by what? Set trainer.monitor, as val/NAME/auroc_macro")
 
     @classmethod
     def read(cls, conf: dict[str, Any]) -> Config:
@@ -77,27 +98,46 @@ def read_data(conf: dict[str, Any]) -> DataConfig:
     for kind, name in STREAMS.items():
         corpora = typed(f"data.{kind}", section.pop(kind, None) or {}, dict[str, dict[str, Any]])
         streams[name] = {n: from_plain(CorpusConfig, f"data.{kind}.{n}", entry) for n, entry in corpora.items()}
-    batches = {key: typed(key, conf[key], int) for key in BATCHES}
+    batches = {key: typed(key, conf[key], int) for key in BATCHES if key in conf}
     for key, f in DataConfig.__dataclass_fields__.items():
         if key in batches:
             f.metadata[SETTING].check(key, batches[key])  # by the name that it has at the top
     return from_plain(DataConfig, "data", section | streams | batches)
 
 
-def check_same(path: Path, conf: dict[str, Any]) -> None:
-    """A run goes on with the configuration it began with."""
-    before = yaml.safe_load(path.read_text()) if path.is_file() else {}
-    was, now = flat(before), flat(conf)
-    changed = [
-        f"{key} was {was.get(key)!r}, is {now.get(key)!r}"
-        for key in sorted(set(was) | set(now))
-        if not key.startswith(FREE) and not key.endswith(".memory_gib") and was.get(key) != now.get(key)
-    ]
-    if changed:
-        raise ValueError(
-            f"{path.parent} holds a run with other settings ({'; '.join(changed)}): give another run_dir or name, "
-            "go on with the same settings, or start anew with overwrite=true"
-        )
+def changes(before: dict[str, Any], now: dict[str, Any], by_content: bool = True) -> dict[str, tuple[Any, Any]]:
+    """{key: (was, is)} of two configurations that would train otherwise; a key that one of them lacks has its default.
+
+    by_content: `content` compares what the places of data hold, so what they are called does not count.
+    """
+    was, new = flat(full(before)), flat(full(now))
+    defaults = flat(FLAMConfig().to_dict())
+    defaults = {(key if key.startswith("text.") else f"model.{key}"): value for key, value in defaults.items()}
+    out = {}
+    for key in sorted(was | new):
+        if key.startswith(FREE) or key.endswith(".memory_gib") or (by_content and PLACES.fullmatch(key)):
+            continue
+        then, present = was.get(key, defaults.get(key)), new.get(key, defaults.get(key))
+        if key == "init" and by_content:  # what it holds is compared, not whether there is one
+            then, present = then is not None, present is not None
+        if then != present:
+            out[key] = was.get(key, then), new.get(key, present)
+    return out
+
+
+def full(conf: dict[str, Any]) -> dict[str, Any]:
+    """Plain data with every key of the settings' classes, in their types; `model` and `text` stay as they are."""
+    # Where it runs is free to change, and what an older part of the run had may not be there any more.
+    config = Config.read(conf | {"trainer": {}, "logger": {}, "export": "last"})
+    out = asdict(config)
+    data = out.pop("data")
+    streams = {kind: data.pop(name) for kind, name in STREAMS.items()}
+    batches = {key: data.pop(key) for key in BATCHES}
+    return out | {"data": data | streams} | batches
+
+
+def said(changed: dict[str, tuple[Any, Any]]) -> str:
+    return "; ".join(f"{key} was {was!r}, is {now!r}" for key, (was, now) in changed.items())
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:

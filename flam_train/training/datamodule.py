@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from flam_train.data.stream.workers import loader_options, workers_of_rank
 from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
 from flam_train.settings import setting, settle
+from flam_train.training.content import Content, check_same_content, facts_of
 from flam_train.training.corpora import CorpusConfig
 from flam_train.training.micro_batches import MicroBatches
 
@@ -91,10 +93,19 @@ class DataModule(LightningDataModule):
     """The training stream and the validation corpora.
 
     captions, events: the streams, None where switched off. validation: name -> corpus, as in `val/NAME/...`.
-    steps: length of the run. Raises ValueError that names the corpus, the file and the fix.
+    steps: length of the run. since: of each stream, as in `Stream`, where its batch was changed on the way.
+    Raises ValueError that names the corpus, the file and the fix.
     """
 
-    def __init__(self, config: DataConfig, tokenizer: Tokenizer, grid: FrameGrid, steps: int, seed: int):
+    def __init__(
+        self,
+        config: DataConfig,
+        tokenizer: Tokenizer,
+        grid: FrameGrid,
+        steps: int,
+        seed: int,
+        since: Mapping[str, tuple[int, int]] | None = None,
+    ):
         super().__init__()
         config = replace(
             config,
@@ -102,6 +113,7 @@ class DataModule(LightningDataModule):
             frames={name: entry.with_splits() for name, entry in config.frames.items()},
         )
         self.config, self.tokenizer, self.grid, self.steps, self.seed = config, tokenizer, grid, steps, seed
+        self.since = dict(since or {})
         self.cache = ShardCache(config.cache_folder, config.cache_gib)
         self.banks: dict[tuple[str, ...], tuple[Bank, int]] = {}
         self.left_out = LeftOut(config.exclude or ())
@@ -116,8 +128,7 @@ class DataModule(LightningDataModule):
             stream.name: {
                 source.name: [c.provenance() | c.credits() for c in source.corpora] for source in stream.sources
             }
-            for stream in (self.captions, self.events)
-            if stream is not None
+            for stream in self.streams
         }
 
     def _stream(self, kind: str, corpora: dict[str, CorpusConfig], batch: int) -> Stream | None:
@@ -132,7 +143,8 @@ class DataModule(LightningDataModule):
         if len({source.recipe.fade_samples for source in mixed}) > 1:
             raise ValueError(f"data.{kind}: recipes with different fade_seconds cannot share a batch: make them equal")
         weights = [entry.weight for entry in corpora.values()]
-        return Stream(kind, sources, weights, batch, self.seed, self.config.block_shards)
+        since = self.since.get(kind, (0, 0))
+        return Stream(kind, sources, weights, batch, self.seed, self.config.block_shards, since)
 
     def _source(self, kind: str, name: str, entry: CorpusConfig) -> Source:
         if entry.bank:
@@ -159,12 +171,39 @@ class DataModule(LightningDataModule):
             print(f"skipped on {socket.gethostname()}: {error}", file=sys.stderr)
         return ShardSource(corpus, self.grid.seconds, self.left_out.kept(f"data.{kind}.{name}", corpus), name)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"left_out": self.left_out.fingerprints()}
+    @property
+    def streams(self) -> list[Stream]:
+        """Those that are switched on."""
+        return [stream for stream in (self.captions, self.events) if stream is not None]
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The settings name the files of data.exclude; this holds their content to what the run began with."""
-        self.left_out.check_same(state_dict["left_out"])
+    @cached_property
+    def content(self) -> Content:
+        """What lies at each place of the settings."""
+        gone = self.left_out.fingerprints()
+        out: Content = {}
+        for stream in self.streams:
+            for source in stream.sources:
+                where, mixed = f"data.{stream.name}.{source.name}", isinstance(source, MixtureSource)
+                out[where] = [
+                    facts_of(
+                        corpus,
+                        gone.get(f"bank {corpus.folder}" if mixed else where, ""),
+                        source.recipe if isinstance(source, MixtureSource) else None,
+                    )
+                    for corpus in source.corpora
+                ]
+        return out | {f"val/{name}": [facts_of(corpus)] for name, corpus in self.validation.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data; `check_same` reads it, before anything of the run folder is written over."""
+        return {"content": self.content, "since": {stream.name: list(stream.since) for stream in self.streams}}
+
+    def check_same(self, state: dict[str, Any]) -> None:
+        """Holds the data to what the run began with. Raises ValueError that names the corpus."""
+        if "content" in state:
+            check_same_content(state["content"], self.content)
+        else:
+            self.left_out.check_same(state.get("left_out", {}))
 
     def _bank(self, folders: tuple[str, ...], in_memory: bool) -> tuple[Bank, int]:
         """A bank and its first sample in the memory of all banks; streams over the same folders share it."""
@@ -205,8 +244,8 @@ class DataModule(LightningDataModule):
     def _check_cache(self) -> None:
         """Two blocks of shards of each stream are in use at a time: a smaller cache would fetch them over and over."""
         need = 0
-        for stream in (self.captions, self.events):
-            for source in stream.sources if stream else []:
+        for stream in self.streams:
+            for source in stream.sources:
                 if isinstance(source, ShardSource) and source.corpus.remote:
                     need += 2 * self.config.block_shards * max(e.bytes for e in source.corpus.entries)
         if need > self.cache.limit:

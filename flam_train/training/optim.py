@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from flam_train.models.flam import FLAM
 from flam_train.settings import setting, settle
@@ -31,6 +33,12 @@ class OptimConfig:
     lr_scale: dict[str, float] = setting({}, "learning rate of each part over `lr`", least=0, choices=PARTS)
     layer_decay: float = setting(
         1.0, "an encoder's layer learns so much slower than the one after it; 1: all alike", above=0, most=1
+    )
+    ema: float = setting(
+        0.0,
+        "decay of the running mean of the weights, which is what is validated and exported; 0: the weights themselves",
+        least=0,
+        below=1,
     )
     freeze: tuple[str, ...] = setting(
         (), "what does not learn (and stays in eval mode): parts, or layers by name (`layers.is_meant`)"
@@ -104,6 +112,17 @@ def build_optimizer(model: FLAM, config: OptimConfig) -> AdamW:
 def rate(config: OptimConfig, part: str, depth: int = 0) -> float:
     """The learning rate of a part's layer after the warm-up; depth: of `layers.depths`."""
     return config.lr * config.lr_scale.get(part, 1.0) * config.layer_decay**depth
+
+
+def hold_to(optimizer: Optimizer, schedule: LambdaLR, groups: list[dict[str, Any]]) -> None:
+    """Gives an optimiser that was loaded the rates that the settings say, which may be others than the checkpoint's.
+
+    groups: its parameter groups as they were built, without their parameters.
+    """
+    for group, built, factor in zip(optimizer.param_groups, groups, schedule.lr_lambdas, strict=True):
+        group.update(built)
+        group["lr"] = built["initial_lr"] * factor(schedule.last_epoch)
+    schedule.base_lrs = [built["initial_lr"] for built in groups]
 
 
 def lr_factor(step: int, config: OptimConfig, total_steps: int) -> float:

@@ -54,13 +54,17 @@ class TimeLeft:
 
         How long a validation takes is not known before the first: until then those to come are left out.
         """
-        to_come = self.total_steps // self.validate_every - (step - 1) // self.validate_every
+        to_come = self._validations_until(self.total_steps) - self._validations_until(step - 1)
         validating = to_come * self._validating / max(self._validations, 1)
         if step >= self.total_steps:
             return validating
         if step <= self._warm:
             return None
         return (now - self._warm_at) / (step - self._warm) * (self.total_steps - step) + validating
+
+    def _validations_until(self, step: int) -> int:
+        """The last step is always validated."""
+        return step // self.validate_every + int(step == self.total_steps and step % self.validate_every > 0)
 
 
 class Progress(Callback):

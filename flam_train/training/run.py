@@ -14,20 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import yaml
 from lightning.pytorch import Callback
 
 from flam_train.checkpoints import initial
 from flam_train.checkpoints.conversion import Table
-from flam_train.checkpoints.export import save_export
 from flam_train.data.stream.clips import ShardSource, Source
 from flam_train.data.stream.server import start_server
 from flam_train.disk import check_writable
 from flam_train.models.flam import FLAM
 from flam_train.plotting import curves_figure, save_figure
-from flam_train.training.configuration import CONFIG, Config, check_same
+from flam_train.training.configuration import CONFIG, Config, changes, said
+from flam_train.training.content import check_same_init, init_sha256
 from flam_train.training.datamodule import WORKERS_NEED, DataModule
-from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO, not_written
+from flam_train.training.exports import EXPORTS, are_written, write_exports
+from flam_train.training.extension import extend, rewrite
+from flam_train.training.fault_tolerance.checkpoint import LAST, not_written
 from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
 from flam_train.training.fault_tolerance.lock import LOCK, OwnFolder, RunLock
 from flam_train.training.fault_tolerance.requeue import requeue
@@ -35,6 +36,7 @@ from flam_train.training.layers import PARTS, depths, is_meant, part_of
 from flam_train.training.loggers import METRICS, SteppedWandbLogger, build_loggers
 from flam_train.training.module import FLAMModule, Requests, StepFailed
 from flam_train.training.optim import freeze, rate
+from flam_train.training.saved import KeepFacts, RunFacts, Saved
 from flam_train.training.trainer import build_trainer, is_first_process, quiet
 from flam_train.training.validation import CorpusValidation, check_monitor
 
@@ -51,14 +53,20 @@ class Run:
     started: Table | None
 
 
-def build(conf: dict[str, Any]) -> Run:
-    """Builds model, losses and data. Raises ValueError with the key and the fix for anything that does not fit."""
+def build(conf: dict[str, Any], saved: Saved | None = None) -> Run:
+    """Builds model, losses and data. Raises ValueError with the key and the fix for anything that does not fit.
+
+    saved: of a run that goes on, whose weights come from its checkpoint: then nothing else of its model is needed.
+    """
     config = Config.read(conf)
     pl.seed_everything(config.seed, verbose=False)
-    model = initial.build(config.model, config.text, config.init)
-    started = initial.initialise(model, config.init) if config.init else None
+    model, started = saved.model() if saved else None, None
+    if model is None:
+        model = initial.build(config.model, config.text, config.init)
+        started = initial.initialise(model, config.init) if config.init else None
     assert model.tokenizer is not None
-    data = DataModule(config.data, model.tokenizer, model.grid, config.steps, config.seed)
+    since = saved.since if saved else None
+    data = DataModule(config.data, model.tokenizer, model.grid, config.steps, config.seed, since)
     if data.events and not model.config.phrase_logits:
         raise ValueError(
             f"frame_batch={config.data.frame_batch}: a model without phrase_scale and phrase_bias is trained by the "
@@ -70,7 +78,7 @@ def build(conf: dict[str, Any]) -> Run:
     # A codebook takes the tokens: only phrase heads would want the pooled vector beside them.
     heads = "phrase" in (model.config.phrase_scale, model.config.phrase_bias) and data.events
     unused += ["text.model.pooler"] if model.codebook is not None and not heads else []
-    freeze(model, config.optim, tuple(unused), untrained(model, started))
+    freeze(model, config.optim, tuple(unused), set() if saved else untrained(model, started))
     memory_N, accumulate = data.load_memory(), config.data.accumulate
     module = FLAMModule(model, config.loss, config.optim, config.steps, config.seed, memory_N, accumulate)
     if config.trainer.precision == "64-true":
@@ -102,12 +110,12 @@ def describe(run: Run) -> str:
         total = sum(p.numel() for _, p in mine)
         learns = sum(p.numel() for _, p in mine if p.requires_grad)
         learning = [rate(optim, part, depth_of.get(n, 0)) for n, p in mine if p.requires_grad]
-        said = "frozen" if not learns else "lr " + " to ".join(f"{x:g}" for x in sorted({min(learning), max(learning)}))
+        told = "frozen" if not learns else "lr " + " to ".join(f"{x:g}" for x in sorted({min(learning), max(learning)}))
         later = [
             first for pattern, first in (optim.unfreeze or {}).items() if any(is_meant(pattern, n) for n, _ in mine)
         ]
-        said += f", some or all from step {min(later):,} on" if later else ""
-        lines.append(f"  {part:6s} {learns:>12,} of {total:>12,} parameters learn, {said}")
+        told += f", some or all from step {min(later):,} on" if later else ""
+        lines.append(f"  {part:6s} {learns:>12,} of {total:>12,} parameters learn, {told}")
     lines += [
         f"  {stream.name:6s} {stream.batch} clips a step from {', '.join(map(_said, stream.sources))}"
         for stream in (run.data.captions, run.data.events)
@@ -138,11 +146,12 @@ def train(conf: dict[str, Any]) -> Path:
     """
     config = Config.read(conf)
     folder = Path(config.run_dir)
-    export = folder / "export"
+    export = folder / next(iter(EXPORTS[config.export]))
     anew = config.overwrite and not restarted()
-    if not anew and (done := steps_done(folder)) >= config.steps and export.is_dir():
-        check_same(folder / CONFIG, conf)
-        print(f"run folder {folder}: all {done} steps are done; overwrite=true starts anew", file=sys.stderr)
+    found = None if anew else Saved.read(folder)
+    ended = found is not None and not going_on(found, conf)[1] and has_ended(found, config)
+    if found is not None and ended and are_written(config, folder):
+        print(f"run folder {folder}: {ended}; overwrite=true starts anew", file=sys.stderr)
         return export
     with ExitStack() as stack:
         requests = Requests()
@@ -153,46 +162,78 @@ def train(conf: dict[str, Any]) -> Path:
             callbacks = [OwnFolder(stack.enter_context(RunLock(folder)))]
             if anew:
                 remove_run(folder)
+        if ended:
+            return finish(config, folder) if is_first_process() else export
         # The other ranks do not look at what is being removed.
-        resumed = 0 if anew else steps_done(folder)
-        if resumed:
-            check_same(folder / CONFIG, conf)
-        trainer, run = fit(conf, folder, resumed, requests, callbacks)
+        trainer, _ = fit(conf, folder, None if anew else Saved.read(folder), requests, callbacks)
         if trainer.is_global_zero:
-            facts = {"run": config.name, "steps": int(trainer.global_step), "seed": config.seed, "config": conf}
-            save_export(run.module.model, export, facts | {"data": run.data.provenance()})
-            save_figure(curves_figure(folder / METRICS), folder / "curves.png")
-            print(f"export  {export}\ncurves  {folder / 'curves.png'}", file=sys.stderr)
+            finish(config, folder)
         trainer.strategy.barrier()
     return export
 
 
+def finish(config: Config, folder: Path) -> Path:
+    """What a run leaves at its end, made from its checkpoints and curves; the export's folder."""
+    export = write_exports(config, folder)
+    save_figure(curves_figure(folder / METRICS), folder / "curves.png")
+    print(f"curves  {folder / 'curves.png'}", file=sys.stderr)
+    return export
+
+
+def has_ended(saved: Saved, config: Config) -> str:
+    """Why a run takes no further step; empty where it does."""
+    if saved.step >= config.steps:
+        return f"all {saved.step} steps are done"
+    patience = config.trainer.patience
+    if patience is not None and saved.stale >= patience:
+        return f"ended after {saved.step} steps, {saved.stale} validations without a better {config.trainer.monitor}"
+    return ""
+
+
+def going_on(saved: Saved, conf: dict[str, Any]) -> tuple[Saved, dict[str, tuple[Any, Any]]]:
+    """What a run goes on from with this configuration, and what that changes: nothing, or what `resume=extend` allows.
+
+    Raises ValueError that names what changed.
+    """
+    changed = changes(saved.facts.conf, conf, saved.compared)
+    if not changed:
+        return saved, changed
+    if conf.get("resume") == "extend":
+        return extend(saved, changed, conf), changed
+    raise ValueError(
+        f"{saved.folder} holds a run with other settings ({said(changed)}): give another run_dir or name, go on with "
+        "the same settings, or with these by resume=extend, or start anew with overwrite=true"
+    )
+
+
 def fit(
-    conf: dict[str, Any], folder: Path, resumed: int, requests: Requests, callbacks: list[Callback]
+    conf: dict[str, Any], folder: Path, found: Saved | None, requests: Requests, callbacks: list[Callback]
 ) -> tuple[pl.Trainer, Run]:
-    """From step `resumed` to the last one. callbacks: before those of every run."""
+    """From what is found of the run, or from the beginning, to the last step. callbacks: before those of every run."""
     if conf["data"].get("workers") != 0:
         # Imports what the workers need while the model is being built.
         start_deaf(partial(start_server, *WORKERS_NEED))
-    run = build(conf)
+    saved, changed = going_on(found, conf) if found else (None, {})
+    run = build(conf, saved)
+    if saved is not None:
+        held_to(run, saved, changed)
     quiet()
     run.module.requests = requests
     if run.config.trainer.compile:
         run.module.model.audio.compile()
-    clips = run.data.config.global_batch + run.data.config.frame_batch
+    clips, resumed = run.data.config.global_batch + run.data.config.frame_batch, saved.step if saved else 0
     loggers = build_loggers(run.config.logger, folder, run.config.name, resumed)
+    callbacks = [*callbacks, KeepFacts(folder, facts_of(run, saved), run.data.tokenizer, saved is None)]
     trainer = build_trainer(run.config.trainer, folder, run.module.total_steps, clips, loggers, callbacks)
     if trainer.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".{CONFIG}"
-        draft.write_text(yaml.safe_dump(conf, sort_keys=False))
-        os.replace(draft, folder / CONFIG)
         print(f"run folder {folder}" + (f", going on at step {resumed}" if resumed else ""), file=sys.stderr)
+        if changed:
+            print(f"resume=extend: from step {resumed} on {said(changed)}", file=sys.stderr)
         print(describe(run), file=sys.stderr)
     start_deaf(*(partial(getattr, one, "experiment") for one in loggers if isinstance(one, SteppedWandbLogger)))
     try:
         with signals_are_requests(requests, signal.SIGINT):
-            trainer.fit(run.module, datamodule=run.data, ckpt_path=str(folder / LAST) if resumed else None)
+            trainer.fit(run.module, datamodule=run.data, ckpt_path=str(folder / LAST) if saved else None)
     except StepFailed as error:
         report = folder / "failed" / f"step-{error.step:08d}-rank-{trainer.global_rank:04d}.json"
         report.parent.mkdir(parents=True, exist_ok=True)
@@ -201,17 +242,41 @@ def fit(
     except StopRequested as stop:
         stop.lost = not_written(trainer)
         if trainer.is_global_zero and stop.request is signal.SIGUSR1 and run.config.trainer.requeue and not stop.lost:
-            said = requeue()
-            print(f"\nflam-train: {said}" if said else "", file=sys.stderr, flush=True)
+            said_by_scheduler = requeue()
+            print(f"\nflam-train: {said_by_scheduler}" if said_by_scheduler else "", file=sys.stderr, flush=True)
         trainer.strategy.barrier()  # srun ends all tasks as soon as one has left
         raise
     return trainer, run
 
 
-def steps_done(folder: Path) -> int:
-    """The step that a run folder's last checkpoint was written after; 0 without one."""
-    last = folder / LAST
-    return AtomicCheckpointIO().load_checkpoint(last, mmap=True)["global_step"] if last.is_file() else 0
+def facts_of(run: Run, saved: Saved | None) -> RunFacts:
+    """What the checkpoints keep of a run."""
+    if saved is not None and saved.compared:
+        init = saved.facts.init
+    else:
+        init = init_sha256(run.config.init) if is_first_process() else None
+    architecture, extended = run.module.model.config.to_dict(), saved.facts.extended if saved else []
+    return RunFacts(run.conf, architecture, run.data.provenance(), init, extended)
+
+
+def held_to(run: Run, saved: Saved, changed: dict[str, tuple[Any, Any]]) -> None:
+    """Holds a run to the data it began with; then its checkpoint becomes one of the new settings, if there are any.
+
+    Raises ValueError that names what differs.
+    """
+    run.data.check_same(saved.data)
+    if saved.compared:
+        check_same_init(run.config.init, saved.facts.conf.get("init"), saved.facts.init)
+    if not is_first_process():
+        return
+    if not saved.compared:
+        print(
+            f"{saved.folder / LAST} is of an older version, which did not keep what the data was: it could not be "
+            "compared",
+            file=sys.stderr,
+        )
+    if changed:
+        rewrite(saved)
 
 
 def restarted() -> bool:

@@ -41,6 +41,9 @@ class TrainerConfig:
     checkpoint_every: int = setting(1000, "steps between two checkpoints", least=1)
     log_every: int = setting(10, "steps between two points of a curve", least=1)
     monitor: str | None = setting(None, "the validation metric that `best.ckpt` follows")
+    patience: int | None = setting(
+        None, "validations without a better `monitor` after which the run ends; null: never", least=1
+    )
     keep_hours: float | None = setting(
         None, "of every so many hours of training a checkpoint stays as `step-*.ckpt`", least=0
     )
@@ -54,6 +57,10 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         settle(self, "trainer")
+        if self.patience is not None and self.monitor is None:
+            raise ValueError(
+                f"trainer.patience={self.patience}: with what? Set trainer.monitor, as val/NAME/auroc_macro"
+            )
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise ValueError(
                 "trainer.accelerator=gpu, but torch sees no GPU here: check the driver and CUDA_VISIBLE_DEVICES, "
@@ -103,7 +110,9 @@ def build_trainer(
             *callbacks,
             Watch(folder, config.hang_seconds),
             LogSteps(config.log_every),
-            Checkpoints(folder, config.checkpoint_every, config.monitor, config.keep_hours, config.keep),
+            Checkpoints(
+                folder, config.checkpoint_every, config.monitor, config.keep_hours, config.keep, config.patience
+            ),
             # After it: writing a checkpoint is no waiting for data.
             Progress(clips, steps, config.validate_every, config.progress_seconds),
             StopOnRequest(),
@@ -117,10 +126,22 @@ def build_trainer(
     )
     # Its handler of SIGTERM begins a collective in the midst of whatever is going on: requests are interrupt.py's.
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    validates_the_end(trainer, steps)
     # With it goes a broadcast in every step, which waits for the device.
     assert hasattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor")
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
     return trainer
+
+
+def validates_the_end(trainer: pl.Trainer, steps: int) -> None:
+    """Lightning validates every so many steps; the last one is to be validated too."""
+    loop = trainer.fit_loop.epoch_loop
+    due = loop._should_check_val_fx
+
+    def due_or_last(data_fetcher: Any) -> bool:
+        return due(data_fetcher) or (trainer.enable_validation and loop.batch_progress.current.ready == steps)
+
+    loop._should_check_val_fx = due_or_last  # type: ignore[method-assign]
 
 
 def precision(config: TrainerConfig, gpu: bool) -> str:

@@ -69,6 +69,7 @@ NOT_RUN = (
     (r"make venv", "the tests have their environment"),
     (r"srun ", "there is no SLURM: tests/slurm"),
     (r"torchrun --nnodes 2", "two machines"),
+    (r"flam-convert checkpoint", "a long run's best step: test_choosing.py"),
     (r"flam-convert (to-)?openflam ", "RoBERTa's weights and tokenizer: test_protocol_commands.py, with random ones"),
     (r"flam-\w+ \w+ hf://", "no hub: test_hub.py plays one"),
     (r"pip install '?flam-train", "the tests have their environment"),

@@ -9,9 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +17,7 @@ import yaml
 from checkout import ROOT
 from http_folder import serve
 from needs import WANDB
+from same_runs import assert_same_run, of_the_run, stopped_after, weights
 from tiny_runs import (
     TINY,
     conf,
@@ -36,45 +34,11 @@ from tiny_runs import (
 from flam_train.cli.train import compose_conf, main
 from flam_train.inference import load_model
 from flam_train.models.text import minilm_from_package
-from flam_train.training import run
 from flam_train.training.fault_tolerance.lock import RunLock
 from flam_train.training.loggers import CSVLogger
 from flam_train.training.module import FLAMModule
 from flam_train.training.progress import Progress
 from flam_train.training.run import build, train
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]
-
-
-def of_the_run(folder: Path) -> dict[tuple[int, str], str]:
-    """What was logged, without speeds: the machine's say when they are logged, and what they are."""
-    return {key: value for key, value in metrics(folder).items() if not key[1].startswith("speed/")}
-
-
-def assert_same_run(folder: Path, finished: Path) -> None:
-    """Weights and logged values, bit for bit."""
-    want, got = weights(finished), weights(folder)
-    assert want.keys() == got.keys()
-    for name in want:
-        assert torch.equal(want[name], got[name]), name
-    assert of_the_run(folder) == of_the_run(finished)
-
-
-@contextmanager
-def stopped_after(steps: int, monkeypatch) -> Iterator[None]:
-    """Runs stop there; their schedule and plan are those of the whole run."""
-    build_trainer = run.build_trainer
-
-    def stopped(*arguments):
-        trainer = build_trainer(*arguments)
-        trainer.fit_loop.epoch_loop.max_steps = steps
-        return trainer
-
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "build_trainer", stopped)
-        yield
 
 
 def test_what_a_run_leaves(finished):

@@ -31,9 +31,9 @@ FLOORS = {
         "card",
     ],
     "training": [
-        "module micro_batches corpora datamodule layers optim loggers progress validation",
+        "module averaging micro_batches corpora content datamodule layers optim loggers progress validation",
         "fault_tolerance",
-        "trainer configuration run",
+        "trainer configuration saved extension exports run",
         "launch",
     ],
 }

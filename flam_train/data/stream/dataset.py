@@ -31,6 +31,7 @@ class Stream:
     weights  of the sources
     batch    clips a step, over all ranks (`global_batch`, `frame_batch` in conf)
     seed     of the run
+    since    (step, position): from which step on the batch is this one, and where the stream stood then
     """
 
     def __init__(
@@ -41,11 +42,16 @@ class Stream:
         batch: int,
         seed: int,
         block_shards: int = 4,
+        since: tuple[int, int] = (0, 0),
     ) -> None:
-        self.name, self.sources, self.batch = name, list(sources), batch
+        self.name, self.sources, self.batch, self.since = name, list(sources), batch, since
         self.seed = stable_seed(seed, name)
         names = [source.name for source in self.sources]
         self.order = Order([source.shard_sizes for source in self.sources], weights, self.seed, block_shards, names)
+
+    def position(self, step: int) -> int:
+        """Where the stream stands before a step that is not before `since`."""
+        return self.since[1] + (step - self.since[0]) * self.batch
 
     def clips(self, start: int, stop: int) -> tuple[list[Clip], list[Place]]:
         """The clips at the positions from `start` to before `stop`."""
@@ -72,8 +78,8 @@ class Steps(Dataset):
     accumulate         micro-batches a step; then item i is micro-batch i % accumulate of step i // accumulate
     ahead              of shards that lie elsewhere those of so many further items are fetched meanwhile
 
-    With G clips a step over R ranks, rank r takes positions [sG + r G/R, sG + (r + 1) G/R): every rank has as many
-    batches of the same size, whatever the corpora are.
+    With G clips a step over R ranks, rank r takes positions [p + r G/R, p + (r + 1) G/R) with p = `Stream.position`:
+    every rank has as many batches of the same size, whatever the corpora are.
     Use with `DataLoader(batch_size=None, sampler=StepSampler(...))`.
     """
 
@@ -131,7 +137,7 @@ class Steps(Dataset):
 
     def _slice(self, stream: Stream, step: int, micro: int) -> tuple[int, int]:
         share = stream.batch // (self.world * self.accumulate)
-        start = step * stream.batch + (micro * self.world + self.rank) * share
+        start = stream.position(step) + (micro * self.world + self.rank) * share
         return start, start + share
 
 

@@ -128,30 +128,59 @@ def not_written(trainer: Trainer) -> str:
     return str(trainer.strategy.broadcast(found.failed))
 
 
+def unended(loops: dict[str, Any]) -> None:
+    """Turns the state of Lightning's loops after the end of a run into that after the same step in its midst."""
+    run = loops["fit_loop"]
+    if not run["epoch_loop.batch_progress"]["is_last_batch"] and not run["epoch_progress"]["current"]["processed"]:
+        return
+    run["epoch_loop.batch_progress"]["is_last_batch"] = False
+    run["epoch_loop.state_dict"]["_batches_that_stepped"] = run["epoch_loop.batch_progress"]["total"]["ready"] - 1
+    for kind in ("total", "current"):
+        run["epoch_progress"][kind] |= {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+        batches = run["epoch_loop.batch_progress"][kind]
+        batches["completed"] = batches["ready"] - 1  # as it is when the callbacks of a step save
+
+
 class Checkpoints(Callback):
     """`last.ckpt` after every `every` steps, when the run stops on request and at its end; `best.ckpt` whenever
     `monitor` improves (if it is set); of every so many `hours` of training (if they are set) one as `step-*.ckpt`, of
     which the last `keep` stay (0: all).
 
-    monitor: a logged validation metric; larger is better.
+    monitor: a logged validation metric; larger is better. patience: the run ends, on all ranks at the same step, after
+    so many validations without a better one; the count is in the checkpoint, as are the last validation's values.
 
     A step that is validated is saved after that: a run that is killed in a validation does it when it goes on.
     """
 
-    def __init__(self, folder: Path, every: int, monitor: str | None = None, hours: float | None = None, keep: int = 3):
+    def __init__(
+        self,
+        folder: Path,
+        every: int,
+        monitor: str | None = None,
+        hours: float | None = None,
+        keep: int = 3,
+        patience: int | None = None,
+    ) -> None:
         self.folder, self.every, self.monitor = folder, every, monitor
-        self.hours, self.keep = hours, keep
+        self.hours, self.keep, self.patience = hours, keep, patience
         self.best = float("-inf")
+        self.stale = 0  # validations since the best one
+        self.validation: dict[str, Any] = {}  # {"step", and what was logged then}
         self.saved_at = -1
         self.due = False  # after the validation that is coming
         self.trained = 0.0  # seconds since the last step-*.ckpt, over all parts of the run
         self._counted = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "trained": self.trained}
+        return {"best": self.best, "trained": self.trained, "stale": self.stale, "validation": self.validation}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.trained = float(state_dict["best"]), float(state_dict["trained"])
+        # Checkpoints of before have no more than these.
+        self.stale, self.validation = state_dict.get("stale", 0), state_dict.get("validation", {})
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        unended(checkpoint["loops"])  # it may go on behind the step at which it ended
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._counted = time.monotonic()
@@ -165,8 +194,9 @@ class Checkpoints(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
         if trainer.global_step % self.every == 0 or pl_module.stopping:
-            self.due = (
-                bool(pl_module.validation_metrics) and trainer.global_step % int(trainer.val_check_batch or 1) == 0
+            self.due = bool(pl_module.validation_metrics) and (
+                trainer.global_step % int(trainer.val_check_batch or 1) == 0
+                or trainer.global_step == pl_module.total_steps
             )
             if not self.due:
                 self._save(trainer)
@@ -177,6 +207,8 @@ class Checkpoints(Callback):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.folder / LAST))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        logged = {k: float(v) for k, v in sorted(trainer.callback_metrics.items()) if k.startswith("val/")}
+        self.validation = {"step": trainer.global_step, **logged}
         if self.monitor is not None:
             self._follow(trainer, self.monitor)
         if self.due:
@@ -189,10 +221,17 @@ class Checkpoints(Callback):
             raise ValueError(f"trainer.monitor: no metric {monitor!r} was logged; validation logs {known}")
         value = float(trainer.callback_metrics[monitor])
         if trainer.strategy.broadcast(value > self.best):
-            before, self.best = self.best, value
+            before, self.best, self.stale = (self.best, self.stale), value, 0
             trainer.save_checkpoint(self.folder / BEST, weights_only=False)
             if not_written(trainer):
-                self.best = before
+                self.best, self.stale = before
+        else:
+            self.stale += 1
+            if self.patience is not None and self.stale >= self.patience:
+                trainer.should_stop = True
+                if trainer.is_global_zero:
+                    why = f"{self.stale} validations without a better {monitor}"
+                    print(f"the run ends at step {trainer.global_step}: {why}", file=sys.stderr)
 
     def _save(self, trainer: Trainer) -> None:
         if self.saved_at == trainer.global_step:

@@ -31,6 +31,7 @@ from flam_train.training.configuration import STREAMS, Config
 from flam_train.training.corpora import CorpusConfig
 from flam_train.training.datamodule import DataConfig
 from flam_train.training.fault_tolerance.checkpoint import LAST
+from flam_train.training.saved import Saved
 
 DRIVER = Path("/proc/driver/nvidia/version")
 SHM = Path("/dev/shm")
@@ -117,7 +118,7 @@ def find_on_node(found: Findings, config: Config, processes: int, world: int) ->
             find_cache(found, cache, remote)
     with found.looking():
         find_run_folder(found, config)
-    for name in [config.init, *(config.data.exclude or ())]:
+    for name in [None if begun(config) else config.init, *(config.data.exclude or ())]:
         if name and not Path(name).exists():
             found.problems.append(f"{name}: not there: copy it where every node sees it")
     found.shown["cores"] = f"{many(own_cores(), 'core')} and {many(workers, 'loader worker')} a process"
@@ -194,7 +195,9 @@ def find_run_folder(found: Findings, config: Config) -> None:
     last = folder / LAST
     found.alike[f"the size of {last}"] = str(last.stat().st_size) if last.is_file() else "none"
     found.similar[f"the inode of {there}"] = str(there.stat().st_ino)
-    model = build(config.model, config.text, config.init)
+    saved = begun(config)
+    model = saved.model() if saved else build(config.model, config.text, config.init)
+    assert model is not None
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     # A checkpoint has the weights and AdamW's two moments, and is written beside the one that it replaces.
     checkpoints = 3 if config.trainer.monitor else 2
@@ -203,6 +206,12 @@ def find_run_folder(found: Findings, config: Config) -> None:
         found.problems.append(
             f"{there}: {size(free)} free, checkpoints and export take {size(need)}: make room, or set run_dir elsewhere"
         )
+
+
+def begun(config: Config) -> Saved | None:
+    """A run that goes on and needs nothing else for its model."""
+    saved = None if config.overwrite else Saved.read(Path(config.run_dir))
+    return saved if saved and saved.config else None
 
 
 def find_shm(found: Findings, need: float) -> None:
@@ -223,7 +232,9 @@ def loader_bytes(config: Config, world: int, workers: int) -> float:
     if not workers:
         return 0.0
     accumulate, prefetch = config.data.accumulate, config.data.prefetch
-    clip = config_of(config.model, config.text, config.init).grid.seconds * SAMPLE_RATE * 2
+    saved = begun(config)
+    model = (saved.config if saved else None) or config_of(config.model, config.text, config.init)
+    clip = model.grid.seconds * SAMPLE_RATE * 2
     clips = sum(
         -(-batch // (world * accumulate)) * _waveforms_a_clip(entries(config.data, (kind,)))
         for kind, batch in (("global", config.data.global_batch), ("frame", config.data.frame_batch))

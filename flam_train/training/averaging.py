@@ -1,0 +1,54 @@
+"""A running mean of the weights (`optim.ema`): what is validated and exported, while the weights learn on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+AVERAGE = "average"
+"""The key of a checkpoint's running means: {name as in `state_dict`: tensor}."""
+
+
+class WeightAverage:
+    """Exponential moving averages of the parameters, also of those that do not learn yet; buffers have none.
+
+    After step s (from 0) average += (1 - d) (weight - average), with d = min(decay, (1 + s) / (10 + s)): so that the
+    first weights are soon forgotten. The same on all ranks, as the weights are; in the weights' own type.
+    """
+
+    def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], decay: float) -> None:
+        """parameters: by name, with the weights that the averages begin at."""
+        self.decay, named = decay, list(parameters)
+        self.names, self.weights = [name for name, _ in named], [p for _, p in named]
+        self.averages = [p.detach().clone() for p in self.weights]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """After step `step`."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.averages, [p.detach() for p in self.weights], 1 - decay)
+
+    @torch.no_grad()
+    def swap(self) -> None:
+        """Puts the averages where the weights are, and the weights where the averages were; twice: as before."""
+        for weight, average in zip(self.weights, self.averages, strict=True):
+            kept = weight.clone()
+            weight.copy_(average)
+            average.copy_(kept)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return dict(zip(self.names, self.averages, strict=True))
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Of the same parameters."""
+        for name, average in zip(self.names, self.averages, strict=True):
+            average.copy_(state[name])
+
+
+def weights_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
+    """The state dict of the model in a run's checkpoint: the averages where there are some."""
+    state = checkpoint["state_dict"] | checkpoint.get(AVERAGE, {})
+    return {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
