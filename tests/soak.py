@@ -31,7 +31,7 @@ from recorded_runs import RecordedRun, assert_same  # noqa: E402
 from tiny_runs import write_corpus  # noqa: E402
 
 RANKS = 2
-LENGTH = ["steps=400", "trainer.checkpoint_every=10", "trainer.validate_every=50", "data.workers=1"]
+LENGTH = ["steps=400", "trainer.checkpoint_every=10", "trainer.validate_every=50", "data.workers=1", "optim.ema=0.9"]
 
 
 Fault = Callable[[RecordedRun, subprocess.Popen, random.Random], None]

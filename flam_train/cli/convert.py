@@ -1,4 +1,4 @@
-"""flam-convert: checkpoints, others' and those of runs, into exports, and back; what goes with a model that is given away."""
+"""flam-convert: checkpoints, others' and those of runs, into exports, and back; what goes with a model given away."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ class FrontendConfig:
     """FLAM's front end; every number is part of the trained model. Seconds, Hz, bins."""
 
     seconds: float = setting(10.0, "length of a clip", above=0)
-    sample_rate: int = setting(SAMPLE_RATE, "Hz, of what shards hold", least=SAMPLE_RATE, most=SAMPLE_RATE)
+    sample_rate: int = setting(SAMPLE_RATE, "Hz; shards hold 48,000", least=1)
     n_fft: int = setting(1024, "samples of a window", least=2)
     hop: int = setting(480, "samples from one window to the next", least=1)
     mel_bins: int = setting(64, "bands of the spectrogram", least=1)
     low_hz: float = setting(50.0, "where the lowest band begins", least=0)
-    high_hz: float = setting(14_000.0, "where the highest band ends", above=0, most=SAMPLE_RATE / 2)
+    high_hz: float = setting(14_000.0, "where the highest band ends", above=0)
     mask_stripes: int = setting(2, "bands of bins that are masked in training", least=0)
     mask_bins: int = setting(8, "how many bins each of them has at most", least=0)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 AVERAGE = "average"
@@ -46,6 +47,39 @@ class WeightAverage:
         """Of the same parameters."""
         for name, average in zip(self.names, self.averages, strict=True):
             average.copy_(state[name])
+
+
+class Averaging(Callback):
+    """Keeps a `WeightAverage` in every checkpoint, and lets it be validated. To stand before what saves checkpoints."""
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.average: WeightAverage | None = None
+        self._before: dict[str, Tensor] = {}  # of the checkpoint that is gone on from
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._before = checkpoint.get(AVERAGE, {})
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.average = WeightAverage(pl_module.named_parameters(), self.decay)
+        if self._before:
+            self.average.load_state_dict(self._before)
+            self._before = {}
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
+        if self.average is not None:
+            self.average.update(trainer.global_step - 1)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.average is not None:
+            self.average.swap()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_validation_start(trainer, pl_module)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.average is not None:
+            checkpoint[AVERAGE] = self.average.state_dict()
 
 
 def weights_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:

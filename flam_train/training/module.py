@@ -26,7 +26,6 @@ from flam_train.losses.phrases import Pairs, join_phrases
 from flam_train.losses.prior import prior_loss_of
 from flam_train.models.flam import FLAM
 from flam_train.settings import setting, settle
-from flam_train.training.averaging import AVERAGE, WeightAverage
 from flam_train.training.micro_batches import joined, stacked
 from flam_train.training.optim import OptimConfig, build_optimizer, held, hold_to, lr_factor
 
@@ -119,8 +118,6 @@ class FLAMModule(LightningModule):
         self.curves: dict[str, Tensor | float] = {}  # of the last step, as the loggers are given them
         self.validation_metrics = torch.nn.ModuleDict()
         self._held: set[str] = held(model, optim, 0)
-        self.average: WeightAverage | None = None
-        self._average_before: dict[str, Tensor] = {}  # of the checkpoint that is gone on from
 
     # -- one step
 
@@ -244,10 +241,6 @@ class FLAMModule(LightningModule):
 
     # -- validation: streamed metrics only; the protocols run from an export, in `evaluation`
 
-    def on_validation_epoch_start(self) -> None:
-        if self.average is not None:
-            self.average.swap()
-
     def validation_step(self, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         audio = self.model.embed_audio(batch.waveform_BS)
         name = list(self.validation_metrics)[dataloader_idx]
@@ -259,8 +252,6 @@ class FLAMModule(LightningModule):
                 # Already that of all ranks, and logged on all of them: they agree on what the best checkpoint is.
                 self.log(f"val/{name}/{key}", float(value))
             metric.reset()  # type: ignore[operator]
-        if self.average is not None:  # before any callback saves the weights
-            self.average.swap()
 
     # -- Lightning's hooks
 
@@ -295,11 +286,6 @@ class FLAMModule(LightningModule):
 
     def on_train_start(self) -> None:
         self.train()  # Lightning leaves modes as they are, and transformers gives towers in eval mode
-        if self.optim.ema:
-            self.average = WeightAverage(self.named_parameters(), self.optim.ema)
-            if self._average_before:
-                self.average.load_state_dict(self._average_before)
-                self._average_before = {}
         hold_to(self.trainer.optimizers[0], self.lr_schedulers(), self._groups)  # type: ignore[arg-type]
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
@@ -320,17 +306,12 @@ class FLAMModule(LightningModule):
     def optimizer_step(self, *args, **kwargs) -> None:
         super().optimizer_step(*args, **kwargs)
         self.model.clamp_logit_scale()  # before any callback saves it
-        if self.average is not None:
-            self.average.update(self.at)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["samples"] = {"bad": self.bad, "seen": self.seen}
-        if self.average is not None:
-            checkpoint[AVERAGE] = self.average.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.bad, self.seen = checkpoint["samples"]["bad"], checkpoint["samples"]["seen"]
-        self._average_before = checkpoint.get(AVERAGE, {})
 
 
 def keys_of(batch: StepBatch) -> dict[str, list[str]]:

@@ -23,6 +23,7 @@ from flam_train.data.stream.server import start_server
 from flam_train.disk import check_writable
 from flam_train.models.flam import FLAM
 from flam_train.plotting import curves_figure, save_figure
+from flam_train.training.averaging import Averaging
 from flam_train.training.configuration import CONFIG, Config, changes, said
 from flam_train.training.content import check_same_init, init_sha256
 from flam_train.training.datamodule import WORKERS_NEED, DataModule
@@ -224,6 +225,8 @@ def fit(
     clips, resumed = run.data.config.global_batch + run.data.config.frame_batch, saved.step if saved else 0
     loggers = build_loggers(run.config.logger, folder, run.config.name, resumed)
     callbacks = [*callbacks, KeepFacts(folder, facts_of(run, saved), run.data.tokenizer, saved is None)]
+    if run.config.optim.ema:
+        callbacks.append(Averaging(run.config.optim.ema))
     trainer = build_trainer(run.config.trainer, folder, run.module.total_steps, clips, loggers, callbacks)
     if trainer.is_global_zero:
         print(f"run folder {folder}" + (f", going on at step {resumed}" if resumed else ""), file=sys.stderr)
