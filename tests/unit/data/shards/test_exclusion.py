@@ -121,8 +121,8 @@ def test_a_run_leaves_them_out_and_goes_on_with_the_same_only(tmp_path, monkeypa
     build_trainer, build = module.build_trainer, module.build
     seen: list[str] = []
 
-    def watched(conf):
-        built = build(conf)
+    def watched(*arguments):
+        built = build(*arguments)
         clip = built.data.events.sources[0].clip
         monkeypatch.setattr(built.data.events.sources[0], "clip", lambda *a: (c := clip(*a), seen.append(c.key))[0])
         return built
