@@ -6,7 +6,8 @@ First a run is left alone. Then the same run is started again and again; at rand
 the average, it is killed with kill -9 (all of it, one rank, or one data worker), signalled as a scheduler does
 (SIGUSR1, SIGTERM), stopped for a while, or its last checkpoint's draft is left half written. Whatever it ends with,
 the same command goes on. When a run is done, its keys, losses, curves and weights are compared, bit for bit, and the
-next one begins. Prints a report and exits with 1 at the first difference.
+next one begins. Clips are drawn by class and augmented meanwhile. Prints a report and exits with 1 at the first
+difference.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from tiny_runs import write_corpus  # noqa: E402
 
 RANKS = 2
 LENGTH = ["steps=400", "trainer.checkpoint_every=10", "trainer.validate_every=50", "data.workers=1", "optim.ema=0.9"]
+LENGTH += ["augment=finetune", "data.frame.synthetic.balance=0.5"]
 
 
 Fault = Callable[[RecordedRun, subprocess.Popen, random.Random], None]

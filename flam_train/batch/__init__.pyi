@@ -1,7 +1,10 @@
 from .sound import INT16_SCALE as INT16_SCALE, SAMPLE_RATE as SAMPLE_RATE
 from .tensors import (
     SMALL as SMALL,
+    Added as Added,
     AudioEmbeddings as AudioEmbeddings,
+    Augment as Augment,
+    Draws as Draws,
     FrameBatch as FrameBatch,
     GlobalBatch as GlobalBatch,
     Movable as Movable,

@@ -1,7 +1,7 @@
 """What a step is made of, and what the model makes of it.
 
 Shape suffixes: B clips, C phrases or captions, T frames, S samples, L tokens, D embedding width,
-P pieces of online mixtures.
+P pieces of online mixtures, or sounds that are added to clips.
 """
 
 from __future__ import annotations
@@ -96,6 +96,50 @@ class Pieces(Movable):
 
 
 @dataclass(frozen=True)
+class Added:
+    """A sound that is added to a clip.
+
+    samples   of it that are no padding: its level is theirs
+    shift     samples that it is rolled by
+    level_db  relative to the clip's
+    """
+
+    samples: int
+    shift: int
+    level_db: float
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is done to a clip's waveform, in this order (`data.augment.apply.augmented`).
+
+    shift     samples that it is rolled by
+    samples   of it that are no padding, before that: its level is theirs
+    added     sounds that are added to it
+    band      Hz where a band limit begins and ends, None without one
+    gain_db   by which the whole is made louder
+    """
+
+    shift: int = 0
+    samples: int = 0
+    added: tuple[Added, ...] = ()
+    band: tuple[float, float] | None = None
+    gain_db: float = 0.0
+
+
+@dataclass(frozen=True)
+class Augment(Movable):
+    """What is done to the waveforms of a batch on their device.
+
+    draws     of each row: numbers, which stay on the host
+    added_PS  int16, the sounds that are added to all rows, one after another
+    """
+
+    draws: list[Draws]
+    added_PS: Tensor
+
+
+@dataclass(frozen=True)
 class GlobalBatch(Movable):
     """Clips with one caption each: row b of the captions belongs to clip b.
 
@@ -108,6 +152,7 @@ class GlobalBatch(Movable):
     keys           the clips' keys, for messages
     errors         what was wrong with the bad samples, one line each
     mixture        the rows that are still to be mixed on the device, if any
+    augment        what is still to be done to the rows there, after that, if anything
     """
 
     waveform_BS: Tensor
@@ -119,6 +164,7 @@ class GlobalBatch(Movable):
     keys: list[str]
     errors: list[str] = field(default_factory=list)
     mixture: Pieces | None = None
+    augment: Augment | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +181,7 @@ class FrameBatch(Movable):
     audio_valid_B     bool, False for a bad sample (its waveform is zeros)
     corpus_B          int64, the clip's corpus, 0 to 62
     seed_B            int64, the clip's augmentation is drawn from it
-    keys, errors, mixture   as in GlobalBatch
+    keys, errors, mixture, augment   as in GlobalBatch
     """
 
     waveform_BS: Tensor
@@ -151,6 +197,7 @@ class FrameBatch(Movable):
     keys: list[str]
     errors: list[str] = field(default_factory=list)
     mixture: Pieces | None = None
+    augment: Augment | None = None
 
 
 @dataclass(frozen=True)

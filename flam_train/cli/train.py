@@ -21,7 +21,7 @@ from flam_train.disk import FULL
 from flam_train.paths import conf_dir
 from flam_train.settings import nearest
 
-GROUPS = ("experiment", "model", "text", "data/global", "data/frame", "loss", "optim", "trainer", "logger")
+GROUPS = ("experiment", "model", "text", "data/global", "data/frame", "augment", "loss", "optim", "trainer", "logger")
 
 EXAMPLES = """examples:
   flam-train experiment=demo

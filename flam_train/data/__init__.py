@@ -1,9 +1,10 @@
 """Corpora of recordings with captions and timed events, from what was published to the batches of a step.
 
-In: label files and recordings. Out: shards on a disk (`Corpus`), and batches of them (`stream.dataset`). Six floors,
+In: label files and recordings. Out: shards on a disk (`Corpus`), and batches of them (`stream.dataset`). Seven floors,
 each importing only those before it: sound (recordings of any format; first `sound/reading.py`), shards (a corpus on a
 disk; first `shards/schema.py`), stream (from the plan to batches; first `stream/order.py`), mixing (clips made from
-single sounds), preparation (from a published corpus to shards), labels (label files of all formats).
+single sounds), augment (what is done to clips in training), preparation (from a published corpus to shards), labels
+(label files of all formats).
 """
 
 import lazy_loader

@@ -6,6 +6,7 @@ import re
 from dataclasses import MISSING, asdict, dataclass
 from typing import Any
 
+from flam_train.data.augment.config import AugmentConfig
 from flam_train.models.flam import FLAMConfig
 from flam_train.settings import SETTING, from_plain, nearest, setting, settle, typed
 from flam_train.training.corpora import CorpusConfig
@@ -29,7 +30,7 @@ FREE = (
 """Keys that may change when a run goes on, as the number of GPUs may: they change neither the samples nor the weights,
 but for rounding and the draws of dropout. So may `memory_gib`."""
 
-PLACES = re.compile(r"data\.exclude|data\.\w+\.[^.]+\.(path|bank|recipe|validation)")
+PLACES = re.compile(r"data\.exclude|augment\.background|data\.\w+\.[^.]+\.(path|bank|recipe|validation)")
 """Keys that say where data lies: what lies there is compared instead (`content`)."""
 
 RESUMES = ("exact", "extend")
@@ -43,6 +44,7 @@ class Config:
     """What `flam-train` is told. model, text: sections that `checkpoints.initial.config_of` reads."""
 
     data: DataConfig
+    augment: AugmentConfig
     loss: LossConfig
     optim: OptimConfig
     trainer: TrainerConfig
@@ -83,6 +85,7 @@ class Config:
                 raise ValueError(f"unknown key {key!r}: {nearest(key, known)}")
         sections = {
             "data": read_data(conf),
+            "augment": from_plain(AugmentConfig, "augment", conf.get("augment", {})),
             "loss": from_plain(LossConfig, "loss", conf["loss"]),
             "optim": from_plain(OptimConfig, "optim", conf["optim"]),
             "trainer": from_plain(TrainerConfig, "trainer", conf["trainer"]),

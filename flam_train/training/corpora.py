@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from flam_train.data.shards.places import place_of
+from flam_train.data.stream.classes import ByClass
+from flam_train.data.stream.clips import ShardSource, Source
 from flam_train.settings import setting
 
 
@@ -23,6 +26,12 @@ class CorpusConfig:
         above=0,
     )
     weight: float = setting(1.0, "share in the stream, beside the other corpora's", least=0)
+    balance: float = setting(
+        0.0,
+        "share of its clips that is drawn evenly over its classes (of shards; mixtures have their recipe's `choose`)",
+        least=0,
+        most=1,
+    )
     validation: str | None = setting(None, "a folder of shards to validate on; null: validation/ beside train/")
 
     def with_splits(self) -> CorpusConfig:
@@ -38,3 +47,22 @@ class CorpusConfig:
             return self
         chosen = self.validation or (validation if place_of(validation).is_corpus() else None)
         return replace(self, path=train, validation=chosen)
+
+
+def drawn_by_class(where: str, entry: CorpusConfig, source: Source, folder: Path) -> ByClass | None:
+    """What of a source is drawn by class; None: nothing. `where` it stands in the settings; folder: as in `ByClass.of`.
+
+    Raises ValueError for what has no classes, or might have others on another node.
+    """
+    if not entry.balance:
+        return None
+    if not isinstance(source, ShardSource):
+        raise ValueError(
+            f"{where}.balance: mixtures are drawn by their recipe: set its `choose` to class, and this to 0"
+        )
+    if source.corpus.damaged:
+        raise ValueError(
+            f"{where}.balance: all ranks must find the same classes, and shards are damaged "
+            f"({source.corpus.damaged[0]}): mend them, or set this to 0"
+        )
+    return ByClass.of(entry.balance, source.corpus, folder, source.kept)

@@ -15,8 +15,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from flam_train.batch import Movable, StepBatch
+from flam_train.data.augment import draw as augmentation
+from flam_train.data.augment.config import AugmentConfig
+from flam_train.data.augment.draw import Augmentation
 from flam_train.data.mixing import source as mixtures
 from flam_train.data.mixing.bank import Bank
+from flam_train.data.mixing.item_cache import ItemCache
 from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.mixing.source import MixtureSource
 from flam_train.data.shards.cache import GIB, ShardCache
@@ -32,11 +36,14 @@ from flam_train.frames import FrameGrid
 from flam_train.models.text import Tokenizer
 from flam_train.settings import setting, settle
 from flam_train.training.content import Content, check_same_content, facts_of
-from flam_train.training.corpora import CorpusConfig
+from flam_train.training.corpora import CorpusConfig, drawn_by_class
 from flam_train.training.micro_batches import MicroBatches
 
-WORKERS_NEED = (dataset, collate, mixtures)
+WORKERS_NEED = (dataset, collate, mixtures, augmentation)
 """Modules that loader workers import: for `server.start_server`."""
+
+BACKGROUNDS = 1 << 28
+"""Bytes of backgrounds for augmentation that each loader worker keeps: 280 of 10 s."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +100,9 @@ class DataModule(LightningDataModule):
     """The training stream and the validation corpora.
 
     captions, events: the streams, None where switched off. validation: name -> corpus, as in `val/NAME/...`.
-    steps: length of the run. since: of each stream, as in `Stream`, where its batch was changed on the way.
-    Raises ValueError that names the corpus, the file and the fix.
+    steps: length of the run. since: of each stream, as in `Stream`, where its batch was changed on the way. augment:
+    what is done to the clips of both streams; None: nothing. Raises ValueError that names the corpus, the file and the
+    fix.
     """
 
     def __init__(
@@ -105,6 +113,7 @@ class DataModule(LightningDataModule):
         steps: int,
         seed: int,
         since: Mapping[str, tuple[int, int]] | None = None,
+        augment: AugmentConfig | None = None,
     ):
         super().__init__()
         config = replace(
@@ -117,18 +126,23 @@ class DataModule(LightningDataModule):
         self.cache = ShardCache(config.cache_folder, config.cache_gib)
         self.banks: dict[tuple[str, ...], tuple[Bank, int]] = {}
         self.left_out = LeftOut(config.exclude or ())
+        self.augment = augment or AugmentConfig()
+        background = self.augment.background
+        self.backgrounds = ItemCache(self._open_bank(background), BACKGROUNDS) if background else None
         self.captions = self._stream("global", config.captions, config.global_batch)
         self.events = self._stream("frame", config.frames, config.frame_batch)
         self.validation = self._validation()
         self._check_cache()
 
     def provenance(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
-        """{"global" or "frame": {corpus: [what it is made of, each as `Corpus.provenance` and `Corpus.credits`]}}."""
+        """{"global" or "frame": {corpus: [what it is made of, each as `Corpus.provenance` and `Corpus.credits`]}}, and
+        "augment": {"background": ...} likewise."""
+        made_of = {stream.name: {source.name: source.corpora for source in stream.sources} for stream in self.streams}
+        if self.backgrounds is not None:
+            made_of["augment"] = {"background": self.backgrounds.bank.corpora}
         return {
-            stream.name: {
-                source.name: [c.provenance() | c.credits() for c in source.corpora] for source in stream.sources
-            }
-            for stream in self.streams
+            kind: {name: [c.provenance() | c.credits() for c in corpora] for name, corpora in of.items()}
+            for kind, of in made_of.items()
         }
 
     def _stream(self, kind: str, corpora: dict[str, CorpusConfig], batch: int) -> Stream | None:
@@ -143,8 +157,15 @@ class DataModule(LightningDataModule):
         if len({source.recipe.fade_samples for source in mixed}) > 1:
             raise ValueError(f"data.{kind}: recipes with different fade_seconds cannot share a batch: make them equal")
         weights = [entry.weight for entry in corpora.values()]
-        since = self.since.get(kind, (0, 0))
-        return Stream(kind, sources, weights, batch, self.seed, self.config.block_shards, since)
+        by_class = [
+            drawn_by_class(f"data.{kind}.{name}", entry, source, self.cache.folder)
+            for (name, entry), source in zip(corpora.items(), sources, strict=True)
+        ]
+        augmenter = None
+        if self.augment.on:
+            augmenter = Augmentation(self.augment, self.grid.seconds, self.backgrounds, mix=kind == "frame")
+        since, blocks = self.since.get(kind, (0, 0)), self.config.block_shards
+        return Stream(kind, sources, weights, batch, self.seed, blocks, since, by_class, augmenter)
 
     def _source(self, kind: str, name: str, entry: CorpusConfig) -> Source:
         if entry.bank:
@@ -192,6 +213,9 @@ class DataModule(LightningDataModule):
                     )
                     for corpus in source.corpora
                 ]
+        if self.backgrounds is not None:
+            corpora = self.backgrounds.bank.corpora
+            out["augment.background"] = [facts_of(corpus, gone.get(f"bank {corpus.folder}", "")) for corpus in corpora]
         return out | {f"val/{name}": [facts_of(corpus)] for name, corpus in self.validation.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -242,16 +266,19 @@ class DataModule(LightningDataModule):
         return Corpus(place, self.config.verify, self.cache, let_in)
 
     def _check_cache(self) -> None:
-        """Two blocks of shards of each stream are in use at a time: a smaller cache would fetch them over and over."""
+        """Two blocks of shards of each stream are in use at a time: a smaller cache would fetch them over and over. Of
+        a balanced corpus all are."""
         need = 0
         for stream in self.streams:
-            for source in stream.sources:
+            for source, by_class in zip(stream.sources, stream.by_class, strict=True):
                 if isinstance(source, ShardSource) and source.corpus.remote:
-                    need += 2 * self.config.block_shards * max(e.bytes for e in source.corpus.entries)
+                    sizes = [e.bytes for e in source.corpus.entries]
+                    need += 2 * self.config.block_shards * max(sizes) if by_class is None else sum(sizes)
         if need > self.cache.limit:
             raise ValueError(
                 f"data.cache_gib={self.config.cache_gib:g}: two blocks of {self.config.block_shards} shards of each "
-                f"corpus behind a URL take {need / GIB:.3g} GiB: raise it, or lower data.block_shards"
+                f"corpus behind a URL (all of one with a balance) take {need / GIB:.3g} GiB: raise it, or lower "
+                "data.block_shards"
             )
 
     def steps_of(self, rank: int, world: int) -> Steps:

@@ -108,6 +108,7 @@ def _rows(parts: Sequence[GlobalBatch] | Sequence[FrameBatch]) -> dict[str, Any]
     return {
         "waveform_BS": parts[0].waveform_BS[:0],
         "mixture": None,
+        "augment": None,
         "seed_B": torch.cat([p.seed_B for p in parts]),
         "keys": [key for p in parts for key in p.keys],
         "errors": [error for p in parts for error in p.errors],

@@ -18,6 +18,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from flam_train.batch import AudioEmbeddings, FrameBatch, GlobalBatch, StepBatch, TextEmbeddings
+from flam_train.data.augment.apply import augmented
 from flam_train.data.mixing.source import render
 from flam_train.distributed import gather_plain, gather_rows, rank, sum_over_ranks, world_size
 from flam_train.losses.contrastive import contrastive_loss
@@ -152,7 +153,12 @@ class FLAMModule(LightningModule):
         return audio, self.model.embed_tokens(tokens_CL, attention_CL, self.accumulate)
 
     def rendered(self, part: GlobalBatch | FrameBatch) -> Tensor:
-        """waveform_BS int16 with the rows that were left to be mixed on this device."""
+        """waveform_BS with what was left to be done on this device: int16, or float32 where clips are augmented."""
+        waveform_BS = self.mixed(part)
+        return waveform_BS if part.augment is None else augmented(part.augment, waveform_BS)
+
+    def mixed(self, part: GlobalBatch | FrameBatch) -> Tensor:
+        """waveform_BS int16 with the rows that were left to be mixed."""
         if part.mixture is None:
             return part.waveform_BS
         if part.mixture.audio_N is not None:

@@ -67,7 +67,7 @@ def build(conf: dict[str, Any], saved: Saved | None = None) -> Run:
         started = initial.initialise(model, config.init) if config.init else None
     assert model.tokenizer is not None
     since = saved.since if saved else None
-    data = DataModule(config.data, model.tokenizer, model.grid, config.steps, config.seed, since)
+    data = DataModule(config.data, model.tokenizer, model.grid, config.steps, config.seed, since, config.augment)
     if data.events and not model.config.phrase_logits:
         raise ValueError(
             f"frame_batch={config.data.frame_batch}: a model without phrase_scale and phrase_bias is trained by the "
@@ -124,6 +124,8 @@ def describe(run: Run) -> str:
     ]
     validated = ", ".join(f"{n} ({len(c):,} clips of {c.folder})" for n, c in run.data.validation.items())
     lines.append(f"  val    {validated or 'none: no corpus has a `validation`, the folder of shards to validate on'}")
+    if run.config.augment.on:
+        lines.append(f"  augment {run.config.augment.said()}")
     lines += [f"  {line}" for line in run.data.left_out.report()]
     if optim.warmup_steps >= run.config.steps:
         lines.append(

@@ -51,7 +51,9 @@ def test_every_experiment_trains(experiment, corpora, bank, finished, tmp_path):
     assert load_model(folder).provenance["steps"] == 1
 
 
-@pytest.mark.parametrize("group", ["model", "text", "loss", "optim", "trainer", "logger", "data/global", "data/frame"])
+@pytest.mark.parametrize(
+    "group", ["model", "text", "augment", "loss", "optim", "trainer", "logger", "data/global", "data/frame"]
+)
 def test_every_choice_composes_and_instantiates(group, corpora, bank, finished, tmp_path):
     for file in sorted((conf_dir() / group).glob("*.yaml")):
         name = file.stem
@@ -119,6 +121,7 @@ def test_dry_run_of_micro_batches(corpora, tmp_path, capsys):
         (["optim.lr=fast"], "optim.lr: 'fast' is not a number"),
         (["loss.unannotated=masq"], "loss.unannotated: 'masq' is not known: did you mean mask?"),
         (["loss.hard_negative=-1"], "loss.hard_negative: -1 must be at least 0"),
+        (["augment=finetunne"], "augment=finetunne: no such choice: did you mean finetune?"),
         (["optim.freeze=[txt]"], "did you mean text?"),
         (["optim.schedule=cosin"], "did you mean cosine?"),
         (["global_batch=0", "frame_batch=0"], "one must be over 0"),

@@ -22,7 +22,7 @@ FLOORS = {
         "training",
         "cli",
     ],
-    "data": ["sound", "shards", "stream", "mixing", "preparation", "labels"],
+    "data": ["sound", "shards", "stream", "mixing", "augment", "preparation", "labels"],
     "evaluation": [
         "choices result parts progress windows words truth embeddings frame_embeddings groups drawn",  # what hears
         "scores sed retrieval zero_shot checked resampled compared",  # what measures

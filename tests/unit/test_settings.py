@@ -12,6 +12,7 @@ import yaml
 from tiny_runs import TINY
 
 from flam_train.cli.train import as_text, compose_conf
+from flam_train.data.augment.config import AugmentConfig
 from flam_train.models.flam import FLAMConfig
 from flam_train.models.frontend import FrontendConfig
 from flam_train.models.htsat import HTSATConfig
@@ -26,10 +27,16 @@ from flam_train.training.optim import OptimConfig
 from flam_train.training.trainer import TrainerConfig
 
 ALL = (
-    Config, DataConfig, CorpusConfig, LossConfig, OptimConfig, TrainerConfig, FLAMConfig, FrontendConfig, HTSATConfig,
-    TextConfig,
+    Config, DataConfig, CorpusConfig, AugmentConfig, LossConfig, OptimConfig, TrainerConfig, FLAMConfig, FrontendConfig,
+    HTSATConfig, TextConfig,
 )  # fmt: skip
-SECTIONS = {"data": DataConfig, "loss": LossConfig, "optim": OptimConfig, "trainer": TrainerConfig}
+SECTIONS = {
+    "data": DataConfig,
+    "augment": AugmentConfig,
+    "loss": LossConfig,
+    "optim": OptimConfig,
+    "trainer": TrainerConfig,
+}
 OTHERS = ("model", "text", "logger")
 MANY = ["x", "", "nan", True, -1, -0.5, 0, 1.5, 10**9, 1e-4, [], [0, 1], ["x"], {}, {"a": 1}, None]
 
@@ -227,6 +234,8 @@ def test_other_overrides_are_left_alone():
         (["data.frame.synthetic.weight=x"], "data.frame.synthetic.weight: 'x' is not a number"),
         (["data.frame.synthetic.weight=-1"], "data.frame.synthetic.weight: -1 must be at least 0"),
         (["seed=-1"], "seed: -1 must be at least 0"),
+        (["augment.mix_share=2"], "augment.mix_share: 2 must be at least 0 and at most 1"),
+        (["augment.gain_db=[3,-3]"], r"augment.gain_db: \[3, -3\] must be \[lowest, highest\]"),
         (["optim.eps=0"], "optim.eps: 0 must be above 0"),
     ],
 )

@@ -113,6 +113,11 @@ class Kept:
         """The global row of kept sample `index`."""
         return index + int(np.searchsorted(self._kept_before, index, side="right"))
 
+    def indices(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers among the kept samples of those global rows (int64) that are kept."""
+        rows = rows[~np.isin(rows, self.excluded)]
+        return rows - np.searchsorted(self.excluded, rows)
+
     def fingerprint(self) -> str:
         """Of which rows are left out."""
         return hashlib.blake2b(self.excluded.astype("<i8").tobytes(), digest_size=16).hexdigest()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from flam_train.data.shards.schema import Event
 from flam_train.data.shards.tars import ShardEntry
 from flam_train.data.stream.order import Place, stable_seed
 from flam_train.vocabulary import Vocabulary
+
+if TYPE_CHECKING:  # tensors stand beside it; clips need none
+    from flam_train.batch import Draws
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Clip:
                 gain), the first three in samples
     fade        samples of fade at both ends of each piece
     sounds      int16: the samples of each piece, where the bank is not in memory; then `start` counts for nothing
+    draws       what is still to be done to its waveform; `events` are already where they will be
+    added       int16, each as long as `waveform_S`: the sounds of `draws.added`
     """
 
     key: str
@@ -48,6 +53,8 @@ class Clip:
     pieces: list[tuple[int, int, int, float]] | None = None
     fade: int = 0
     sounds: list[np.ndarray] | None = None
+    draws: Draws | None = None
+    added: Sequence[np.ndarray] = ()
 
     def failed(self, error: str) -> Clip:
         """The same row as a bad sample: zeros, nothing in it, and what is wrong."""
@@ -80,6 +87,19 @@ class Source(Protocol):
 
     def remote_shard(self, place: Place) -> tuple[RemoteShards, ShardEntry] | None:
         """The shard that is read there, if it lies behind a URL."""
+        ...
+
+
+class Augmenter(Protocol):
+    """What is done to the clips of a stream, drawn for each of them. Must pickle."""
+
+    def partner(self, seed: int, position: int) -> int:
+        """How many samples further on in its corpus the clip stands that the one at `position` is mixed with; 0: with
+        none. seed: the stream's."""
+        ...
+
+    def clip(self, clip: Clip, other: Clip | None) -> Clip:
+        """The clip with its draws, a function of its own seed and of `other`, what it is mixed with."""
         ...
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flam_train.batch import FrameBatch, GlobalBatch, Pieces
+from flam_train.batch import Augment, Draws, FrameBatch, GlobalBatch, Pieces
 from flam_train.data.stream import shared
 from flam_train.data.stream.clips import Clip, Source
 from flam_train.data.stream.order import Place, stable_seed
@@ -57,6 +57,7 @@ def collate_captions(
         keys=[clip.key for clip in clips],
         errors=[clip.error for clip in clips if clip.error is not None],
         mixture=_pieces(clips, "captions"),
+        augment=_augment(clips, "captions"),
     )
 
 
@@ -164,6 +165,7 @@ def collate_events(
         keys=[clip.key for clip in clips],
         errors=[clip.error for clip in clips if clip.error is not None],
         mixture=_pieces(clips, "events"),
+        augment=_augment(clips, "events"),
     )
 
 
@@ -184,6 +186,16 @@ def _waveforms(clips: Sequence[Clip], kind: str) -> Tensor:
     out_BS = shared.empty(f"{kind} waveforms", (len(clips), len(clips[0].waveform_S)), torch.int16)
     np.stack([clip.waveform_S for clip in clips], out=out_BS.numpy())
     return out_BS
+
+
+def _augment(clips: Sequence[Clip], kind: str) -> Augment | None:
+    if all(clip.draws is None for clip in clips):
+        return None
+    sounds = [sound_S for clip in clips for sound_S in clip.added]
+    added_PS = shared.empty(f"{kind} added", (len(sounds), len(clips[0].waveform_S)), torch.int16)
+    if sounds:
+        np.stack(sounds, out=added_PS.numpy())
+    return Augment([clip.draws or Draws() for clip in clips], added_PS)
 
 
 def _pieces(clips: Sequence[Clip], kind: str) -> Pieces | None:

@@ -20,7 +20,8 @@ from flam_train.batch import SAMPLE_RATE, FrameBatch, GlobalBatch, Movable, Step
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Record
 from flam_train.data.stream.ahead import Ahead
-from flam_train.data.stream.clips import Clip, ShardSource, Source, cut, padded
+from flam_train.data.stream.classes import ByClass
+from flam_train.data.stream.clips import Augmenter, Clip, ShardSource, Source, cut, padded
 from flam_train.data.stream.order import Order, Place, stable_seed
 
 
@@ -32,6 +33,8 @@ class Stream:
     batch    clips a step, over all ranks (`global_batch`, `frame_batch` in conf)
     seed     of the run
     since    (step, position): from which step on the batch is this one, and where the stream stood then
+    by_class    of each source, what of it is drawn by class (`Order`)
+    augmenter   draws what is done to the clips; None: nothing
     """
 
     def __init__(
@@ -43,11 +46,14 @@ class Stream:
         seed: int,
         block_shards: int = 4,
         since: tuple[int, int] = (0, 0),
+        by_class: Sequence[ByClass | None] | None = None,
+        augmenter: Augmenter | None = None,
     ) -> None:
         self.name, self.sources, self.batch, self.since = name, list(sources), batch, since
-        self.seed = stable_seed(seed, name)
-        names = [source.name for source in self.sources]
-        self.order = Order([source.shard_sizes for source in self.sources], weights, self.seed, block_shards, names)
+        self.seed, self.augmenter = stable_seed(seed, name), augmenter
+        self.by_class = by_class or [None] * len(self.sources)
+        sizes, names = [source.shard_sizes for source in self.sources], [source.name for source in self.sources]
+        self.order = Order(sizes, weights, self.seed, block_shards, names, self.by_class)
 
     def position(self, step: int) -> int:
         """Where the stream stands before a step that is not before `since`."""
@@ -56,16 +62,40 @@ class Stream:
     def clips(self, start: int, stop: int) -> tuple[list[Clip], list[Place]]:
         """The clips at the positions from `start` to before `stop`."""
         places = self.order.range(start, stop)
+        partners = self._partners(start, places)
+        clips = self._read([*places, *partners.values()])
+        if self.augmenter is not None:
+            others = dict(zip(partners, clips[len(places) :], strict=True))
+            clips = [self.augmenter.clip(clip, others.get(n)) for n, clip in enumerate(clips[: len(places)])]
+        return clips, places
+
+    def reads(self, start: int, stop: int) -> list[Place]:
+        """All places that the clips at these positions are made of."""
+        places = self.order.range(start, stop)
+        return [*places, *self._partners(start, places).values()]
+
+    def _partners(self, start: int, places: list[Place]) -> dict[int, Place]:
+        """Number of a place -> that of the clip it is mixed with. Of the same corpus, so that what is annotated in one
+        is annotated in both; online mixtures are mixtures already."""
+        if self.augmenter is None:
+            return {}
+        further = [self.augmenter.partner(self.seed, start + n) for n in range(len(places))]
+        return {
+            n: self.order.beside(place, further[n])
+            for n, place in enumerate(places)
+            if further[n] and isinstance(self.sources[place.corpus], ShardSource)
+        }
+
+    def _read(self, places: list[Place]) -> list[Clip]:
         found: dict[int, Clip] = {}
         for k in sorted({place.corpus for place in places}):
             mine = [n for n, place in enumerate(places) if place.corpus == k]
             found |= zip(mine, self.sources[k].clips([places[n] for n in mine], self.seed), strict=True)
-        # Whatever the source is, a clip's augmentation depends on nothing but (seed, stream, pass, key).
-        clips = [
+        # Whatever the source is, what is drawn for a clip depends on nothing but (seed, stream, pass, key).
+        return [
             replace(found[n], corpus=place.corpus, seed=stable_seed(self.seed, place.pass_, found[n].key))
             for n, place in enumerate(places)
         ]
-        return clips, places
 
 
 class Steps(Dataset):
@@ -132,7 +162,7 @@ class Steps(Dataset):
         step, micro = divmod(item, self.accumulate)
         for stream in (self.captions, self.events):
             if stream is not None:
-                for place in stream.order.range(*self._slice(stream, step, micro)):
+                for place in stream.reads(*self._slice(stream, step, micro)):
                     yield stream.sources[place.corpus], place
 
     def _slice(self, stream: Stream, step: int, micro: int) -> tuple[int, int]:

@@ -2,8 +2,9 @@
 
 Positions never restart. The corpora of a stream are interleaved by weight in a fixed cycle; each has a cursor of its
 own, a closed form of the position, and is reshuffled at each pass over it: shards are permuted and taken in blocks of
-a few, and samples are shuffled within a block, so that reads stay nearly sequential. Any position costs the same, so
-resuming is choosing where to begin.
+a few, and samples are shuffled within a block, so that reads stay nearly sequential. A corpus that is balanced takes
+its samples in turn from two such orders, one as it lies and one by class. Any position costs the same, so resuming is
+choosing where to begin.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+
+from flam_train.data.stream.classes import ByClass
 
 LONGEST_CYCLE = 1024
 CACHED = 8
@@ -39,7 +42,8 @@ class Place:
     """A sample of a stream.
 
     corpus  its number in the stream
-    pass_   how many times the corpus was gone through before
+    pass_   how many times the corpus was gone through before; -1 - n of sample n (from 0) that is drawn by class: no
+            sample comes twice with the same one
     index   the sample's global row in the corpus
     cursor  how many samples of this corpus the stream took before
     """
@@ -57,6 +61,7 @@ class Order:
     weights       shares of the corpora in the stream; 0 leaves a corpus out
     block_shards  shards whose samples are shuffled together
     names         of the corpora, for messages
+    by_class      of each corpus, which share of its samples is drawn evenly over which classes; None: nothing is
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Order:
         seed: int,
         block_shards: int = 4,
         names: Sequence[str] | None = None,
+        by_class: Sequence[ByClass | None] | None = None,
     ) -> None:
         names = names or [f"corpus {k}" for k in range(len(shard_sizes))]
         if not len(shard_sizes) == len(weights) == len(names):
@@ -74,17 +80,14 @@ class Order:
             )
         if block_shards < 1:
             raise ValueError(f"block_shards is {block_shards}: at least 1")
-        self.counts = cycle_counts(weights, names)
-        sequence = interleave(self.counts)
-        self._sequence = sequence
-        taken = sequence[:, None] == np.arange(len(weights))
-        self._before = np.concatenate([np.zeros((1, len(weights)), np.int64), np.cumsum(taken, axis=0, dtype=np.int64)])
-        self._corpora = []
+        self.cycle = Cycle(weights, names)
+        self._corpora: list[_CorpusOrder | _BalancedOrder] = []
         for k, sizes in enumerate(shard_sizes):
             corpus = _CorpusOrder(np.asarray(sizes, dtype=np.int64), (seed, k), block_shards)
-            if self.counts[k] and corpus.size == 0:
+            if self.cycle.counts[k] and corpus.size == 0:
                 raise ValueError(f"{names[k]} has no samples: prepare it again, or give it weight 0")
-            self._corpora.append(corpus)
+            share = by_class[k] if by_class else None
+            self._corpora.append(corpus if share is None else _BalancedOrder(corpus, share, (seed, k)))
 
     def at(self, position: int) -> Place:
         """What stands at a position (from 0, without end)."""
@@ -94,15 +97,77 @@ class Order:
         """What stands at the positions from `start` to before `stop`."""
         if start < 0:
             raise ValueError(f"position {start}: positions begin at 0")
-        cycles, offsets = np.divmod(np.arange(start, stop, dtype=np.int64), len(self._sequence))
-        corpora = self._sequence[offsets]
-        cursors = cycles * self.counts[corpora] + self._before[offsets, corpora]
+        return self._places(*self.cycle.split(np.arange(start, stop, dtype=np.int64)))
+
+    def beside(self, place: Place, further: int) -> Place:
+        """What comes `further` samples of the same corpus after a place."""
+        return self._places(np.array([place.corpus]), np.array([place.cursor + further]))[0]
+
+    def _places(self, corpora: np.ndarray, cursors: np.ndarray) -> list[Place]:
         passes, indices = np.zeros_like(cursors), np.zeros_like(cursors)
         for k in np.unique(corpora):
             mine = corpora == k
             passes[mine], indices[mine] = self._corpora[k].at(cursors[mine])
         columns = (column.tolist() for column in (corpora, passes, indices, cursors))
         return [Place(*row) for row in zip(*columns, strict=True)]
+
+
+class Cycle:
+    """Several things that take turns, each as often as its weight says, in a cycle that is repeated without end.
+
+    counts  int64: how often each comes in one cycle
+    """
+
+    def __init__(self, weights: Sequence[float], names: Sequence[str]) -> None:
+        self.counts = cycle_counts(weights, names)
+        self._sequence = interleave(self.counts)
+        taken = self._sequence[:, None] == np.arange(len(weights))
+        self._before = np.concatenate([np.zeros((1, len(weights)), np.int64), np.cumsum(taken, axis=0, dtype=np.int64)])
+
+    def split(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Whose turn it is at each position (int64), and which of its own turns this is, from 0."""
+        cycles, offsets = np.divmod(positions, len(self._sequence))
+        whose = self._sequence[offsets]
+        return whose, cycles * self.counts[whose] + self._before[offsets, whose]
+
+
+class _BalancedOrder:
+    """A share of the samples of a corpus evenly over its classes, the others in its own order.
+
+    In each round every class comes once, in an order of that round; its clips are shuffled at each pass over them.
+    """
+
+    def __init__(self, plain: _CorpusOrder, by_class: ByClass, seed: tuple[int, int]) -> None:
+        self.plain, self.by_class, self.seed = plain, by_class, (*seed, "class")
+        self.cycle = Cycle([1.0 - by_class.share, by_class.share], ["as they lie", "by class"])
+        self._rounds: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}  # of each class the last pass, together as long as `rows`
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_rounds": OrderedDict(), "_orders": {}}
+
+    def at(self, cursors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `_CorpusOrder.at`."""
+        whose, turns = self.cycle.split(cursors)
+        passes, indices = np.empty_like(cursors), np.empty_like(cursors)
+        lying = whose == 0
+        passes[lying], indices[lying] = self.plain.at(turns[lying])
+        passes[~lying] = -1 - turns[~lying]
+        indices[~lying] = [self._drawn(turn) for turn in turns[~lying].tolist()]
+        return passes, indices
+
+    def _drawn(self, turn: int) -> int:
+        """The global row of the sample that is drawn by class as number `turn`."""
+        starts = self.by_class.starts
+        round_, number = divmod(turn, len(starts) - 1)
+        if round_ not in self._rounds:
+            _keep(self._rounds, round_, permutation(len(starts) - 1, stable_seed(*self.seed, round_)))
+        k = int(self._rounds[round_][number])
+        first, size = int(starts[k]), int(starts[k + 1] - starts[k])
+        pass_, rank = divmod(round_, size)
+        if self._orders.get(k, (-1,))[0] != pass_:
+            self._orders[k] = pass_, permutation(size, stable_seed(*self.seed, k, pass_))
+        return int(self.by_class.rows[first + self._orders[k][1][rank]])
 
 
 class _CorpusOrder:

@@ -140,7 +140,8 @@ def find_shards(found: Findings, config: Config, cache: ShardCache) -> int:
     """Opens every folder of shards that training will read, and reads the first and the last sample of it. Of those
     behind a URL only the manifest; how many bytes these have."""
     remote, opened = 0, 0
-    for place in places(config.data):
+    folders = [*places(config.data), *dict.fromkeys(config.augment.background)]
+    for place in folders:
         with found.looking():
             corpus = Corpus(place, cache=cache)
             text = json.dumps(corpus.manifest, sort_keys=True)
@@ -149,7 +150,7 @@ def find_shards(found: Findings, config: Config, cache: ShardCache) -> int:
             for index in () if corpus.remote or not len(corpus) else (0, len(corpus) - 1):
                 corpus.waveform(index)
             opened += 1
-    found.shown["shards"] = f"{opened} of {len(places(config.data))} shard folders read"
+    found.shown["shards"] = f"{opened} of {len(folders)} shard folders read"
     return remote
 
 
@@ -236,7 +237,8 @@ def loader_bytes(config: Config, world: int, workers: int) -> float:
     model = (saved.config if saved else None) or config_of(config.model, config.text, config.init)
     clip = model.grid.seconds * SAMPLE_RATE * 2
     clips = sum(
-        -(-batch // (world * accumulate)) * _waveforms_a_clip(entries(config.data, (kind,)))
+        -(-batch // (world * accumulate))
+        * (_waveforms_a_clip(entries(config.data, (kind,))) + config.augment.sounds(kind))
         for kind, batch in (("global", config.data.global_batch), ("frame", config.data.frame_batch))
     )
     return workers * shared.blocks(prefetch, batches_in_use(accumulate, workers)) * clips * clip * BESIDE_AUDIO

@@ -1,0 +1,120 @@
+"""What will happen to a clip, drawn from its seed as plain data, and its events as they will be.
+
+Shape suffixes: S samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from flam_train.batch import SAMPLE_RATE, Added, Draws
+from flam_train.data.augment.config import AugmentConfig
+from flam_train.data.mixing.item_cache import ItemCache
+from flam_train.data.shards.schema import Event
+from flam_train.data.stream.clips import Clip
+from flam_train.data.stream.order import stable_seed
+
+REACH = 1000
+"""A clip is mixed with one of so many that come next in its corpus: these lie in shards that are read anyway."""
+
+
+class Augmentation:
+    """Draws for the clips of a stream: a `data.stream.clips.Augmenter`. Pickles.
+
+    backgrounds  the bank of `config.background`, None without one
+    mix          whether clips are mixed: not where a caption speaks of the whole clip
+
+    Each augmentation has numbers of its own: to change one leaves the others' draws as they are.
+    """
+
+    def __init__(self, config: AugmentConfig, seconds: float, backgrounds: ItemCache | None, mix: bool) -> None:
+        """seconds: of a clip. Raises ValueError where no background is so long."""
+        self.config, self.samples = config, round(seconds * SAMPLE_RATE)
+        self.mix_share = config.mix_share if mix else 0.0
+        self.backgrounds = backgrounds if config.background_share else None
+        if self.backgrounds is not None and not len(self.backgrounds.bank.backgrounds_of(self.samples)):
+            raise ValueError(
+                f"augment.background: no background of at least {seconds:g} s in {', '.join(config.background)}: add a "
+                "bank that has one, for instance of data_prep/synthetic.py OUT --only-backgrounds"
+            )
+
+    def partner(self, seed: int, position: int) -> int:
+        """A function of the position alone: it is asked before anything is read, and on any number of ranks."""
+        if not self.mix_share:
+            return 0
+        mixed, further = uniform(stable_seed(seed, position), "partner", 2)
+        return 1 + int(further * REACH) if mixed < self.mix_share else 0
+
+    def clip(self, clip: Clip, other: Clip | None) -> Clip:
+        """The clip with its draws. other: what it is mixed with, if it is; a bad sample is not mixed with."""
+        if clip.error is not None:
+            return clip
+        shift = self._shift(clip.seed, "shift")
+        events, sounds, added = rolled(clip.events, shift, self.samples), [], []
+        if other is not None and other.error is None:
+            (level,) = uniform(clip.seed, "mix", 1)
+            by = self._shift(clip.seed, "mix shift")
+            events += rolled(other.events, by, self.samples)
+            sounds.append(other.waveform_S)
+            added.append(Added(_samples(other), by, between(self.config.mix_db, level)))
+        if self.backgrounds is not None:
+            heard, item, start, level = uniform(clip.seed, "background", 4)
+            if heard < self.config.background_share:
+                try:
+                    sounds.append(self._background(self.backgrounds, item, start))
+                except (ValueError, OSError) as error:
+                    return clip.failed(f"augment.background: {error}")
+                added.append(Added(self.samples, 0, between(self.config.background_db, level)))
+        limited, low, high = uniform(clip.seed, "band", 3)
+        bounds = [np.log(self.config.low_hz), np.log(self.config.high_hz)]
+        low_hz, high_hz = (float(np.exp(between(b, u))) for b, u in zip(bounds, (low, high), strict=True))
+        (gain,) = uniform(clip.seed, "gain", 1)
+        draws = Draws(
+            shift=shift,
+            samples=_samples(clip),
+            added=tuple(added),
+            band=(low_hz, high_hz) if limited < self.config.band_share else None,
+            gain_db=between(self.config.gain_db, gain),
+        )
+        return replace(clip, events=events, draws=draws, added=sounds)
+
+    def _shift(self, seed: int, name: str) -> int:
+        (way,) = uniform(seed, name, 1)
+        return round((2 * way - 1) * self.config.shift_seconds * SAMPLE_RATE)
+
+    def _background(self, bank: ItemCache, which: float, where: float) -> np.ndarray:
+        fitting = bank.bank.backgrounds_of(self.samples)
+        item = int(fitting[int(which * len(fitting))])
+        start = int(where * (int(bank.bank.samples[item]) - self.samples + 1))
+        return bank.read(item, start, self.samples)
+
+
+def uniform(seed: int, name: str, count: int) -> list[float]:
+    """Numbers in [0, 1) of 53 bits, each name its own: the same in every process, version and machine."""
+    bits = np.random.PCG64(stable_seed(seed, name)).random_raw(count) >> np.uint64(11)
+    return (bits * 2.0**-53).tolist()
+
+
+def between(bounds: Sequence[float] | np.ndarray, share: float) -> float:
+    return float(bounds[0] + (bounds[1] - bounds[0]) * share)
+
+
+def rolled(events: Sequence[Event], shift: int, samples: int) -> tuple[Event, ...]:
+    """Events of a clip of `samples` that is rolled by `shift` samples. One that passes the end goes on at the
+    beginning, as two events; less than a sample is nothing."""
+    if not shift:
+        return tuple(events)
+    seconds, out = samples / SAMPLE_RATE, []
+    for event in events:
+        onset = (event.onset + shift / SAMPLE_RATE) % seconds
+        offset = onset + event.offset - event.onset
+        out.append(replace(event, onset=onset, offset=min(offset, seconds)))
+        out.append(replace(event, onset=0.0, offset=offset - seconds))
+    return tuple(event for event in out if event.offset - event.onset >= 1 / SAMPLE_RATE)
+
+
+def _samples(clip: Clip) -> int:
+    return round(clip.duration * SAMPLE_RATE)

@@ -1,0 +1,425 @@
+"""Augmentation: draws by their statistics, samples and labels beside plain twins, the same on any number of ranks."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from shard_samples import corpus, sample
+from torch.utils.data import DataLoader
+
+from flam_train.batch import SAMPLE_RATE, Added, Augment, Draws
+from flam_train.data.augment.apply import augmented
+from flam_train.data.augment.config import AugmentConfig
+from flam_train.data.augment.draw import REACH, Augmentation, rolled, uniform
+from flam_train.data.mixing.bank import Bank
+from flam_train.data.mixing.item_cache import ItemCache
+from flam_train.data.mixing.levels import describe
+from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.writing import write_manifest, write_shard
+from flam_train.data.stream.clips import Clip, ShardSource
+from flam_train.data.stream.collate import Concepts, collate_captions, collate_events
+from flam_train.data.stream.dataset import Steps, StepSampler, Stream
+from flam_train.frames import FrameGrid
+
+SECONDS = 0.1
+SAMPLES = 4800
+GRID = FrameGrid(8, SECONDS)
+ALL = AugmentConfig(
+    shift_seconds=0.1, mix_share=0.5, mix_db=(-6, 6), background=("bank",), background_share=0.5, band_share=0.5,
+    gain_db=(-10, 10),
+)  # fmt: skip
+
+
+def bank_of(folder: Path, lengths=(0.3, 0.1, 0.05)) -> Path:
+    """Backgrounds of noise, and an event."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for n, seconds in enumerate([*lengths, 0.2]):
+        waveform = (200 * (n + 1) * rng.normal(size=round(seconds * SAMPLE_RATE))).astype(np.int16)
+        events = (Event(0.0, seconds, "bell"),) if n == len(lengths) else ()
+        details = describe(waveform, "event" if events else "background")
+        samples.append((Record(f"noise-{n}", seconds, events=events, details=details), waveform))
+    write_manifest(folder, "bank", [write_shard(folder / "shard-000000.tar", samples)], vocabulary=None, annotates=[])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def backgrounds(tmp_path_factory) -> ItemCache:
+    return ItemCache(Bank(bank_of(tmp_path_factory.mktemp("bank"))), 1 << 20)
+
+
+def noise(n: int, seconds: float = SECONDS, *events: tuple[float, float, str]) -> Clip:
+    rng = np.random.default_rng(n)
+    waveform = np.zeros(SAMPLES, dtype=np.int16)
+    sounding = round(seconds * SAMPLE_RATE)
+    waveform[:sounding] = (3000 * rng.normal(size=sounding)).astype(np.int16)
+    return Clip(f"clip-{n}", waveform, seconds, events=tuple(Event(*e) for e in events), seed=n)
+
+
+def draws_of(config: AugmentConfig, backgrounds: ItemCache | None, count: int, other: Clip | None = None) -> list[Clip]:
+    augmentation = Augmentation(config, SECONDS, backgrounds, mix=True)
+    return [augmentation.clip(replace(noise(0), seed=seed), other) for seed in range(count)]
+
+
+def test_draws_are_uniform_in_their_ranges_and_keep_their_shares(backgrounds):
+    found = draws_of(ALL, backgrounds, 3000, noise(1, 0.05))
+    draws = [clip.draws for clip in found]
+    assert_uniform([d.shift for d in draws], -SAMPLES, SAMPLES)
+    assert_uniform([d.gain_db for d in draws], -10, 10)
+    assert_uniform([d.added[0].level_db for d in draws], -6, 6)
+    assert_uniform([d.added[0].shift for d in draws], -SAMPLES, SAMPLES)
+    with_background = [d for d in draws if len(d.added) == 2]
+    assert len(with_background) == pytest.approx(1500, abs=100)
+    assert_uniform([d.added[1].level_db for d in with_background], -30, -10)
+    bands = [d.band for d in draws if d.band is not None]
+    assert len(bands) == pytest.approx(1500, abs=100)
+    assert_uniform(np.log([low for low, _ in bands]), np.log(50), np.log(300))
+    assert_uniform(np.log([high for _, high in bands]), np.log(4000), np.log(12_000))
+    # Independent of one another.
+    columns = [[d.shift, d.gain_db, d.added[0].level_db, d.added[0].shift, d.band is None] for d in draws]
+    correlation = np.corrcoef(np.array(columns, dtype=float).T) - np.eye(5)
+    assert np.abs(correlation).max() < 0.07
+    assert {(a.samples, b) for a, b in ((d.added[0], d.samples) for d in draws)} == {(2400, SAMPLES)}
+
+
+def assert_uniform(values, lowest: float, highest: float) -> None:
+    """No gap between the sorted values and the uniform distribution's beyond what 1 in 10^5 of such sets has."""
+    share = (np.sort(values) - lowest) / (highest - lowest)
+    assert share.min() >= 0
+    assert share.max() <= 1
+    assert np.abs(share - (np.arange(len(share)) + 0.5) / len(share)).max() < 2.5 / np.sqrt(len(share))
+
+
+def test_partners_by_position():
+    augmentation = Augmentation(ALL, SECONDS, None, mix=True)
+    further = [augmentation.partner(5, position) for position in range(4000)]
+    assert sum(f > 0 for f in further) == pytest.approx(2000, abs=120)
+    assert_uniform([f - 0.5 for f in further if f], 0, REACH)
+    assert further == [augmentation.partner(5, position) for position in range(4000)]
+    assert further != [augmentation.partner(6, position) for position in range(4000)]
+    assert not any(Augmentation(ALL, SECONDS, None, mix=False).partner(5, position) for position in range(100))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"gain_db": (0, 0)}, {"band_share": 0.0}, {"shift_seconds": 0.0}, {"background": ()}]
+)
+def test_one_augmentation_leaves_the_others_draws_alone(backgrounds, changed):
+    def kept(config: AugmentConfig, cache: ItemCache | None) -> list[tuple]:
+        out = []
+        for clip in draws_of(config, cache, 60, noise(1)):
+            parts = {"gain_db": clip.draws.gain_db, "band_share": clip.draws.band, "background": clip.draws.added[1:]}
+            parts |= {"shift_seconds": (clip.draws.shift, clip.draws.added[0].shift)}
+            out.append(tuple(parts[name] for name in parts if name not in changed))
+        return out
+
+    assert kept(ALL, backgrounds) == kept(replace(ALL, **changed), None if "background" in changed else backgrounds)
+
+
+def test_numbers_stay_what_they_are():
+    """A change here breaks the resuming of every run that augments."""
+    assert uniform(7, "shift", 2) == [0.9261279455673495, 0.8067790195323826]
+
+
+@pytest.mark.parametrize("by", range(-8, 9))
+def test_labels_are_rolled_as_the_clip(by):
+    """By whole frames: the labels of rolled events are rolled labels."""
+    rng = np.random.default_rng(by + 8)
+    edges = rng.integers(0, 17, size=(40, 2)) / 16 * SECONDS  # on frames' edges and middles
+    events = tuple(Event(a, b, "x") for a, b in np.sort(edges, axis=1).tolist() if b > a)
+    shift = by * SAMPLES // 8
+    for event in events:
+        found = rolled([event], shift, SAMPLES)
+        want = np.roll(GRID.labels([event.onset], [event.offset])[0], by)
+        got = GRID.labels([e.onset for e in found], [e.offset for e in found]).any(0)
+        # Half a frame at the end of a clip and half a one at its beginning are two events: both their frames count.
+        assert (got == want).all(), (event, shift)
+        assert sum(e.offset - e.onset for e in found) == pytest.approx(event.offset - event.onset)
+
+
+def test_events_by_samples():
+    events = (Event(0.02, 0.07, "a"), Event(0.0, 0.1, "b"))
+    found = rolled(events, 2400, SAMPLES)
+    assert [(round(e.onset, 9), round(e.offset, 9), e.label) for e in found] == [
+        (0.07, 0.1, "a"), (0.0, 0.02, "a"), (0.05, 0.1, "b"), (0.0, 0.05, "b"),
+    ]  # fmt: skip
+    assert rolled(events, 0, SAMPLES) == events
+    assert [(round(e.onset, 9), round(e.offset, 9)) for e in rolled(events[:1], -960, SAMPLES)] == [(0.0, 0.05)]
+    for shift in range(-SAMPLES, SAMPLES + 1, 97):
+        assert all(0 <= e.onset < e.offset <= SECONDS + 1e-12 for e in rolled(events, shift, SAMPLES))
+
+
+def twin(clip: Clip) -> np.ndarray:
+    """What becomes of a clip: sums, and a Fourier transform written out."""
+    draws = clip.draws
+    wave = np.array([float(clip.waveform_S[(n - draws.shift) % SAMPLES]) for n in range(SAMPLES)])
+    level = np.sqrt(np.mean(clip.waveform_S[: draws.samples].astype(float) ** 2))
+    for added, sound in zip(draws.added, clip.added, strict=True):
+        own = np.sqrt(np.mean(sound[: added.samples].astype(float) ** 2))
+        at = [sound[(n - added.shift) % SAMPLES] for n in range(SAMPLES)]
+        wave += np.array(at, dtype=float) * 10 ** (added.level_db / 20) * level / own
+    if draws.band is not None:
+        low, high = draws.band
+        k = np.arange(SAMPLES)
+        frequency = np.minimum(k, SAMPLES - k) * SAMPLE_RATE / SAMPLES
+        with np.errstate(divide="ignore"):
+            response = 1 / np.sqrt((1 + (low / frequency) ** 8) * (1 + (frequency / high) ** 8))
+        matrix = np.exp(-2j * np.pi * (np.outer(k, k) % SAMPLES) / SAMPLES)
+        wave = (matrix.conj() @ (response * (matrix @ wave))).real / SAMPLES
+    return wave * 10 ** (draws.gain_db / 20) / 32768
+
+
+def augment_of(clips: list[Clip]) -> tuple[Augment, torch.Tensor]:
+    sounds = [s for clip in clips for s in clip.added]
+    added_PS = torch.from_numpy(np.stack(sounds)) if sounds else torch.zeros(0, SAMPLES, dtype=torch.int16)
+    return Augment([c.draws for c in clips], added_PS), torch.from_numpy(np.stack([c.waveform_S for c in clips]))
+
+
+def test_samples_are_the_plain_twins(backgrounds):
+    augmentation = Augmentation(ALL, SECONDS, backgrounds, mix=True)
+    clips = [
+        augmentation.clip(noise(n, 0.1 if n % 2 else 0.07), noise(50 + n, 0.04) if n % 3 else None) for n in range(6)
+    ]
+    assert {len(clip.added) for clip in clips} == {0, 1, 2}
+    assert {clip.draws.band is None for clip in clips} == {True, False}
+    out_BS = augmented(*augment_of(clips))
+    assert out_BS.dtype == torch.float32
+    for row, clip in enumerate(clips):
+        np.testing.assert_allclose(out_BS[row].numpy(), twin(clip), atol=2e-6)
+
+
+def test_a_row_does_not_depend_on_its_neighbours(backgrounds):
+    augmentation = Augmentation(ALL, SECONDS, backgrounds, mix=True)
+    clips = [augmentation.clip(noise(n), noise(50 + n)) for n in range(8)]
+    whole = augmented(*augment_of(clips))
+    for row, clip in enumerate(clips):
+        assert torch.equal(augmented(*augment_of([clip]))[0], whole[row])
+    assert torch.equal(augmented(*augment_of(clips[::-1])).flip(0), whole)
+
+
+def test_nothing_drawn_is_the_clip_itself():
+    augment, waveform_BS = augment_of([replace(noise(0), draws=Draws())])
+    assert torch.equal(augmented(augment, waveform_BS), waveform_BS / 32768)
+
+
+def test_levels_are_relative_to_the_clip():
+    def added_to(clip: Clip, sound: Clip, db: float) -> np.ndarray:
+        draws = Draws(0, round(clip.duration * SAMPLE_RATE), (Added(round(sound.duration * SAMPLE_RATE), 0, db),))
+        out_BS = augmented(*augment_of([replace(clip, draws=draws, added=[sound.waveform_S])]))
+        return 32768 * out_BS[0].numpy() - clip.waveform_S
+
+    clip, sound = noise(0, 0.03), noise(1, 0.05)
+    found = added_to(clip, sound, -6.0)
+    level = np.sqrt((clip.waveform_S[:1440].astype(float) ** 2).mean())
+    assert np.sqrt((found[:2400] ** 2).mean()) == pytest.approx(level * 10 ** (-6 / 20), rel=1e-5)
+    silent = replace(clip, waveform_S=np.zeros(SAMPLES, dtype=np.int16))
+    np.testing.assert_allclose(added_to(silent, sound, -6.0), sound.waveform_S * 10 ** (-6 / 20), rtol=1e-5, atol=1e-3)
+    assert not added_to(clip, silent, -6.0).any()
+
+
+def test_band_limits_lie_where_they_say():
+    time = np.arange(SAMPLES) / SAMPLE_RATE
+    for hertz, loss in ((100, 3.01), (1000, 0.0), (8000, 3.01), (50, 24.1), (16_000, 24.1)):
+        wave = (8000 * np.sin(2 * np.pi * hertz * time)).astype(np.int16)
+        clip = replace(noise(0), waveform_S=wave, draws=Draws(band=(100.0, 8000.0)))
+        out_S = augmented(*augment_of([clip]))[0].numpy()
+        assert -20 * np.log10(out_S.std() / (wave / 32768).std()) == pytest.approx(loss, abs=0.05)
+
+
+def test_backgrounds_come_from_anywhere_in_long_enough_ones(backgrounds):
+    config = AugmentConfig(background=("bank",), background_share=1.0)
+    found = [clip.added[0] for clip in draws_of(config, backgrounds, 60)]
+    whole = [backgrounds.bank.waveform(item) for item in range(2)]
+    starts = {0: set(), 1: set()}
+    for sound_S in found:
+        for item, wave in enumerate(whole):
+            for start in np.flatnonzero(wave[: len(wave) - SAMPLES + 1] == sound_S[0]):
+                if (wave[start : start + SAMPLES] == sound_S).all():
+                    starts[item].add(int(start))
+    assert len(starts[0]) > 15
+    assert starts[1] == {0}
+    with pytest.raises(ValueError, match=r"augment\.background: no background of at least 10 s in bank: add a bank"):
+        Augmentation(config, 10.0, backgrounds, mix=True)
+
+
+def test_bad_samples(backgrounds, monkeypatch):
+    augmentation = Augmentation(ALL, SECONDS, backgrounds, mix=True)
+    broken = noise(0).failed("it is broken")
+    assert augmentation.clip(broken, noise(1)) == broken
+    alone, beside = (augmentation.clip(noise(3, 0.1, (0, 0.1, "a")), other) for other in (None, broken))
+    assert (alone.draws, alone.events) == (beside.draws, beside.events)  # a bad sample is told at its own place
+    monkeypatch.setattr(ItemCache, "read", lambda *_: (_ for _ in ()).throw(ValueError("shard: damaged")))
+    failed = Augmentation(replace(ALL, background_share=1.0), SECONDS, backgrounds, mix=True).clip(noise(3), None)
+    assert failed.error == "augment.background: shard: damaged"
+    assert not failed.waveform_S.any()
+
+
+def test_a_mixture_has_the_labels_of_both():
+    config = AugmentConfig(mix_share=1.0)
+    clip = noise(0, 0.1, (0.0, 0.05, "dog"), (0.02, 0.04, "cat"))
+    found = Augmentation(config, SECONDS, None, mix=True).clip(clip, noise(1, 0.1, (0.06, 0.1, "dog")))
+    assert found.events == (Event(0.0, 0.05, "dog"), Event(0.02, 0.04, "cat"), Event(0.06, 0.1, "dog"))
+    assert (found.key, found.captions) == (clip.key, clip.captions)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"gain_db": (3, -3)}, r"augment\.gain_db: \[3, -3\] must be \[lowest, highest\]"),
+        ({"mix_share": 1.5}, r"augment\.mix_share: 1\.5 must be at least 0"),
+        ({"shift_seconds": -1}, r"augment\.shift_seconds: -1 must be at least 0"),
+        ({"low_hz": (50, 5000)}, r"augment\.low_hz: up to 5000 must lie below high_hz, from 4000 on"),
+        ({"high_hz": (4000, 25_000)}, r"augment\.high_hz: 25000 must be above 0 and at most 24000"),
+    ],
+)
+def test_ranges_are_checked(values, message):
+    with pytest.raises(ValueError, match=message):
+        AugmentConfig(**values)
+
+
+def test_what_is_on_is_said():
+    assert not AugmentConfig().on
+    assert AugmentConfig().said() == "none"
+    assert not AugmentConfig(background_share=1.0).on  # without a bank
+    for f in fields(AugmentConfig):
+        if f.name in ("shift_seconds", "mix_share", "band_share"):
+            assert AugmentConfig(**{f.name: 0.5}).on
+    assert ALL.said() == (
+        "shift by up to 0.1 s, mix 0.5 of the clips with events, background in 0.5, band limits in 0.5, gain of -10 to "
+        "10 dB"
+    )
+    assert [(ALL.sounds(kind), AugmentConfig().sounds(kind)) for kind in ("global", "frame")] == [(1, 0), (2, 0)]
+
+
+# -- through the stream
+
+
+def tokenizer(texts: list[str]):
+    rows = [list(text.encode()) for text in texts]
+    width = max(map(len, rows))
+    tokens = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+    return tokens, (tokens > 0).long()
+
+
+def sounds(key: str):
+    """0.08 to 0.12 s: some are padded, some are cropped."""
+    which = sum(key.encode())
+    return sample(key, 0.08 + 0.01 * (which % 5), events=[(0.01, 0.05, f"{key[0]} {which % 3}")])
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpora")
+    return corpus(folder / "a", (4, 3, 5), "wav", "a", make=sounds), corpus(folder / "b", (7,), "wav", "b", make=sounds)
+
+
+def steps_of(corpora, backgrounds, config=ALL, rank=0, world=1, accumulate=1, steps=6) -> Steps:
+    sources = [ShardSource(c, SECONDS) for c in corpora]
+    streams = []
+    for kind in ("global", "frame"):
+        augmentation = Augmentation(config, SECONDS, backgrounds, mix=kind == "frame") if config.on else None
+        streams.append(Stream(kind, sources, [1, 1], 12, 0, augmenter=augmentation))
+    captions, events = streams
+    return Steps(
+        steps,
+        captions,
+        events,
+        partial(collate_captions, tokenizer=tokenizer, seed=captions.seed),
+        partial(collate_events, tokenizer=tokenizer, grid=GRID, concepts=Concepts.of(sources), seed=events.seed),
+        rank,
+        world,
+        accumulate,
+    )
+
+
+def rows_of(part) -> list[tuple[str, bytes, dict[int, bytes]]]:
+    """Key, waveform and labels of each clip: all that the model is given of it, and what it should find."""
+    wave_BS = augmented(part.augment, part.waveform_BS) if part.augment is not None else part.waveform_BS
+    labels = getattr(part, "label_BCT", torch.zeros(len(part.keys), 0, 1))
+    ids = part.phrase_ids_C.tolist() if hasattr(part, "phrase_ids_C") else []
+    return [
+        (
+            key,
+            wave_S.numpy().tobytes(),
+            {i: l_T.numpy().tobytes() for i, l_T in zip(ids, l_CT, strict=True) if l_T.any()},
+        )
+        for key, wave_S, l_CT in zip(part.keys, wave_BS, labels, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("world", "accumulate"), [(2, 1), (1, 3), (3, 2)])
+def test_the_same_samples_bit_for_bit_on_any_number_of_ranks(corpora, backgrounds, world, accumulate):
+    whole = steps_of(corpora, backgrounds)
+    parts = [steps_of(corpora, backgrounds, ALL, rank, world, accumulate) for rank in range(world)]
+    for step in range(6):
+        one = whole[step]
+        several = [r[step * accumulate + m] for m in range(accumulate) for r in parts]
+        for kind in ("captions", "events"):
+            assert [row for p in several for row in rows_of(getattr(p, kind))] == rows_of(getattr(one, kind))
+
+
+def test_resuming_and_workers_change_nothing(corpora, backgrounds):
+    dataset = steps_of(corpora, backgrounds)
+    want = [[*rows_of(dataset[n].captions), *rows_of(dataset[n].events)] for n in range(6)]
+    again = pickle.loads(pickle.dumps(steps_of(corpora, backgrounds)))
+    loader = DataLoader(again, None, sampler=StepSampler(2, 6), num_workers=1, multiprocessing_context="forkserver")
+    assert [[*rows_of(item.captions), *rows_of(item.events)] for item in loader] == want[2:]
+
+
+def test_off_is_what_was_without_it(corpora, backgrounds):
+    """Bit for bit; and on, the clips themselves are those."""
+    off, on = steps_of(corpora, None, AugmentConfig()), steps_of(corpora, backgrounds)
+    for step in range(6):
+        a, b = off[step].events, on[step].events
+        assert a.augment is None
+        assert torch.equal(a.waveform_BS, b.waveform_BS)
+        assert a.keys == b.keys
+        assert torch.equal(a.seed_B, b.seed_B)
+
+
+def test_clips_are_mixed_within_their_corpus_and_captions_are_not(corpora, backgrounds):
+    config = AugmentConfig(mix_share=1.0)
+    dataset = steps_of(corpora, None, config)
+    owners = {}
+    for found in corpora:
+        for n in range(len(found)):
+            wave = found.waveform(n)
+            owners[wave[:50].tobytes()] = found.name
+            owners |= {wave[s : s + 50].tobytes(): found.name for s in range(max(0, len(wave) - SAMPLES) + 1)}
+    clips, mixed = 0, set()
+    for step in range(6):
+        assert not len(dataset[step].captions.augment.added_PS)
+        events = dataset[step].events
+        assert len(events.augment.added_PS) == 12
+        for key, sound_S in zip(events.keys, events.augment.added_PS, strict=True):
+            assert owners[sound_S[:50].numpy().tobytes()] == key[0]
+            clips += 1
+        # What is annotated of either is what its corpus annotates: labels of the other corpus never stand in a clip.
+        for key, label_CT in zip(events.keys, events.label_BCT, strict=True):
+            found = {
+                bytes(t for t in events.tokens_CL[c].tolist() if t).decode() for c in label_CT.any(1).nonzero()[:, 0]
+            }
+            assert {text[0] for text in found} == {key[0]}
+            mixed.add(len(found))
+    assert clips == 72
+    assert mixed == {1, 2}
+
+
+def test_what_is_read_is_known_before(corpora):
+    stream = steps_of(corpora, None, AugmentConfig(mix_share=0.5)).events
+    read: list[tuple[int, int, int]] = []
+    for k, source in enumerate(stream.sources):
+        clip = source.clip
+        source.clip = lambda place, seed, clip=clip, k=k: (
+            read.append((k, place.pass_, place.index)),
+            clip(place, seed),
+        )[1]
+    known = stream.reads(24, 36)
+    assert len(known) > 12
+    stream.clips(24, 36)
+    assert sorted(read) == sorted((p.corpus, p.pass_, p.index) for p in known)
