@@ -14,6 +14,8 @@ unless --vocabulary gives classes with phrasings.
 
 OUT/train, OUT/validation and OUT/test get different recordings, drawn by a hash of seed and name, or whole groups of
 them (--group: a site, a night, an animal), or those of a list (--splits: columns filename and split).
+Labels without times, or with those of a longer stretch, are tags (a table filename,event_labels as DESED's weak.tsv, or
+filename,label): the phrase is heard somewhere in the recording. They are stored beside events, for data/weak.
 Say --complete if every occurrence of every label was annotated in all recordings: then absence means absence, and
 recordings without labels are negatives. Else they are left out; recordings whose label file is empty, or that a table
 lists without an event, are kept. Captions are kept with events only in recordings of a single window (under 11 s); all
@@ -70,7 +72,7 @@ def listen(r: Labelled, mean: bool) -> tuple[float | None, float]:
 def notes_of(found: Attached, chosen: int, dropped: int, kind: str, complete: bool) -> list[str]:
     """Lines of the report about recordings without labels."""
     lines = []
-    silent = sum(r.spoken and not r.rows and not r.unknown for r in found.recordings)
+    silent = sum(r.spoken and not (r.rows or r.unknown or r.tags) for r in found.recordings)
     unheard = sum(r.unheard and not r.spoken for r in found.recordings)
     unlabelled = sum(not r.spoken and not r.unheard for r in found.recordings)
     if kind == "captions":
@@ -172,7 +174,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
     by_split = {s: [(r, lengths[own.name]) for own, r in both if splits[own.name] == s] for s in SPLITS}
     by_split = {s: some for s, some in by_split.items() if some}
     name = args.name or as_key(args.folder.resolve().name).lower()
-    events = {s: Counter(e.label for r, _ in some for e in r.events) for s, some in by_split.items()}
+    events = {s: Counter(x.label for r, _ in some for x in (*r.events, *r.tags)) for s, some in by_split.items()}
     notes = [f"{name}: {len(found.recordings)} recordings", *read_as(found)]
     if moved:
         first = Path(moved[0]).name
@@ -198,7 +200,7 @@ def listings(args: argparse.Namespace) -> dict[str, Listing]:
         raise ValueError(taken.faults[0] + (f" (and {more} more such rows)" if more else ""))
     if args.report_only:
         return {}
-    concepts = {known.concept(e.label).id if known else e.label for r in taken.recordings for e in r.events}
+    concepts = {known.concept(e.label).id if known else e.label for r in taken.recordings for e in (*r.events, *r.tags)}
     vocabulary, files = args.vocabulary, {"report.txt": told}
     if vocabulary and Path(vocabulary).suffix in (".yaml", ".yml"):
         vocabulary = Path(vocabulary).with_suffix(".yaml").name

@@ -15,9 +15,9 @@ folder of the same name below audio/:
     public                metadata/eval/public.tsv                                       audio/eval/public [inferred]
 
 in FOLDER, FOLDER/dcase_synth or FOLDER/DESED_public_eval; without --split all that is there. Each becomes a corpus.
-A clip of weak.tsv gets captions made of the phrasings of its classes; unlabel_in_domain.tsv says nothing and is not
-read. A row `name TAB TAB TAB` is a clip without any event (15 of validation). Offsets may pass the clip's end (up to
-11.0 s): events are cut to it. Names are Y<id>_350.000_360.000.wav, those of public <id>_120_130.wav.
+A clip of weak.tsv gets its classes as tags, and captions made of their phrasings; unlabel_in_domain.tsv says nothing
+and is not read. A row `name TAB TAB TAB` is a clip without any event (15 of validation). Offsets may pass the clip's
+end (up to 11.0 s): events are cut to it. Names are Y<id>_350.000_360.000.wav, those of public <id>_120_130.wav.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from flam_train.data.preparation.caption_files import file_name
 from flam_train.data.preparation.listing import Listing
 from flam_train.data.preparation.published import Archive
 from flam_train.data.preparation.recordings import Recording, as_key
-from flam_train.data.shards.schema import Event
+from flam_train.data.shards.schema import Event, Tag
 from flam_train.vocabulary import Vocabulary
 
 SPLITS = {  # label file below metadata/, folder below audio/
@@ -88,8 +88,8 @@ def read_strong(path: Path, audio: Path, split: str, vocabulary: Vocabulary) -> 
 
 
 def read_weak(path: Path, audio: Path, split: str, vocabulary: Vocabulary) -> list[Recording]:
-    """The clips of weak.tsv with captions made of the phrasings of their classes: the k-th caption has the k-th
-    phrasing of each class."""
+    """The clips of weak.tsv with their classes as tags, and with captions made of the phrasings of these: the k-th
+    caption has the k-th phrasing of each class."""
     files, out, seen = sounds(audio), [], set()
     for row, (name, cell) in read_rows(path, ("filename", "event_labels")):
         file_name(name, f"{path}: row {row}")
@@ -98,8 +98,8 @@ def read_weak(path: Path, audio: Path, split: str, vocabulary: Vocabulary) -> li
         seen.add(name)
         labels = list(dict.fromkeys(known(label, vocabulary, path, row) for label in cell.split(",")))
         captions = tuple(join(said) for said in zip(*(vocabulary.concept(c).phrasings for c in labels), strict=False))
-        details = {"classes": labels}
-        out.append(_recording(name, path, row, audio, files, split, captions=captions, details=details))
+        about = {"details": {"classes": labels}, "tags": tuple(Tag(label) for label in labels)}
+        out.append(_recording(name, path, row, audio, files, split, captions=captions, **about))
     return out
 
 

@@ -7,7 +7,8 @@ SHARDS is a folder of shards, or one with such folders below it (train/, test/).
 error (exit code 1) is what training would stumble over or be misled by; a warning (exit code 0) is what recordings may
 be like: look at a few of them. Overlap with the sets of --against is found by the ids that recordings bear across
 corpora (youtube:..., freesound:...) and by audio that is the same bit for bit; `flam-train data.exclude=[overlap.txt]`
-trains without it. Exit code 2: the command was wrong; nothing was checked.
+trains without it. Labels that the text model cannot tell apart are named too (--text). Exit code 2: the command was
+wrong; nothing was checked.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from __future__ import annotations
 import argparse
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -31,6 +34,11 @@ from flam_train.data.shards.checks import ERRORS, WARNINGS, WHOLE_ONLY
 from flam_train.data.shards.exclusion import write_excluded
 from flam_train.data.shards.tars import MANIFEST
 from flam_train.disk import check_writable
+from flam_train.paths import conf_file
+from flam_train.settings import from_plain
+
+if TYPE_CHECKING:
+    from flam_train.models.text import Tokenizer
 
 
 def corpora(places: list[str]) -> list[str]:
@@ -93,6 +101,38 @@ def overlap_table(found: list[Overlap]) -> Table:
     return out
 
 
+def tokenizer_of(text: str | None) -> Tokenizer | None:
+    """Of a name in conf/text, a .yaml file or an export; None: MiniLM's, or none where its files are not here."""
+    from flam_train.checkpoints.export import TOKENIZER, read_config
+    from flam_train.models.text import TextConfig, build_tokenizer, load_tokenizer, minilm_from_package
+
+    if text is None:
+        text = "minilm" if minilm_from_package() else None
+    if text is None:
+        return None
+    if Path(text).is_dir():
+        return load_tokenizer(str(Path(text) / TOKENIZER), read_config(Path(text)).text.max_tokens)
+    path = conf_file("text", text)
+    return build_tokenizer(from_plain(TextConfig, str(path), yaml.safe_load(path.read_text(encoding="utf-8"))))
+
+
+def confused(reports: list[Report], text: str | None) -> list[str]:
+    """A line for each corpus and kind of labels that the text model cannot tell apart."""
+    from flam_train.models.same_tokens import told
+
+    found = [report for report in reports if report.corpus and report.labels]
+    tokenizer = tokenizer_of(text) if found else None
+    if tokenizer is None:
+        return []
+    lines = []
+    for report in found:
+        assert report.corpus is not None
+        classes = report.corpus.vocabulary.classes
+        said = {c.id: c.phrasings + c.held_out for c in classes.values()} or {label: [label] for label in report.labels}
+        lines += [f"{report.name}: {line}" for line in told(said, tokenizer)]
+    return lines
+
+
 def draw(reports: list[Report], folder: Path) -> list[Path]:
     """The figures of each corpus that could be read; corpora of one name are numbered."""
     out = []
@@ -138,6 +178,9 @@ def run(args: argparse.Namespace, console: Console) -> bool:
             for finding in report.findings.first.get(name, ()):
                 kind = "error" if name in ERRORS else "warning"
                 console.print(f"{kind}: {finding.message}", markup=False, highlight=False, soft_wrap=True)
+    alike = confused(reports, args.text)
+    for line in alike:
+        console.print(f"warning: {line}", markup=False, highlight=False, soft_wrap=True)
     pairs = [overlap(a, b) for a, b in [*itertools.combinations(reports, 2), *itertools.product(reports, others)]]
     if pairs:
         console.print(overlap_table(pairs))
@@ -148,7 +191,7 @@ def run(args: argparse.Namespace, console: Console) -> bool:
         for path in draw(reports + others, args.plots):
             console.print(f"figure: {path}", markup=False, highlight=False, soft_wrap=True)
     errors = sum(report.findings.errors for report in reports + others)
-    warnings = sum(report.findings.warnings for report in reports + others)
+    warnings = sum(report.findings.warnings for report in reports + others) + len(alike)
     if args.exclude and errors:
         console.print(f"{args.exclude}: not written: with errors it would not be complete", soft_wrap=True)
     elif args.exclude:
@@ -170,6 +213,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("shards", nargs="+", metavar="SHARDS", help="folders (or URLs) of shards")
     parser.add_argument("--against", nargs="+", default=[], metavar="SHARDS", help="test sets to look for in SHARDS")
     parser.add_argument("--exclude", type=Path, metavar="OUT.txt", help="write what is in them: corpus, key, reason")
+    parser.add_argument(
+        "--text", metavar="NAME|EXPORT", help="whose tokenizer tells labels apart: of conf/text, or an export [minilm]"
+    )
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="write histograms of classes and durations there")
     parser.add_argument("--quick", action="store_true", help="labels and ids only: no sha256, nothing is decoded")
     parser.add_argument("--processes", type=int, default=cores(), metavar="N", help="[%(default)s]")

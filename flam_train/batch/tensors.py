@@ -147,6 +147,7 @@ class GlobalBatch(Movable):
     tokens_CL      int64, C = B, padded to the longest of this batch
     attention_CL   int64, 1 for a token, 0 for padding
     caption_ids_C  int64, equal where captions are equal
+    clip_ids_B     int64, equal where clips are the same one of the same corpus
     clip_valid_B   bool, False for a bad sample (its waveform is zeros)
     seed_B         int64, the clip's augmentation is drawn from it
     keys           the clips' keys, for messages
@@ -159,6 +160,7 @@ class GlobalBatch(Movable):
     tokens_CL: Tensor
     attention_CL: Tensor
     caption_ids_C: Tensor
+    clip_ids_B: Tensor
     clip_valid_B: Tensor
     seed_B: Tensor
     keys: list[str]
@@ -169,7 +171,7 @@ class GlobalBatch(Movable):
 
 @dataclass(frozen=True)
 class FrameBatch(Movable):
-    """Clips with timed events, and the phrases of this rank.
+    """Clips with timed events, or with tags, and the phrases of this rank.
 
     waveform_BS       int16, 48 kHz mono, padded with zeros
     tokens_CL         int64, one phrase a column of the labels, padded to the longest
@@ -177,11 +179,13 @@ class FrameBatch(Movable):
     phrase_ids_C      int64, `vocabulary.phrase_id` of the concept
     phrase_valid_C    bool, False for a concept that is positive here but was not drawn
     annotated_in_C    int64, bit k: corpus k annotates this concept
-    label_BCT         bool, the true labels, also of columns that are not valid
+    label_BCT         bool, the true labels, also of columns that are not valid: frames of the events; of tags those
+                      somewhere in which the phrase is heard
     audio_valid_B     bool, False for a bad sample (its waveform is zeros)
     corpus_B          int64, the clip's corpus, 0 to 62
     seed_B            int64, the clip's augmentation is drawn from it
     keys, errors, mixture, augment   as in GlobalBatch
+    unknown_BC        bool, what the clip's tags leave open: such a pair counts in no loss. None: nothing
     """
 
     waveform_BS: Tensor
@@ -198,15 +202,24 @@ class FrameBatch(Movable):
     errors: list[str] = field(default_factory=list)
     mixture: Pieces | None = None
     augment: Augment | None = None
+    unknown_BC: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class StepBatch(Movable):
-    """What one optimiser step takes on one rank. Either part may be switched off (None)."""
+    """What one optimiser step takes on one rank. Each part may be switched off (None).
+
+    captions for the global loss, events for the frame losses, tags for the weak loss.
+    """
 
     step: int
     captions: GlobalBatch | None
     events: FrameBatch | None
+    tags: FrameBatch | None = None
+
+    def parts(self) -> list[GlobalBatch | FrameBatch]:
+        """Those that are there, always in this order."""
+        return [part for part in (self.captions, self.events, self.tags) if part is not None]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,10 @@ from flam_train.disk import FULL
 from flam_train.paths import conf_dir
 from flam_train.settings import nearest
 
-GROUPS = ("experiment", "model", "text", "data/global", "data/frame", "augment", "loss", "optim", "trainer", "logger")
+GROUPS = (
+    "experiment", "model", "text", "data/global", "data/frame", "data/weak", "augment", "loss", "optim", "trainer",
+    "logger",
+)  # fmt: skip
 
 EXAMPLES = """examples:
   flam-train experiment=demo
@@ -49,7 +52,7 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_explain(error, overrides, home, folder)) from error
     assert isinstance(plain, dict)
-    for kind in ("global", "frame"):
+    for kind in ("global", "frame", "weak"):
         corpora = plain["data"].get(kind) or {}
         for name in [name for name, entry in corpora.items() if not entry or entry.keys() == {"weight"}]:
             key = f"data.{kind}.{name}"
@@ -63,7 +66,7 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
 
 
 TEXT = re.compile(
-    r"(?P<key>\+{0,2}(?:name|run_dir|shards|init|(?:text|data\.(?:global|frame)\.\w+)\.(?:name|path|validation)))="
+    r"(?P<key>\+{0,2}(?:name|run_dir|shards|init|(?:text|data\.(?:global|frame|weak)\.\w+)\.(?:name|path|validation)))="
     r"(?P<value>[\w.+-]+)"
 )
 """Settings that are text, also where it looks like a number."""

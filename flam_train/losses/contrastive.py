@@ -18,6 +18,7 @@ def contrastive_loss(
     valid_B: Tensor | None = None,
     caption_ids_B: Tensor | None = None,
     hard_negative: float = 0.0,
+    clip_ids_B: Tensor | None = None,
 ) -> Tensor:
     """Symmetric InfoNCE: row b of the clips belongs to row b of the captions.
 
@@ -25,7 +26,7 @@ def contrastive_loss(
     valid_B: bool, False for a pair that counts neither as a row nor as a negative. caption_ids_B: int64; pairs with
     equal ids are positives of one another (cross-entropy to the uniform distribution over a row's positives);
     without them each row has one positive, CLAP's rule. hard_negative: beta of `hard_negative_weights`; 0 weighs all
-    negatives alike.
+    negatives alike. clip_ids_B: int64; pairs of one clip, whatever their captions, are positives of one another too.
 
     Returns the scalar of the joined batch, on every rank; averaging gradients over ranks gives its gradient.
     """
@@ -38,10 +39,12 @@ def contrastive_loss(
     counts = row_counts(valid_B)
     if caption_ids_B is None:
         caption_ids_B = sum(counts[: rank()]) + torch.arange(B, device=device)
+    ids = [caption_ids_B] if clip_ids_B is None else [caption_ids_B, clip_ids_B]
     # Few messages: on many ranks it is their number that costs.
-    ids_G, valid_G = gather_rows(torch.stack([caption_ids_B, valid_B.long()], 1), counts).unbind(1)
+    *ids_G, valid_G = gather_rows(torch.stack([*ids, valid_B.long()], 1), counts).unbind(1)
     valid_G = valid_G.bool()
-    positive_BG = (caption_ids_B[:, None] == ids_G[None, :]) & valid_G[None, :]
+    same_BG = torch.stack([one_B[:, None] == one_G[None, :] for one_B, one_G in zip(ids, ids_G, strict=True)])
+    positive_BG = same_BG.any(0) & valid_G[None, :]
     with torch.autocast(device.type, enabled=False):
         dtype = torch.float64 if clip_BD.dtype == torch.float64 else torch.float32
         clip_BD, text_BD = clip_BD.to(dtype), text_BD.to(dtype)

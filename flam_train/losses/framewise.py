@@ -11,7 +11,8 @@ embedding, scale and bias in one row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import accumulate
 
 import torch
@@ -32,6 +33,9 @@ RING_FROM = 1 << 30
 
 BLOCK_TERMS = 1 << 22
 """The ring's blocks are cut so that one has about so many terms [B, C, T]."""
+
+Block = Callable[[Tensor, Tensor, JoinedPhrases, slice], Tensor]
+"""(frame_BTD, row_CX of some phrases, joined, which of its phrases these are) -> the sum of their terms, a scalar."""
 
 
 def framewise_loss(
@@ -84,33 +88,50 @@ def framewise_loss_of(
     one_of("exchange", exchange, EXCHANGES)
     one_of("remote_norm", remote_norm, REMOTE_NORMS)
     with torch.autocast(frame_BTD.device.type, enabled=False):
-        frame_BTD = full_precision(frame_BTD)
         T, D = frame_BTD.shape[1:]
-        parts = text_CD, scale_C[:, None], bias_C.detach()[:, None]
-        row_CX = torch.cat([part.to(frame_BTD.dtype) for part in parts], dim=1)[joined.mine]
         weight_P = None
         if remote_norm == "released":
-            weight_P = torch.where(joined.listed_P, 1.0, T / D).to(frame_BTD.dtype)
-        if exchange == "auto":
-            logits = joined.most_clips * len(joined.place_P) * T * frame_BTD.element_size()
-            exchange = "ring" if logits >= RING_FROM else "gather"
-        if exchange == "gather":
-            everything = slice(0, len(joined.place_P))
-            total = block_loss(frame_BTD, gather_rows(row_CX, joined.sizes), joined, everything, weight_P)
-        else:
-            if torch.is_grad_enabled() and not (frame_BTD.requires_grad or row_CX.requires_grad):
-                row_CX = row_CX.detach().requires_grad_()  # all ranks must be there when the blocks go round again
-            total = _RingLoss.apply(frame_BTD, row_CX, joined, weight_P)
+            weight_P = torch.where(joined.listed_P, 1.0, T / D).to(full_precision(frame_BTD).dtype)
+        block = partial(block_loss, weight_P=weight_P)
+        total = sum_over_pairs(block, joined, frame_BTD, text_CD, scale_C, bias_C, exchange)
         return joined_mean(total, joined.counted_P.sum())
 
 
-def block_loss(
-    frame_BTD: Tensor, row_CX: Tensor, joined: JoinedPhrases, some: slice, weight_P: Tensor | None
+def sum_over_pairs(
+    block: Block,
+    joined: JoinedPhrases,
+    frame_BTD: Tensor,
+    text_CD: Tensor,
+    scale_C: Tensor,
+    bias_C: Tensor,
+    exchange: str = "auto",
 ) -> Tensor:
-    """The sum of the terms of this rank's clips and some of the phrases. row_CX: these phrases' rows."""
+    """The sum of `block` over this rank's clips and the phrases of all ranks; the rest as in `framewise_loss_of`."""
+    frame_BTD = full_precision(frame_BTD)
+    parts = text_CD, scale_C[:, None], bias_C.detach()[:, None]
+    row_CX = torch.cat([part.to(frame_BTD.dtype) for part in parts], dim=1)[joined.mine]
+    if exchange == "auto":
+        logits = joined.most_clips * len(joined.place_P) * frame_BTD.shape[1] * frame_BTD.element_size()
+        exchange = "ring" if logits >= RING_FROM else "gather"
+    if exchange == "gather":
+        return block(frame_BTD, gather_rows(row_CX, joined.sizes), joined, slice(0, len(joined.place_P)))
+    if torch.is_grad_enabled() and not (frame_BTD.requires_grad or row_CX.requires_grad):
+        row_CX = row_CX.detach().requires_grad_()  # all ranks must be there when the blocks go round again
+    return _RingSum.apply(frame_BTD, row_CX, joined, block)
+
+
+def frame_logits(frame_BTD: Tensor, row_CX: Tensor) -> Tensor:
+    """logit_BCT = alpha(y) <e_l, t_y> + beta(y) of the phrases whose rows these are; beta gets no gradient."""
     text_CD, scale_C, bias_C = row_CX[:, :-2], row_CX[:, -2], row_CX[:, -1].detach()
     cosine_BCT = torch.einsum("btd,cd->bct", frame_BTD, text_CD)
-    logit_BCT = scale_C[:, None] * cosine_BCT + bias_C[:, None]
+    return scale_C[:, None] * cosine_BCT + bias_C[:, None]
+
+
+def block_loss(
+    frame_BTD: Tensor, row_CX: Tensor, joined: JoinedPhrases, some: slice, weight_P: Tensor | None = None
+) -> Tensor:
+    """The sum of the terms of this rank's clips and some of the phrases. row_CX: these phrases' rows."""
+    logit_BCT = frame_logits(frame_BTD, row_CX)
     # -log sigmoid(z x) with z = +1 or -1 is BCE-with-logits.
     label_BCT = joined.label_BPT(some).to(logit_BCT.dtype)
     loss_BCT = F.binary_cross_entropy_with_logits(logit_BCT, label_BCT, reduction="none")
@@ -119,17 +140,17 @@ def block_loss(
     return loss_BCT.sum() if weight_P is None else loss_BCT.sum((0, 2)) @ weight_P[some]
 
 
-class _RingLoss(torch.autograd.Function):
-    """The sum of `block_loss` over the blocks of all ranks. It keeps this rank's frames and rows, and nothing else."""
+class _RingSum(torch.autograd.Function):
+    """The sum of `block` over the blocks of all ranks. It keeps this rank's frames and rows, and nothing else."""
 
     @staticmethod
-    def forward(ctx, frame_BTD: Tensor, row_CX: Tensor, joined: JoinedPhrases, weight_P: Tensor | None) -> Tensor:
+    def forward(ctx, frame_BTD: Tensor, row_CX: Tensor, joined: JoinedPhrases, block: Block) -> Tensor:
         ctx.save_for_backward(frame_BTD, row_CX)
-        ctx.joined, ctx.weight_P = joined, weight_P
+        ctx.joined, ctx.block = joined, block
         total = frame_BTD.new_zeros(())
         for owner, block_CX in round_the_ring(row_CX, joined.sizes):
             for rows, some in _pieces(frame_BTD, joined.sizes, owner):
-                total += block_loss(frame_BTD, block_CX[rows], joined, some, weight_P)
+                total += block(frame_BTD, block_CX[rows], joined, some)
         return total
 
     @staticmethod
@@ -145,7 +166,7 @@ class _RingLoss(torch.autograd.Function):
                 if by_frame_BTD is not None:
                     inputs[1].requires_grad_()
                 with torch.enable_grad(), torch.autocast(frame_BTD.device.type, enabled=False):
-                    loss = block_loss(inputs[1], inputs[0], ctx.joined, some, ctx.weight_P)
+                    loss = ctx.block(inputs[1], inputs[0], ctx.joined, some)
                 got = torch.autograd.grad(loss, [x for x in inputs if x.requires_grad], grad)
                 by_row_CX[rows] = got[0]
                 if by_frame_BTD is not None:

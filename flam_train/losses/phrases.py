@@ -33,6 +33,8 @@ class Pairs:
                      `corpus` of `annotated_in`), as any rank says, for an open corpus annotates a phrase where some
                      rank has clips of it. Without them what is not annotated is negative, the paper's rule
     frame_valid_BT   bool, frames that count
+    unknown_BC       bool, pairs of which nobody knows whether the phrase is heard: where it is not positive, such a
+                     pair counts in nothing
     """
 
     label_BCT: Tensor
@@ -42,6 +44,7 @@ class Pairs:
     corpus_B: Tensor | None = None
     annotated_in_C: Tensor | None = None
     frame_valid_BT: Tensor | None = None
+    unknown_BC: Tensor | None = None
 
     def __post_init__(self) -> None:
         if (self.corpus_B is None) != (self.annotated_in_C is None):
@@ -58,7 +61,8 @@ class JoinedPhrases:
     most_clips: the largest B of all ranks. positive_P, counted_P: int64, frames of the clips of all ranks that are
     positive, and that count. label_BUT: this rank's true labels by id; the last column has none. place_P: the phrase's
     column of label_BUT. listed_P: whether this rank lists it as valid. annotated_P: bits, or None where every pair of a
-    valid clip counts. audio_valid_B, corpus_B, frame_valid_BT: of this rank's clips.
+    valid clip counts. audio_valid_B, corpus_B, frame_valid_BT: of this rank's clips. unknown_BU: pairs by id that do
+    not count, or None.
     """
 
     mine: Tensor
@@ -73,6 +77,7 @@ class JoinedPhrases:
     audio_valid_B: Tensor
     corpus_B: Tensor | None
     frame_valid_BT: Tensor | None
+    unknown_BU: Tensor | None
 
     def label_BPT(self, some: slice) -> Tensor:
         """bool: a clip's label for a phrase of another rank comes from the clip's own columns, valid or not; a phrase
@@ -85,6 +90,8 @@ class JoinedPhrases:
             pair_BP = self.audio_valid_B[:, None].expand(-1, len(self.place_P[some]))
         else:
             pair_BP = self.audio_valid_B[:, None] & _annotated(self.annotated_P[some], self.corpus_B)
+        if self.unknown_BU is not None:
+            pair_BP = pair_BP & ~self.unknown_BU[:, self.place_P[some]]
         if self.frame_valid_BT is None:
             return pair_BP[:, :, None]
         return pair_BP[:, :, None] & self.frame_valid_BT[:, None]
@@ -119,6 +126,10 @@ def join_phrases(pairs: Pairs) -> JoinedPhrases:
     U = len(ids_U)
     label_BUT = torch.zeros(B, U + 1, T, dtype=torch.int32, device=device)
     label_BUT = label_BUT.index_add_(1, id_of_C, pairs.label_BCT.int()) > 0
+    unknown_BU = None
+    if pairs.unknown_BC is not None:
+        unknown_BU = torch.zeros(B, U + 1, dtype=torch.int32, device=device)
+        unknown_BU = (unknown_BU.index_add_(1, id_of_C, pairs.unknown_BC.int()) > 0) & ~label_BUT.any(2)
     listed_U = torch.zeros(U + 1, dtype=torch.long, device=device).index_add_(0, id_of_C, valid_C) > 0
     ids_P = ids_G[column_P]
     place_P = torch.searchsorted(ids_U, ids_P)
@@ -128,7 +139,7 @@ def join_phrases(pairs: Pairs) -> JoinedPhrases:
     annotated_P = None
     if pairs.annotated_in_C is not None:
         annotated_P = _any_bit(annotated_G, id_of_G, len(ids_N))[id_of_G[column_P]]
-    positive_P, counted_P = sum_over_ranks(torch.stack(_frames(pairs, label_BUT, place_P, annotated_P)))
+    positive_P, counted_P = sum_over_ranks(torch.stack(_frames(pairs, label_BUT, unknown_BU, place_P, annotated_P)))
     return JoinedPhrases(
         mine=column_P[owner_P == rank()] - first,
         sizes=owner_P.bincount(minlength=ranks).tolist(),
@@ -142,10 +153,13 @@ def join_phrases(pairs: Pairs) -> JoinedPhrases:
         audio_valid_B=pairs.audio_valid_B.bool(),
         corpus_B=pairs.corpus_B,
         frame_valid_BT=None if pairs.frame_valid_BT is None else pairs.frame_valid_BT.bool(),
+        unknown_BU=unknown_BU,
     )
 
 
-def _frames(pairs: Pairs, label_BUT: Tensor, place_P: Tensor, annotated_P: Tensor | None) -> tuple[Tensor, Tensor]:
+def _frames(
+    pairs: Pairs, label_BUT: Tensor, unknown_BU: Tensor | None, place_P: Tensor, annotated_P: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """(positive_P, counted_P): int64, of the frames of this rank's clips that count; without a tensor [B, P, T]."""
     B, U, T = label_BUT.shape
     frames_BT = pairs.audio_valid_B.bool()[:, None].expand(B, T)
@@ -153,16 +167,22 @@ def _frames(pairs: Pairs, label_BUT: Tensor, place_P: Tensor, annotated_P: Tenso
         frames_BT = frames_BT & pairs.frame_valid_BT.bool()
     positive_BU = (label_BUT & frames_BT[:, None]).sum(2)
     frames_B = frames_BT.sum(1)
+    unknown_U = torch.zeros(U, dtype=torch.int64, device=frames_B.device)  # frames that do not count
     if annotated_P is None or pairs.corpus_B is None:
-        return positive_BU.sum(0)[place_P], frames_B.sum().expand(len(place_P))
+        if unknown_BU is not None:
+            unknown_U = (unknown_BU * frames_B[:, None]).sum(0)
+        return positive_BU.sum(0)[place_P], frames_B.sum() - unknown_U[place_P]
     # All phrases that this rank does not list share the blank column, which has no positive frame anyway.
     annotated_U = annotated_P.new_zeros(U).index_put((place_P,), annotated_P)
-    positive_U = (positive_BU * _annotated(annotated_U, pairs.corpus_B)).sum(0)
+    annotated_BU = _annotated(annotated_U, pairs.corpus_B)
+    positive_U = (positive_BU * annotated_BU).sum(0)
+    if unknown_BU is not None:
+        unknown_U = (unknown_BU * annotated_BU * frames_B[:, None]).sum(0)
     # float64 is exact here, and CUDA has no product of integer matrices.
     frames_K = torch.zeros(BITS, dtype=torch.float64, device=frames_B.device)
     frames_K = frames_K.index_add(0, pairs.corpus_B, frames_B.double())
     counted = [_bits(part).double() @ frames_K for part in annotated_P.split(4096)]
-    return positive_U[place_P], torch.cat(counted).long()
+    return positive_U[place_P], torch.cat(counted).long() - unknown_U[place_P]
 
 
 def _annotated(bits_P: Tensor, corpus_B: Tensor) -> Tensor:

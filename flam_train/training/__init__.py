@@ -1,8 +1,8 @@
 """A training run: what a step is, how it goes on, how it ends.
 
 In: a configuration of plain data (conf/). Out: a run folder with `last.ckpt`, curves and an export. Floors: the step
-(`module.py`, with data, optimiser, loggers) < fault_tolerance/ < `trainer.py`, `run.py` < launch/. Read `module.py`
-first (what is learnt), then `run.py` (from the configuration to the export).
+(`module.py`, with data, optimiser, loggers) < fault_tolerance/ < `trainer.py`, `run.py` < launch/. Read
+`objective.py` first (what is minimised), `module.py` (a step), then `run.py` (from the configuration to the export).
 """
 
 import lazy_loader

@@ -9,18 +9,17 @@ from typing import Any
 from flam_train.data.augment.config import AugmentConfig
 from flam_train.models.flam import FLAMConfig
 from flam_train.settings import SETTING, from_plain, nearest, setting, settle, typed
-from flam_train.training.corpora import CorpusConfig
-from flam_train.training.datamodule import DataConfig
-from flam_train.training.module import LossConfig
+from flam_train.training.corpora import CorpusConfig, DataConfig
+from flam_train.training.objective import LossConfig
 from flam_train.training.optim import OptimConfig
 from flam_train.training.trainer import TrainerConfig
 
 CONFIG = "config.yaml"
 
-BATCHES = ("global_batch", "frame_batch", "accumulate")
+BATCHES = ("global_batch", "frame_batch", "weak_batch", "accumulate")
 """Of `DataConfig`, but at the top of the configuration: everybody sets them."""
 
-STREAMS = {"global": "captions", "frame": "frames"}
+STREAMS = {"global": "captions", "frame": "frames", "weak": "tags"}
 """Sections of `data`, and the fields of `DataConfig` that they are."""
 
 FREE = (

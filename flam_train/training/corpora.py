@@ -1,19 +1,17 @@
-"""What is said of one corpus of a run, and which shards are meant by it."""
+"""What the settings say of the data of a run: each corpus, and how they are read."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from flam_train.data.shards.places import place_of
-from flam_train.data.stream.classes import ByClass
-from flam_train.data.stream.clips import ShardSource, Source
-from flam_train.settings import setting
+from flam_train.settings import setting, settle
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """An entry of `data.global` or `data.frame`: shards at `path`, or mixtures made while training from `bank`."""
+    """An entry of `data.global`, `data.frame` or `data.weak`: shards at `path`, or mixtures made while training from
+    `bank`."""
 
     path: str | None = setting(None, "a folder of shards or its URL, or the one above its train/ and validation/")
     bank: tuple[str, ...] | None = setting(None, "folders of shards that mixtures are made from")
@@ -34,35 +32,83 @@ class CorpusConfig:
     )
     validation: str | None = setting(None, "a folder of shards to validate on; null: validation/ beside train/")
 
-    def with_splits(self) -> CorpusConfig:
+    def with_splits(self, validate: bool = True) -> CorpusConfig:
         """With the folders (or URLs) of shards themselves.
 
         Where `path` is no corpus and PATH/train is, that is trained on, and PATH/validation, if it is there, validates
         unless another `validation` is given. Everything else is left as it is, also what will turn out to be a mistake.
+        validate: False leaves PATH/validation alone.
         """
         if self.bank or not self.path or place_of(self.path).is_corpus():
             return self
         train, validation = (f"{self.path.rstrip('/')}/{split}" for split in ("train", "validation"))
         if not place_of(train).is_corpus():
             return self
-        chosen = self.validation or (validation if place_of(validation).is_corpus() else None)
+        chosen = self.validation or (validation if validate and place_of(validation).is_corpus() else None)
         return replace(self, path=train, validation=chosen)
 
 
-def drawn_by_class(where: str, entry: CorpusConfig, source: Source, folder: Path) -> ByClass | None:
-    """What of a source is drawn by class; None: nothing. `where` it stands in the settings; folder: as in `ByClass.of`.
+@dataclass(frozen=True)
+class DataConfig:
+    """What is read, and how.
 
-    Raises ValueError for what has no classes, or might have others on another node.
+    captions, frames, tags are `data.global`, `data.frame` and `data.weak`; global_batch to accumulate stand at the top
+    of the configuration.
     """
-    if not entry.balance:
-        return None
-    if not isinstance(source, ShardSource):
-        raise ValueError(
-            f"{where}.balance: mixtures are drawn by their recipe: set its `choose` to class, and this to 0"
-        )
-    if source.corpus.damaged:
-        raise ValueError(
-            f"{where}.balance: all ranks must find the same classes, and shards are damaged "
-            f"({source.corpus.damaged[0]}): mend them, or set this to 0"
-        )
-    return ByClass.of(entry.balance, source.corpus, folder, source.kept)
+
+    captions: dict[str, CorpusConfig]
+    frames: dict[str, CorpusConfig]
+    tags: dict[str, CorpusConfig]
+    global_batch: int = setting(0, "clips with captions a step, over all ranks; 0 switches them off", least=0)
+    frame_batch: int = setting(0, "clips with events a step, over all ranks; 0 switches them off", least=0)
+    weak_batch: int = setting(0, "clips with tags a step, over all ranks; 0 switches them off", least=0)
+    accumulate: int = setting(1, "micro-batches of each rank's share of them; 1: the whole batch at once", least=1)
+    phrases_per_clip: int = setting(5, "of each clip up to so many of its concepts enter the batch", least=1)
+    block_shards: int = setting(4, "shards whose samples are shuffled together", least=1)
+    workers: int | None = setting(
+        None, "loader processes of each rank; null: one for each core the rank has to itself, at most 8", least=0
+    )
+    prefetch: int = setting(2, "steps that each worker holds ready", least=1)
+    verify: bool = setting(False, "compare every shard's sha256 at the start")
+    validation_batch: int = setting(16, "clips", least=1)
+    cache_folder: str | None = setting(
+        None, "where shards that lie behind a URL are kept on this machine; null: TMPDIR/flam-shards-UID"
+    )
+    cache_gib: float = setting(50.0, "how much of them, by all processes of the machine", above=0)
+    cache_ahead: int = setting(100, "of how many coming steps they are fetched meanwhile", least=0)
+    bad_shards: str = setting(
+        "stop",
+        "a shard is missing, cut off or altered on a node: `stop` at the start, or `skip` its samples, which count as "
+        "bad (`loss.max_bad_share`)",
+        choices=("stop", "skip"),
+    )
+    exclude: tuple[str, ...] | None = setting(
+        None, "files of the samples that are not trained on (`data.shards.exclusion`); validation keeps them"
+    )
+
+    def __post_init__(self) -> None:
+        settle(self, "data")
+        for kind, (_, corpora) in self.streams.items():
+            for name, entry in corpora.items():
+                settle(entry, f"data.{kind}.{name}")
+        if self.tags and not self.weak_batch:
+            raise ValueError(
+                f"data/weak selects {', '.join(self.tags)}, but weak_batch=0: say how many of its clips a step takes, "
+                'weak_batch=32, or select none, "data/weak=[]"'
+            )
+        if self.global_batch + self.frame_batch + self.weak_batch == 0:
+            raise ValueError("global_batch=0, frame_batch=0 and weak_batch=0: one must be over 0")
+        if self.global_batch == 1:
+            raise ValueError(
+                "global_batch=1: the global loss compares the clips of a batch, of one it is 0: set it to at least 2, "
+                "or to 0"
+            )
+
+    @property
+    def streams(self) -> dict[str, tuple[int, dict[str, CorpusConfig]]]:
+        """{"global", "frame" and "weak": (clips a step over all ranks, its corpora)}."""
+        return {
+            "global": (self.global_batch, self.captions),
+            "frame": (self.frame_batch, self.frames),
+            "weak": (self.weak_batch, self.tags),
+        }

@@ -40,8 +40,12 @@ def joined(batch: Sequence[StepBatch]) -> StepBatch:
     """The micro-batches of a step as one batch, all but their waveforms; one alone is returned as it is."""
     captions = [part.captions for part in batch if part.captions is not None]
     events = [part.events for part in batch if part.events is not None]
+    tags = [part.tags for part in batch if part.tags is not None]
     return StepBatch(
-        batch[0].step, join_captions(captions) if captions else None, join_events(events) if events else None
+        batch[0].step,
+        join_captions(captions) if captions else None,
+        join_events(events) if events else None,
+        join_events(tags) if tags else None,
     )
 
 
@@ -60,6 +64,7 @@ def join_captions(parts: Sequence[GlobalBatch]) -> GlobalBatch:
         tokens_CL=stacked([p.tokens_CL for p in parts]),
         attention_CL=stacked([p.attention_CL for p in parts]),
         caption_ids_C=torch.cat([p.caption_ids_C for p in parts]),
+        clip_ids_B=torch.cat([p.clip_ids_B for p in parts]),
         clip_valid_B=torch.cat([p.clip_valid_B for p in parts]),
         **_rows(parts),
     )
@@ -82,13 +87,17 @@ def join_events(parts: Sequence[FrameBatch]) -> FrameBatch:
     tokens_CL[column_G], attention_CL[column_G] = tokens_GL, attention_GL
     valid_C = torch.zeros(C, dtype=torch.bool, device=device)
     annotated_C = torch.zeros(C, dtype=torch.int64, device=device)
-    labels = []
+    labels, unknown = [], []
     for part, column in zip(parts, columns, strict=True):
         valid_C[column] |= part.phrase_valid_C
         annotated_C[column] |= part.annotated_in_C
         label_BCT = part.label_BCT.new_zeros(len(part.label_BCT), C, part.label_BCT.shape[2])
         label_BCT[:, column] = part.label_BCT
         labels.append(label_BCT)
+        unknown_BC = part.audio_valid_B.new_zeros(len(part.label_BCT), C)
+        if part.unknown_BC is not None:
+            unknown_BC[:, column] = part.unknown_BC
+        unknown.append(unknown_BC)
     return replace(
         parts[0],
         tokens_CL=tokens_CL,
@@ -99,6 +108,7 @@ def join_events(parts: Sequence[FrameBatch]) -> FrameBatch:
         label_BCT=torch.cat(labels),
         audio_valid_B=torch.cat([p.audio_valid_B for p in parts]),
         corpus_B=torch.cat([p.corpus_B for p in parts]),
+        unknown_BC=torch.cat(unknown) if any(p.unknown_BC is not None for p in parts) else None,
         **_rows(parts),
     )
 

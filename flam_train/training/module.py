@@ -1,4 +1,4 @@
-"""The LightningModule: one step over both batches, and streamed validation. It knows the losses, not the data.
+"""The LightningModule: one step over its batches, and streamed validation.
 
 Shape suffixes: B clips, S samples, C phrases, L tokens, T frames, D embedding width.
 """
@@ -21,16 +21,10 @@ from flam_train.batch import AudioEmbeddings, FrameBatch, GlobalBatch, StepBatch
 from flam_train.data.augment.apply import augmented
 from flam_train.data.mixing.source import render
 from flam_train.distributed import gather_plain, gather_rows, rank, sum_over_ranks, world_size
-from flam_train.losses.contrastive import contrastive_loss
-from flam_train.losses.framewise import EXCHANGES, REMOTE_NORMS, framewise_loss_of
-from flam_train.losses.phrases import Pairs, join_phrases
-from flam_train.losses.prior import prior_loss_of
 from flam_train.models.flam import FLAM
-from flam_train.settings import setting, settle
 from flam_train.training.micro_batches import joined, stacked
+from flam_train.training.objective import LossConfig, losses
 from flam_train.training.optim import OptimConfig, build_optimizer, held, hold_to, lr_factor
-
-LOSSES = ("global", "sed", "prior")
 
 
 class StepFailed(ValueError):
@@ -50,44 +44,6 @@ class Requests:
     """asked: whether this process was asked to stop: 0, or 1 + the place of the request in `interrupt.REQUESTS`."""
 
     asked: int = 0
-
-
-@dataclass(frozen=True)
-class LossConfig:
-    """What is minimised."""
-
-    weights: dict[str, float] = setting(
-        {"global": 1.0, "sed": 200.0, "prior": 1.0},
-        "of `loss/global`, `loss/sed`, `loss/prior` as they are logged (unweighted)",
-        least=0,
-        choices=LOSSES,
-    )
-    unannotated: str = setting(
-        "mask",
-        "a class that a clip's corpus does not annotate is there `negative` (the paper) or not counted (`mask`)",
-        choices=("negative", "mask"),
-    )
-    duplicate_captions: str = setting(
-        "multi",
-        "identical captions of a batch are positives of one another (`multi`) or not (`plain`, CLAP)",
-        choices=("multi", "plain"),
-    )
-    hard_negative: float = setting(
-        0.0,
-        "beta of MGA-CLAP's weights of negatives in the global loss (0.15 there); 0: all weigh the same",
-        least=0,
-    )
-    exchange: str = setting("auto", "how frames meet the phrases of all ranks (`losses.framewise`)", choices=EXCHANGES)
-    remote_norm: str = setting("joined", "how other ranks' phrases weigh (`losses.framewise`)", choices=REMOTE_NORMS)
-    max_bad_share: float = setting(0.01, "the run stops when more of the samples seen are bad", least=0, most=1)
-    bad_grace: int = setting(
-        1000, "samples that count as seen from the start, so that one bad one in a first batch is not a share", least=0
-    )
-
-    def __post_init__(self) -> None:
-        settle(self, "loss")
-        if set(self.weights) != set(LOSSES):
-            raise ValueError(f"loss.weights: needs exactly {', '.join(LOSSES)}, got {', '.join(self.weights)}")
 
 
 class FLAMModule(LightningModule):
@@ -128,9 +84,8 @@ class FLAMModule(LightningModule):
         torch.manual_seed(step_seed(self.seed, batch[0].step, rank()))
         step = joined(batch)
         self._learn_from(step.step)
-        captions, events = step.captions, step.events
         audio, text = self.embed(batch, step)
-        losses = self.losses(captions, events, audio, text)
+        losses = self.losses(step, audio, text)
         self.at, self.keys = step.step, keys_of(step)
         self.check_health(losses, step, audio.frame_BTD, text.text_CD)
         total = torch.stack([self.loss.weights[name] * value for name, value in losses.items()]).sum()
@@ -141,12 +96,13 @@ class FLAMModule(LightningModule):
         return total
 
     def embed(self, batch: Sequence[StepBatch], step: StepBatch) -> tuple[AudioEmbeddings, TextEmbeddings]:
-        """Both kinds of clips of all micro-batches through each tower in one pass: the captions' rows first, then the
-        events'. step: the micro-batches joined."""
+        """All kinds of clips of all micro-batches through each tower in one pass: the captions' rows first, then the
+        events', then the tags'. step: the micro-batches joined."""
         ordered: list[GlobalBatch | FrameBatch | None] = [part.captions for part in batch]
         ordered += [part.events for part in batch]
+        ordered += [part.tags for part in batch]
         waveforms = [self.rendered(part) for part in ordered if part is not None]
-        parts = [p for p in (step.captions, step.events) if p is not None]
+        parts = step.parts()
         valid_B = torch.cat([p.clip_valid_B if isinstance(p, GlobalBatch) else p.audio_valid_B for p in parts])
         audio = self.model.embed_audio(waveforms, torch.cat([p.seed_B for p in parts]), valid_B, self.accumulate)
         tokens_CL, attention_CL = stacked([p.tokens_CL for p in parts]), stacked([p.attention_CL for p in parts])
@@ -169,43 +125,15 @@ class FLAMModule(LightningModule):
             self.memory_N = self.memory_N.to(part.waveform_BS.device)
         return render(part.mixture, self.memory_N, part.waveform_BS)
 
-    def losses(
-        self, captions: GlobalBatch | None, events: FrameBatch | None, audio: AudioEmbeddings, text: TextEmbeddings
-    ) -> dict[str, Tensor]:
-        """The unweighted losses of the joined batch of all ranks, by the names they are logged and weighted under."""
-        out = {}
-        count = 0 if captions is None else len(captions.keys)
-        if captions is not None:
-            out["global"] = contrastive_loss(
-                audio.clip_BD[:count],
-                text.text_CD[:count],
-                self.model.logit_scale.exp(),
-                captions.clip_valid_B,
-                captions.caption_ids_C if self.loss.duplicate_captions == "multi" else None,
-                self.loss.hard_negative,
-            )
-        if events is not None:
-            masked = self.loss.unannotated == "mask"
-            pairs = Pairs(
-                events.label_BCT,
-                events.audio_valid_B,
-                events.phrase_valid_C,
-                events.phrase_ids_C,
-                events.corpus_B if masked else None,
-                events.annotated_in_C if masked else None,
-            )
-            phrases, bias_C = join_phrases(pairs), text.bias_C[count:]
-            frame_BTD, text_CD, scale_C = audio.frame_BTD[count:], text.text_CD[count:], text.scale_C[count:]
-            exchange, norm = self.loss.exchange, self.loss.remote_norm
-            out["sed"] = framewise_loss_of(phrases, frame_BTD, text_CD, scale_C, bias_C, exchange, norm)
-            out["prior"] = prior_loss_of(phrases, bias_C)
-        return out
+    def losses(self, step: StepBatch, audio: AudioEmbeddings, text: TextEmbeddings) -> dict[str, Tensor]:
+        """As `objective.losses`."""
+        return losses(self.loss, step, audio, text, self.model.logit_scale)
 
     def check_health(self, losses: dict[str, Tensor], batch: StepBatch, *embeddings: Tensor) -> None:
         """Stops all ranks at the same step: on a loss that is not finite, too many bad samples, or a request.
 
         embeddings: of this rank; the losses are those of all ranks, and do not tell whose clips they come from."""
-        parts = [p for p in (batch.captions, batch.events) if p is not None]
+        parts = batch.parts()
         mine = [sum(len(p.errors) for p in parts), sum(len(p.keys) for p in parts)]
         finite = torch.stack([x.detach() for x in losses.values()]).isfinite().all()
         asked = [int(self.requests.asked == request) for request in range(1, 1 + REQUEST_KINDS)]
@@ -322,7 +250,7 @@ class FLAMModule(LightningModule):
 
 def keys_of(batch: StepBatch) -> dict[str, list[str]]:
     """Which samples this rank has."""
-    parts = {"global": batch.captions, "frame": batch.events}
+    parts = {"global": batch.captions, "frame": batch.events, "weak": batch.tags}
     return {f"{name} keys": list(part.keys) for name, part in parts.items() if part is not None}
 
 

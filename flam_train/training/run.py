@@ -68,19 +68,23 @@ def build(conf: dict[str, Any], saved: Saved | None = None) -> Run:
     assert model.tokenizer is not None
     since = saved.since if saved else None
     data = DataModule(config.data, model.tokenizer, model.grid, config.steps, config.seed, since, config.augment)
-    if data.events and not model.config.phrase_logits:
+    if (data.events or data.tags) and not model.config.phrase_logits:
+        which = "frame_batch" if data.events else "weak_batch"
         raise ValueError(
-            f"frame_batch={config.data.frame_batch}: a model without phrase_scale and phrase_bias is trained by the "
-            "global loss alone and scored by cosine: set frame_batch=0"
+            f"{which}={getattr(config.data, which)}: a model without phrase_scale and phrase_bias is trained by the "
+            f"global loss alone and scored by cosine: set {which}=0"
         )
-    # Without the frame losses the phrase heads get no gradient, without the global loss its temperature none.
-    unused = [] if data.events else ["scale_head", "bias_head"]
+    # Without the frame losses the phrase heads get no gradient, without the global loss its temperature none; tags say
+    # nothing of the bias.
+    unused = [] if data.events else ["bias_head"]
+    unused += [] if data.events or data.tags else ["scale_head"]
     unused += [] if data.captions else ["logit_scale"]
     # A codebook takes the tokens: only phrase heads would want the pooled vector beside them.
-    heads = "phrase" in (model.config.phrase_scale, model.config.phrase_bias) and data.events
+    scales = model.config.phrase_scale == "phrase" and (data.events or data.tags)
+    heads = scales or (model.config.phrase_bias == "phrase" and data.events)
     unused += ["text.model.pooler"] if model.codebook is not None and not heads else []
     freeze(model, config.optim, tuple(unused), set() if saved else untrained(model, started))
-    memory_N, accumulate = data.load_memory(), config.data.accumulate
+    memory_N, accumulate = data.sources.memory(), config.data.accumulate
     module = FLAMModule(model, config.loss, config.optim, config.steps, config.seed, memory_N, accumulate)
     if config.trainer.precision == "64-true":
         module.double()
@@ -119,14 +123,14 @@ def describe(run: Run) -> str:
         lines.append(f"  {part:6s} {learns:>12,} of {total:>12,} parameters learn, {told}")
     lines += [
         f"  {stream.name:6s} {stream.batch} clips a step from {', '.join(map(_said, stream.sources))}"
-        for stream in (run.data.captions, run.data.events)
-        if stream is not None
+        for stream in run.data.streams
     ]
     validated = ", ".join(f"{n} ({len(c):,} clips of {c.folder})" for n, c in run.data.validation.items())
     lines.append(f"  val    {validated or 'none: no corpus has a `validation`, the folder of shards to validate on'}")
     if run.config.augment.on:
         lines.append(f"  augment {run.config.augment.said()}")
-    lines += [f"  {line}" for line in run.data.left_out.report()]
+    lines += [f"  {line}" for line in run.data.sources.left_out.report()]
+    lines += [f"  warning: {line}" for line in run.data.confused()]
     if optim.warmup_steps >= run.config.steps:
         lines.append(
             f"  note   optim.warmup_steps={optim.warmup_steps} is as long as the run: lr is reached at its end"
@@ -224,7 +228,7 @@ def fit(
     run.module.requests = requests
     if run.config.trainer.compile:
         run.module.model.audio.compile()
-    clips, resumed = run.data.config.global_batch + run.data.config.frame_batch, saved.step if saved else 0
+    clips, resumed = sum(stream.batch for stream in run.data.streams), saved.step if saved else 0
     loggers = build_loggers(run.config.logger, folder, run.config.name, resumed)
     callbacks = [*callbacks, KeepFacts(folder, facts_of(run, saved), run.data.tokenizer, saved is None)]
     if run.config.optim.ema:

@@ -8,6 +8,7 @@ scale, and bn0's statistics.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import scaling_model as model
@@ -25,7 +26,8 @@ from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.htsat import HTSATConfig
 from flam_train.models.text import TextConfig
 from flam_train.training.micro_batches import joined
-from flam_train.training.module import FLAMModule, LossConfig
+from flam_train.training.module import FLAMModule
+from flam_train.training.objective import LossConfig
 from flam_train.training.optim import OptimConfig
 
 CAPTIONS, EVENTS = (2, 3, 2, 4, 2, 3, 2, 2), (3, 2, 4, 2, 2, 2, 3, 2)
@@ -38,11 +40,11 @@ WORLDS = [
 ]  # fmt: skip
 
 
-def small_module(exchange: str, accumulate: int) -> FLAMModule:
+def small_module(exchange: str, accumulate: int, pooling: str = "max") -> FLAMModule:
     torch.manual_seed(1)
     audio = HTSATConfig(width=8, depths=(1, 2, 1, 1), heads=(1, 2, 2, 2))
     flam = FLAM(FLAMConfig(audio=audio, text=TextConfig("bytes"), embedding=16))
-    loss = LossConfig(exchange=exchange)
+    loss = LossConfig(exchange=exchange, weak_pooling=pooling)
     return FLAMModule(flam, loss, OptimConfig(), 3, 0, accumulate=accumulate).double().train()
 
 
@@ -69,6 +71,7 @@ class Step:
         self.listed = [torch.randperm(VOCABULARY, generator=g)[:LISTED] for _ in range(world)]
         self.drawn = [torch.rand(LISTED, generator=g) < 0.7 for _ in range(world)]
         self.label = torch.rand(events, VOCABULARY, FRAMES, generator=g) < 0.2
+        self.open = torch.rand(events, VOCABULARY, generator=g) < 0.3
         self.drawn[-1][0] = True
         if world > 1:
             self.drawn[0][:] = False
@@ -76,6 +79,7 @@ class Step:
         for rank, listed in enumerate(self.listed):  # a rank lists all that its clips have
             absent = torch.ones(VOCABULARY, dtype=torch.bool).index_fill(0, listed, False)
             self.label[rows_of(EVENTS, rank)] &= ~absent[:, None]
+            self.open[rows_of(EVENTS, rank)] &= ~absent
 
     def part(self, captions: list[int], events: list[int], phrases: Tensor, drawn: Tensor) -> StepBatch:
         clips = [len(self.caption_ids) + row for row in events]
@@ -87,6 +91,7 @@ class Step:
                 tokens_CL=caption_tokens,
                 attention_CL=torch.ones_like(caption_tokens),
                 caption_ids_C=self.caption_ids[captions],
+                clip_ids_B=torch.tensor(captions),
                 clip_valid_B=self.valid[captions],
                 seed_B=self.seed[captions],
                 keys=[str(row) for row in captions],
@@ -116,6 +121,14 @@ class Step:
             out.append(part)
         return out
 
+    def with_tags(self, step: StepBatch) -> StepBatch:
+        """The events' clips once more, as clips that have tags: of some pairs nobody knows."""
+        events = step.events
+        rows = torch.tensor([int(key) for key in events.keys]) - len(self.caption_ids)
+        open_BC = self.open[rows][:, (events.phrase_ids_C + 5) // 7919]
+        label_BCT = events.label_BCT & ~open_BC[:, :, None]
+        return replace(step, tags=replace(events, label_BCT=label_BCT, unknown_BC=open_BC))
+
     def whole(self) -> StepBatch:
         drawn = torch.zeros(VOCABULARY, dtype=torch.bool)
         for listed, valid in zip(self.listed, self.drawn, strict=True):
@@ -135,6 +148,13 @@ def backward(module: FLAMModule, step: torch.nn.Module, batch: list[StepBatch]) 
 
 def on_rank(rank: int, world: int) -> dict[str, dict]:
     out: dict[str, dict] = {}
+    for exchange, accumulate, pooling in WITH_TAGS:
+        module, step = small_module(exchange, accumulate, pooling), Step(world)
+        batch = [step.with_tags(part) for part in step.of_rank(rank, accumulate)]
+        one_step: torch.nn.Module = OneStep(module)
+        if dist.is_initialized():
+            one_step = DistributedDataParallel(one_step, broadcast_buffers=False)
+        out[f"tags {exchange} {accumulate}"] = backward(module, one_step, batch)
     for exchange, accumulate in CASES:
         module = small_module(exchange, accumulate)
         batch = Step(world).of_rank(rank, accumulate)
@@ -151,6 +171,9 @@ def on_rank(rank: int, world: int) -> dict[str, dict]:
     return out
 
 
+WITH_TAGS = (("gather", 1, "max"), ("ring", 2, "linear_softmax"))
+
+
 @pytest.fixture(scope="module", params=WORLDS)
 def found(request) -> list[dict]:
     """What each rank found, by case."""
@@ -163,6 +186,26 @@ def test_a_step_is_that_of_one_process(found):
     for rank in found:
         for exchange, accumulate in CASES:
             assert_same(rank[f"{exchange} {accumulate}"], want)
+
+
+def test_a_step_with_tags_is_that_of_one_process(found):
+    for exchange, accumulate, pooling in WITH_TAGS:
+        module, step = small_module("gather", 1, pooling), Step(len(found))
+        want = backward(module, OneStep(module), [step.with_tags(step.whole())])
+        assert want["loss/weak"] > 0
+        for rank in found:
+            assert_same(rank[f"tags {exchange} {accumulate}"], want)
+
+
+def test_tags_change_no_other_loss(found):
+    """But for bn0, which more clips go through."""
+    module, step = small_module("gather", 1).eval(), Step(len(found))
+    plain, tagged = ([one] for one in (step.whole(), step.with_tags(step.whole())))
+    with torch.no_grad():
+        a, b = OneStep(module)(plain), OneStep(module)(tagged)
+    assert set(b) - set(a) == {"weak"}
+    for name, value in a.items():
+        assert torch.allclose(b[name], value, rtol=1e-12), name
 
 
 def test_sums_over_ranks_are_those_of_the_model(found):

@@ -14,6 +14,7 @@ from flam_train.losses import contrastive_loss, framewise, framewise_loss, prior
 from flam_train.losses.framewise import framewise_loss_of
 from flam_train.losses.phrases import Pairs, join_phrases
 from flam_train.losses.prior import prior_loss_of
+from flam_train.losses.weak import POOLINGS, weak_loss_of
 from flam_train.models.frontend import MelNorm
 
 T, D, VOCABULARY = 6, 8, 12
@@ -49,6 +50,8 @@ def make(world: int, scenario: str) -> dict:
         "frame_valid": torch.rand(total, T, generator=g) < 0.9,
         "audio_valid": torch.rand(total, generator=g) < 0.8,
         "present": torch.rand(total, VOCABULARY, T, generator=g) < 0.3,
+        "unknown": torch.rand(total, VOCABULARY, generator=g) < 0.3,
+        "tagged": torch.rand(total, VOCABULARY, 1, generator=g) < 0.5,
         "ids": [torch.randperm(VOCABULARY, generator=g)[: PHRASES[r]] for r in range(world)],
     }
     # Ranks may know of different corpora that annotate a phrase: an open corpus does where it has clips of it.
@@ -59,6 +62,7 @@ def make(world: int, scenario: str) -> dict:
         listed[d["ids"][rank]] = True
         rows = rows_of(rank)
         d["present"][rows, :] &= listed[None, :, None]
+        d["unknown"][rows, :] &= listed
     if scenario == "sparse":
         d["present"][rows_of(min(1, world - 1))] = False
         if world > 1:
@@ -82,6 +86,14 @@ def with_gradients(terms: dict[str, torch.Tensor], leaves: list[torch.Tensor]) -
     }
 
 
+def tagged(d: dict, rank: int, rows: slice, ids: torch.Tensor, masked: bool) -> Pairs:
+    """What this rank knows of tags: of some pairs only that nobody knows."""
+    label = (d["present"] & d["tagged"])[rows][:, ids]
+    masks = (d["corpus"][rows], d["annotated"][rank]) if masked else (None, None)
+    unknown = d["unknown"][rows][:, ids] if masked or rank % 2 else None  # a rank without any says none
+    return Pairs(label, d["audio_valid"][rows], d["phrase_valid"][rank], ids * 7919 - 5, *masks, unknown_BC=unknown)
+
+
 def losses_of_rank(rank: int, world: int, scenario: str) -> dict:
     """The losses under test, of one rank's clips and phrases."""
     d = make(world, scenario)
@@ -101,11 +113,14 @@ def losses_of_rank(rank: int, world: int, scenario: str) -> dict:
     captions = d["caption_ids"][rows] if masked else None
     embedded = encode(d["frame"][rows]), encode(text[ids]), scale[ids], bias[ids]
     phrases = join_phrases(Pairs(*pairs, **options))
+    tags = join_phrases(tagged(d, rank, rows, ids, masked))
     terms = {
         "prior": prior_loss(bias[ids], *pairs, **options),
         "prior, joined once": prior_loss_of(phrases, bias[ids]),
         "global": contrastive_loss(*pairs_of_clips, captions),
         "hard negatives": contrastive_loss(*pairs_of_clips, captions, hard_negative=0.3),
+        "clips twice": contrastive_loss(*pairs_of_clips, captions, clip_ids_B=d["corpus"][rows]),
+        "prior of what is known": prior_loss_of(tags, bias[ids]),
     }
     out = with_gradients(terms, leaves)
     for exchange in EXCHANGES:
@@ -116,6 +131,10 @@ def losses_of_rank(rank: int, world: int, scenario: str) -> dict:
                 once = framewise_loss_of(phrases, *embedded, exchange=how, remote_norm=norm)
                 name = f"{norm}, {exchange}"
                 out |= with_gradients({name: alone, f"{name}, joined once": once}, leaves)
+            known = framewise_loss_of(tags, *embedded, exchange=how)
+            pooled = {p: weak_loss_of(tags, *embedded, p, how) for p in POOLINGS}
+            out |= with_gradients({f"what is known, {exchange}": known}, leaves)
+            out |= with_gradients({f"{p}, {exchange}": loss for p, loss in pooled.items()}, leaves)
     return out
 
 
@@ -141,6 +160,19 @@ def on_the_joined_batch(world: int, scenario: str) -> dict:
         pair = torch.tensor(known, dtype=torch.bool)[phrases][:, d["corpus"]].T
         counted = counted & pair[:, :, None] & d["frame_valid"][:, None]
     terms = -F.logsigmoid(torch.where(label, logit, -logit))
+    tag = (d["present"] & d["tagged"])[:, phrases]
+    clip_tag = tag.any(2)
+    pair = d["audio_valid"][:, None].expand_as(clip_tag)
+    if masked:
+        pair = pair & torch.tensor(known, dtype=torch.bool)[phrases][:, d["corpus"]].T
+    unknown = d["unknown"][:, phrases].clone()
+    for rank in range(0 if masked else world):
+        unknown[rows_of(rank)] &= bool(rank % 2)
+    pair = pair & ~(unknown & ~clip_tag)
+    of_tags = -F.logsigmoid(torch.where(tag, logit, -logit))[pair].mean(1)
+    share = (tag & pair[:, :, None]).sum((0, 2))[pair.any(0)].double() / pair.sum(0)[pair.any(0)] / T
+    p = logit.sigmoid() * (tag | ~clip_tag[:, :, None])
+    pooled = {"max": p.amax(2), "linear_softmax": (p * p).sum(2) / p.sum(2)}
     some = counted.sum((0, 2)) > 0
     fraction = (label & counted).sum((0, 2))[some].double() / counted.sum((0, 2))[some]
     # Released: the clips of a rank weigh the phrases that are not in its own list of valid ones T / D.
@@ -149,10 +181,13 @@ def on_the_joined_batch(world: int, scenario: str) -> dict:
         own = torch.isin(phrases, d["ids"][rank][d["phrase_valid"][rank]])
         released[rows_of(rank)] = released[rows_of(rank)].masked_fill(own[None, :, None], 1.0)
     rows = d["audio_valid"]
+    again = d["corpus"][rows]
     names = d["caption_ids"][rows] if masked else torch.arange(int(rows.sum()))
     target = (names[:, None] == names[None]).double()
     positive = target > 0
     target = target / target.sum(1, keepdim=True)
+    twice = ((names[:, None] == names[None]) | (again[:, None] == again[None])).double()
+    twice = twice / twice.sum(1, keepdim=True)
     cosine = scale[0] * clip[rows] @ caption[rows].T
 
     def guided(logit):
@@ -168,6 +203,10 @@ def on_the_joined_batch(world: int, scenario: str) -> dict:
             "released": (terms * released)[counted].sum() / count,
             "prior": F.binary_cross_entropy_with_logits(bias[phrases][some], fraction),
             "global": 0.5 * (F.cross_entropy(cosine, target) + F.cross_entropy(cosine.T, target)),
+            "clips twice": 0.5 * (F.cross_entropy(cosine, twice) + F.cross_entropy(cosine.T, twice)),
+            "what is known": of_tags.sum() / max(len(of_tags), 1),
+            "prior of what is known": F.binary_cross_entropy_with_logits(bias[phrases][pair.any(0)], share),
+            **{name: -torch.where(clip_tag, x, 1 - x)[pair].log().sum() / pair.sum() for name, x in pooled.items()},
             "hard negatives": 0.5 * sum(F.cross_entropy(guided(x), target) for x in (cosine, cosine.T)),
         },
         leaves,
@@ -188,7 +227,8 @@ def each_frame_loss() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_joined_batch(ranks, scenario):
-    found = {name: name for name in ("prior", "global", "hard negatives")}
+    found = {name: name for name in ("prior", "global", "hard negatives", "clips twice", "prior of what is known")}
+    found |= {f"{name}, {how}": name for name in ("what is known", *POOLINGS) for how in EXCHANGES}
     found |= {name: norm for norm, name in each_frame_loss()}
     twin = on_the_joined_batch(len(ranks), scenario)
     for name, (value, *grads) in ((name, twin[twin_name]) for name, twin_name in found.items()):

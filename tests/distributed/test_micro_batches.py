@@ -34,7 +34,7 @@ class OneStep(torch.nn.Module):
     def forward(self, batch: list[StepBatch]) -> dict[str, torch.Tensor]:
         step = joined(batch)
         audio, text = self.module.embed(batch, step)
-        return self.module.losses(step.captions, step.events, audio, text)
+        return self.module.losses(step, audio, text)
 
 
 def micro_batches(overrides: list[str], accumulate: int, rank: int = 0, world: int = 1):

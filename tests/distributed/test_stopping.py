@@ -9,7 +9,8 @@ import pytest
 import torch
 from ranks import on_ranks
 
-from flam_train.training.module import FLAMModule, LossConfig
+from flam_train.training.module import FLAMModule
+from flam_train.training.objective import LossConfig
 from flam_train.training.optim import OptimConfig
 
 

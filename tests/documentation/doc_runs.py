@@ -165,7 +165,7 @@ def read_by_command(call: Call) -> list[str]:
 
 
 def read_by_training(conf: dict) -> list[str]:
-    corpora = [entry for kind in ("global", "frame") for entry in (conf["data"].get(kind) or {}).values()]
+    corpora = [entry for kind in ("global", "frame", "weak") for entry in (conf["data"].get(kind) or {}).values()]
     found = [conf["init"], conf["data"]["exclude"]]
     found += [entry.get(key) for entry in corpora for key in ("path", "bank", "validation")]
     names = [name for value in found for name in (value if isinstance(value, list) else [value]) if name]

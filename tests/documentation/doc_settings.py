@@ -18,7 +18,7 @@ from flam_train.training.configuration import BATCHES, Config, flat
 SETTING = re.compile(r"[a-z][\w/.]*=\S*")
 SECTIONS = (*Config.__dataclass_fields__, *BATCHES)
 KEY = re.compile(rf"(?:{'|'.join(s for s in SECTIONS if (conf_dir() / s).is_dir())})\.[a-z_]\w*(?:\.\w+)*")
-CORPUS = re.compile(r"data\.(global|frame)\.(\w+)\.")
+CORPUS = re.compile(r"data\.(global|frame|weak)\.(\w+)\.")
 
 
 def configuration(overrides: list[str], folder: Path | None = None, more: bool = False) -> dict[str, Any]:
@@ -57,10 +57,15 @@ def sections(conf: dict[str, Any]) -> None:
     if len(given) < 2 and not conf["init"]:
         raise ValueError(f"{AS_INIT}: no init is given")
     FLAMConfig.from_dict({**given.get("model", {}), "text": given.get("text", {})})
-    for kind in ("global", "frame"):
+    for kind in ("global", "frame", "weak"):
         for name, entry in (conf["data"].get(kind) or {}).items():
             if not (entry.get("path") or entry.get("bank")):
                 raise ValueError(f"data.{kind}.{name} has neither path nor bank")
+
+
+def _choosing(group: str, name: str) -> list[str]:
+    """The overrides that take a choice: one of data/weak is nothing without a batch."""
+    return [f"{group}={name}", *(["weak_batch=2"] if group == "data/weak" else [])]
 
 
 def settings(text: str) -> list[str]:
@@ -81,7 +86,8 @@ def check_settings(words: list[str]) -> None:
     given = [word for word in words if "=" in word and "=..." not in word]
     chosen = {(kind, name) for word in given for kind, name in CORPUS.findall(word)}
     if given:
-        configuration([*(f"data/{kind}=[{name}]" for kind, name in chosen), *given], more=True)
+        choices = [word for kind, name in chosen for word in _choosing(f"data/{kind}", f"[{name}]")]
+        configuration([*choices, *given], more=True)
 
 
 @cache
@@ -91,7 +97,7 @@ def known_keys(section: str) -> set[str]:
     for group in (g for g in GROUPS if g.split("/")[0] == section):
         for file in sorted((conf_dir() / group).glob("*.yaml")):
             name = f"[{file.stem}]" if group.startswith("data/") else file.stem
-            for key in flat(configuration([f"{group}={name}"], more=True)):
+            for key in flat(configuration(_choosing(group, name), more=True)):
                 parts = key.split(".")
                 out.update(".".join(parts[:n]) for n in range(1, len(parts) + 1))
     return out

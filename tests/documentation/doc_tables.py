@@ -34,7 +34,7 @@ OVERRIDES = (
     (TRAINS + r"(?!.*experiment=finetune)", "model=test text=bytes"),  # that one takes them from init=
     (
         TRAINS,
-        "steps<=2 global_batch<=2 frame_batch<=2 optim.warmup_steps=1 data.workers=0 "
+        "steps<=2 global_batch<=2 frame_batch<=2 weak_batch<=2 optim.warmup_steps=1 data.workers=0 "
         "overwrite=true trainer.accelerator=cpu trainer.validate_every=2 trainer.checkpoint_every=2",
     ),
     (r"flam-convert clap .* --tokenizer", "--tokenizer clap-htsat-unfused"),

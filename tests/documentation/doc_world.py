@@ -69,6 +69,11 @@ def recordings(path: Path) -> None:
         (path / f"{n}.txt").write_text("0.500000\t1.500000\ta low tone\n")
 
 
+def tags(path: Path) -> None:
+    """Of the recordings, without times."""
+    path.write_text("filename,tags\n" + "".join(f"{n}.wav,a low tone\n" for n in range(RECORDINGS)))
+
+
 def esc50(path: Path) -> None:
     """A dog, a rooster and rain in each of two folds, all of ESC-10."""
     rows = [("filename", "fold", "target", "category", "esc10", "src_file", "take")]
@@ -149,6 +154,7 @@ BROUGHT: dict[str, Make] = {
     "clap-htsat-unfused": others,
     "street.wav": lambda path: tone(path, 12.0),
     "recordings": recordings,
+    "weak.csv": tags,
     "audioset": audioset,
     "CLOTHO": clotho,
     "ESC-50-master": esc50,

@@ -64,7 +64,7 @@ def test_what_learns_has_a_gradient(name, corpora, tmp_path):
     run = build(compose_conf([*overrides, *roberta]))
     batch = [run.data.steps_of(0, 1)[0]]
     step = joined(batch)
-    losses = run.module.losses(step.captions, step.events, *run.module.train().embed(batch, step))
+    losses = run.module.losses(step, *run.module.train().embed(batch, step))
     losses["global"].backward()
     parameters = dict(run.module.model.named_parameters())
     assert not [n for n, p in parameters.items() if p.requires_grad and p.grad is None]

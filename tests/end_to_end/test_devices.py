@@ -52,7 +52,7 @@ def test_a_step_stays_on_its_device(tmp_path):
     on_device = replace(step, captions=captions, events=events)
     with mode:
         audio, text = module.embed([on_device], on_device)
-        loss = module.losses(captions, None, audio, text)["global"]
+        loss = module.losses(replace(on_device, events=None), audio, text)["global"]
         assert {x.device.type for x in (*vars(audio).values(), *vars(text).values(), loss)} == {"cuda"}
         with pytest.raises(RuntimeError, match="same device"):
             module.model.embed_audio(torch.zeros(1, 480_000))

@@ -23,7 +23,7 @@ NAME = re.compile(r"(?<![\w./-])flam_train(?:\.\w+)+(?!\.?\w|/)")
 SHORT = re.compile(r"`((?:data|training|evaluation|models|losses|metrics|checkpoints)\.[a-z][\w.]+\w)`")
 """`data.shards.exclusion`, as docstrings speak of modules."""
 LOADER = yaml.safe_load((ROOT / "conf/data/loader.yaml").read_text())
-NO_NAMES = (*(f"data.{key}" for key in (*LOADER, "global", "frame")), "metrics.csv")
+NO_NAMES = (*(f"data.{key}" for key in (*LOADER, "global", "frame", "weak")), "metrics.csv")
 """Keys of the configuration, and a file: in backticks, too."""
 WRITTEN = (
     "*.md", "*.toml", "Makefile", "*/*.md", "slurm/*", "data_prep/*.py", "eval/*.py", "conf/**/*.yaml",

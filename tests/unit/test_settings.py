@@ -20,9 +20,8 @@ from flam_train.models.text import TextConfig
 from flam_train.paths import conf_dir
 from flam_train.settings import SETTING, from_plain, setting, typed
 from flam_train.training.configuration import Config
-from flam_train.training.corpora import CorpusConfig
-from flam_train.training.datamodule import DataConfig
-from flam_train.training.module import LossConfig
+from flam_train.training.corpora import CorpusConfig, DataConfig
+from flam_train.training.objective import LossConfig
 from flam_train.training.optim import OptimConfig
 from flam_train.training.trainer import TrainerConfig
 
@@ -137,7 +136,7 @@ def test_every_setting_says_what_it_is(cls):
 def test_the_files_have_every_setting_of_a_section(section):
     files = sorted((conf_dir() / section).glob("*.yaml"))
     own = {f.name for f in dataclasses.fields(SECTIONS[section])}
-    own -= {"captions", "frames", "global_batch", "frame_batch", "accumulate"}
+    own -= {"captions", "frames", "tags", "global_batch", "frame_batch", "weak_batch", "accumulate"}
     assert files
     for path in files:
         raw = yaml.safe_load(path.read_text())

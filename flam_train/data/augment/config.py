@@ -49,7 +49,7 @@ class AugmentConfig:
 
     def sounds(self, kind: str) -> int:
         """How many are added to a clip of the stream `kind` at most."""
-        return (self.mix_share > 0 and kind == "frame") + (bool(self.background) and self.background_share > 0)
+        return (self.mix_share > 0 and kind != "global") + (bool(self.background) and self.background_share > 0)
 
     def said(self) -> str:
         """In a line, what is done."""

@@ -1,10 +1,11 @@
-"""What will happen to a clip, drawn from its seed as plain data, and its events as they will be.
+"""What will happen to a clip, drawn from its seed as plain data, and its events and tags as they will be.
 
 Shape suffixes: S samples.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,8 +14,8 @@ import numpy as np
 from flam_train.batch import SAMPLE_RATE, Added, Draws
 from flam_train.data.augment.config import AugmentConfig
 from flam_train.data.mixing.item_cache import ItemCache
-from flam_train.data.shards.schema import Event
-from flam_train.data.stream.clips import Clip
+from flam_train.data.shards.schema import Event, Tag
+from flam_train.data.stream.clips import Clip, of_clip
 from flam_train.data.stream.order import stable_seed
 
 REACH = 1000
@@ -54,10 +55,12 @@ class Augmentation:
             return clip
         shift = self._shift(clip.seed, "shift")
         events, sounds, added = rolled(clip.events, shift, self.samples), [], []
+        tags = rolled_tags(clip, shift, self.samples)
         if other is not None and other.error is None:
             (level,) = uniform(clip.seed, "mix", 1)
             by = self._shift(clip.seed, "mix shift")
             events += rolled(other.events, by, self.samples)
+            tags += rolled_tags(other, by, self.samples)
             sounds.append(other.waveform_S)
             added.append(Added(_samples(other), by, between(self.config.mix_db, level)))
         if self.backgrounds is not None:
@@ -79,7 +82,8 @@ class Augmentation:
             band=(low_hz, high_hz) if limited < self.config.band_share else None,
             gain_db=between(self.config.gain_db, gain),
         )
-        return replace(clip, events=events, draws=draws, added=sounds)
+        # What sounds may now lie anywhere in it, also where there was padding.
+        return replace(clip, duration=self.samples / SAMPLE_RATE, events=events, tags=tags, draws=draws, added=sounds)
 
     def _shift(self, seed: int, name: str) -> int:
         (way,) = uniform(seed, name, 1)
@@ -114,6 +118,24 @@ def rolled(events: Sequence[Event], shift: int, samples: int) -> tuple[Event, ..
         out.append(replace(event, onset=onset, offset=min(offset, seconds)))
         out.append(replace(event, onset=0.0, offset=offset - seconds))
     return tuple(event for event in out if event.offset - event.onset >= 1 / SAMPLE_RATE)
+
+
+def rolled_tags(clip: Clip, shift: int, samples: int) -> tuple[Tag, ...]:
+    """Weak labels of a clip that is rolled by `shift` of its `samples`, padding included.
+
+    What is heard somewhere in seconds that now pass the end is heard somewhere in the clip: the tag becomes the whole
+    clip's. One that was not of the clip (`of_clip`) is of no clip afterwards either: it has no end.
+    """
+    seconds, out = samples / SAMPLE_RATE, []
+    for tag in clip.tags:
+        if not of_clip(tag, clip.duration) or tag.offset is None:
+            out.append(Tag(tag.label, 0.0, math.inf))
+            continue
+        first, last = max(tag.onset, 0.0), min(tag.offset, clip.duration)
+        onset = (first + shift / SAMPLE_RATE) % seconds
+        offset = onset + last - first
+        out.append(Tag(tag.label, onset, offset) if offset <= seconds else Tag(tag.label, 0.0, seconds))
+    return tuple(out)
 
 
 def _samples(clip: Clip) -> int:

@@ -44,6 +44,7 @@ class Labelled:
     spoken    whether any label file speaks of it, if only to say that it has no event
     unheard   whether a label file says that nobody has listened to it: it has neither events nor their absence
     unknown   (label file, row, what the row counts) of stretches in which nobody knows what is heard
+    tags      (label file, row, what the row counts) of what is heard somewhere in its seconds
     about     what is said of it: id, author, licence, source, and the column that was asked for
     channel   the only one that its rows are of; None: all of it
     """
@@ -55,6 +56,7 @@ class Labelled:
     spoken: bool = False
     unheard: bool = False
     unknown: list[tuple[str, Row, str]] = field(default_factory=list)
+    tags: list[tuple[str, Row, str]] = field(default_factory=list)
     about: dict[str, str] = field(default_factory=dict)
     channel: int | None = None
 
@@ -111,7 +113,7 @@ class Attached:
         moved = set()
         for r in self.recordings:
             seconds = lengths.get(r.name)
-            for rows in (r.rows, r.unknown):
+            for rows in (r.rows, r.unknown, r.tags):
                 for k, (file, row, unit) in enumerate(rows):
                     onset, offset = self.domains.get(file, (0.0, 0.0))
                     if onset > 0 and seconds is not None and abs(seconds - (offset - onset)) < ALIKE:
@@ -122,7 +124,7 @@ class Attached:
 
 def by_channel(recordings: Iterable[Labelled]) -> list[Labelled]:
     """Each recording once for every channel that its rows name, with that channel's rows; a recording whose rows name
-    none as it is. Its captions and unknown stretches are all channels'."""
+    none as it is. Its captions, tags and unknown stretches are all channels'."""
     out = []
     for r in recordings:
         channels = sorted({row.channel for _, row, _ in r.rows if row.channel is not None})

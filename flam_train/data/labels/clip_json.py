@@ -1,10 +1,12 @@
-"""One JSON a clip: {"captions": [...], "events": [{"onset": 0.5, "offset": 1.2, "label": "dog barking"}]}, either may
-be missing. `filename` names the audio if the JSON lies elsewhere; `caption` or `text` serve as captions; an event's
-times may be called as in the tables (start, end, duration), and so may what is said of the clip (id, author, licence,
-source). Rows are counted over the events."""
+"""One JSON a clip: {"captions": [...], "events": [{"onset": 0.5, "offset": 1.2, "label": "dog barking"}],
+"tags": ["rain", {"onset": 0, "offset": 5, "label": "wind"}]}, each may be missing; tags are heard somewhere in the
+clip, or in their seconds. `filename` names the audio if the JSON lies elsewhere; `caption` or `text` serve as captions;
+an event's times may be called as in the tables (start, end, duration), and so may what is said of the clip (id, author,
+licence, source). Rows are counted over the events."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from flam_train.data.labels.columns import about_columns, assign, kept, named, said, times
@@ -31,8 +33,8 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     """Captions and events of one clip."""
     wanted = wanted or Wanted()
     raw = parse_json(data, file, wanted)
-    if not isinstance(raw, dict) or not ({"events", *CAPTIONS} & set(raw)):
-        raise fault(file, "no object with `events` or `captions`: write them, or say the format with --format")
+    if not isinstance(raw, dict) or not ({"events", "tags", *CAPTIONS} & set(raw)):
+        raise fault(file, "no object with `events`, `tags` or `captions`: write them, or say the format with --format")
     name = next((raw[key] for key in _NAMES if key in raw), None)
     if name is not None and (not isinstance(name, str) or not name.strip()):
         raise fault(file, "its filename is not text: write the audio's name, or leave it out")
@@ -42,8 +44,10 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     header = [k for k, v in raw.items() if isinstance(v, (str, int, float)) and k not in CAPTIONS]
     about_clip = about_columns(header, wanted, [k for k, key in enumerate(header) if key in _NAMES])
     about = said(about_clip, header, [(0, [raw[key] for key in header])], {0: name}, wanted)
+    tags = _tags(raw.get("tags", []), name, file, wanted)
     if "events" not in raw:
-        return Labels(captions=captions, unit=UNIT, about=about, header=tuple(header))
+        without = [Named(name, 0)] if raw.get("tags") == [] else []
+        return Labels(captions=captions, without=without, tags=tags, unit=UNIT, about=about, header=tuple(header))
     if not isinstance(raw["events"], list):
         raise fault(file, "`events` is no list: write a list of {onset, offset, label}")
     read = [_row(one, name, file, n, wanted) for n, one in enumerate(raw["events"], 1)]
@@ -53,7 +57,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
     keys = dict.fromkeys([*header, *(str(key) for one in raw["events"] for key in one)])
     without = [] if read else [Named(name, 0)]
     rows = [row for row, _, _ in read]
-    return Labels(rows, without, captions, UNIT, about=about, columns=columns, header=tuple(keys))
+    return Labels(rows, without, captions, UNIT, tags=tags, about=about, columns=columns, header=tuple(keys))
 
 
 def _captions(raw: dict[str, Any], file: str) -> list[Any]:
@@ -61,6 +65,21 @@ def _captions(raw: dict[str, Any], file: str) -> list[Any]:
     if not isinstance(found, (str, list)):
         raise fault(file, "its captions are neither text nor a list of texts: mend them")
     return [found] if isinstance(found, str) else found
+
+
+def _tags(raw: Any, name: str | None, file: str, wanted: Wanted) -> list[Row]:
+    if not isinstance(raw, list):
+        raise fault(file, "`tags` is no list: write a list of labels, or of {onset, offset, label}")
+    out = []
+    for n, one in enumerate(raw, 1):
+        if isinstance(one, dict):
+            row, _, _ = _row(one, name, file, n, wanted)
+            if row.onset == row.offset:
+                raise fault(file, f"has no seconds, {row.onset:g} to {row.offset:g} s: mend it", n, "tag")
+            out.append(row)
+        else:
+            out.append(Row(name, 0.0, math.inf, phrase(one, file, n, wanted.unlabelled, "tag"), n))
+    return out
 
 
 def _row(one: Any, name: str | None, file: str, n: int, wanted: Wanted) -> tuple[Row, dict[str, str], list[About]]:

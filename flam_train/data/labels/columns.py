@@ -27,6 +27,7 @@ ROLES = {
         "event_class",
         "tag text name type",
     ),
+    "tags": ("", ""),
     "channel": ("", ""),
     "folder": ("folder dir directory subfolder subdir folder_name", ""),
     "id": ("id recording_id xc_id catalogue_number", ""),
@@ -35,7 +36,8 @@ ROLES = {
     "source": ("source url", ""),
 }
 """What columns may be called, best first, and what they are called if none of these is there, as `plain` writes it. A
-channel is only what --columns calls one, and a folder only that of file names that nobody chose."""
+channel is only what --columns calls one, and a folder only that of file names that nobody chose; `labels.tags` looks
+for columns of tags."""
 
 EVENTS = ("filename", "onset", "offset", "duration", "label", "channel", "folder")
 
@@ -179,9 +181,11 @@ def assign(
     unit: str = "row",
     roles: Mapping[str, tuple[str, ...]] = ROLES,
     instants: bool = False,
+    timed: bool = True,
 ) -> dict[str, Column]:
     """Role -> column, of the roles that the table has. `body` are its rows' cells, `row` the header's number; `roles`:
-    what the columns are called that are looked for, as in `ROLES`; `instants`: whether events may have no length.
+    what the columns are called that are looked for, as in `ROLES`; `instants`: whether events may have no length;
+    `timed`: whether there must be times.
 
     ValueError for a column of --columns that is not there, two columns for a role that say different things, and times
     that cannot be told; a label or filename may lack.
@@ -216,7 +220,7 @@ def assign(
                 found[role] = fits[0]
                 taken.add(fits[0])
                 break
-    if "onset" not in found or not (instants or {"offset", "duration"} & set(found)):
+    if timed and ("onset" not in found or not (instants or {"offset", "duration"} & set(found))):
         what = "onset" if "onset" not in found else "offset or duration"
         fix = f"name it with --columns {what.split()[0]}=NAME"
         raise fault(file, f"no column is an {what}; there are {listed(header)}: {fix}", row, unit)

@@ -12,7 +12,14 @@ from flam_train.data.labels.rows import ABOUT, Caption, Labels, Named, Row, faul
 
 def speaks_of_itself(read: Labels) -> bool:
     """Whether anything in it is about the recording that the file is called like; so it is of an empty file."""
-    every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions, *read.unknown, *read.unheard]
+    every: list[Row | Named | Caption] = [
+        *read.rows,
+        *read.without,
+        *read.captions,
+        *read.unknown,
+        *read.tags,
+        *read.unheard,
+    ]
     return not every or any(r.recording is None for r in every)
 
 
@@ -33,7 +40,8 @@ class Giving:
         found: dict[str, int | None] = {}
         unknown: Counter[str] = Counter()
         first: tuple[str, int] | None = None
-        every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions, *read.unknown]
+        every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions, *read.unknown, *read.tags]
+        first_tag = len(every) - len(read.tags)
         empty = not every and not read.unheard  # then the file says that there is no event
         spoken = {own} if empty and own is not None else set()
         for number, r in enumerate(every):
@@ -48,7 +56,8 @@ class Giving:
                 first = first or (r.recording, r.row)
                 continue
             if isinstance(r, Row):
-                at = recordings[n].rows if number < len(read.rows) else recordings[n].unknown
+                to = recordings[n]
+                at = to.rows if number < len(read.rows) else to.unknown if number < first_tag else to.tags
                 at.append((file, r, read.unit))
             if isinstance(r, Caption):
                 recordings[n].captions.append(r.text)

@@ -23,6 +23,7 @@ from flam_train.data.labels import (
     sonic_visualiser,
     subrip,
     tables,
+    tags,
     textgrid,
     tool_tables,
     via,
@@ -53,6 +54,7 @@ FORMATS = {
     "table": Format(tables.parse, _TEXT),
     "headerless": Format(tables.parse_headerless, _TEXT),
     "soft": Format(soft.parse, _TEXT),
+    "tags": Format(tags.parse, _TEXT),
     "audacity": Format(audacity.parse, (".txt", ".tsv", ".lab")),
     "raven": Format(raven.parse, (".txt", ".tsv")),
     "jams": Format(jams.parse, (".jams", ".json")),
@@ -132,10 +134,10 @@ def _of_json(data: bytes, file: str, wanted: Wanted) -> Recognised:
         return Recognised("label_studio", "its JSON is a task of Label Studio, with `data` and `annotations`")
     if "annotations" in raw:
         return Recognised("jams", "its JSON has `annotations`")
-    for key in ("events", *clip_json.CAPTIONS):
-        if key in raw and (key != "events" or isinstance(raw[key], list)):
+    for key in ("events", "tags", *clip_json.CAPTIONS):
+        if key in raw and (key not in ("events", "tags") or isinstance(raw[key], list)):
             return Recognised("clip_json", f"its JSON has `{key}`")
-    raise fault(file, f"JSON without annotations, events or captions (it has {listed(raw)}): add them")
+    raise fault(file, f"JSON without annotations, events, tags or captions (it has {listed(raw)}): add them")
 
 
 def _of_lines(text: str, first: str) -> Recognised | None:
@@ -163,6 +165,8 @@ def _of_table(text: str, file: str, wanted: Wanted) -> Recognised:
     for name, told_by in _TOLD_BY.items():
         if (why := told_by(header)) is not None:
             return Recognised(name, why)
+    if (why := tags.told_by(header, wanted)) is not None:
+        return Recognised("tags", why)
     separator = tables.separator_of(text, file, wanted, header=True)
     if separator is not None and tables.given_numbers(wanted) is None:
         return Recognised("table", f"its header names the times, separated by {tables.SEPARATORS[separator]}")

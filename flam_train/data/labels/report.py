@@ -12,7 +12,7 @@ from pathlib import Path
 from flam_train.data.preparation.planned import WINDOW, clear, events_of, windows
 from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.schema import END_TOLERANCE, Event
-from flam_train.data.stream.clips import cut
+from flam_train.data.stream.clips import cut, moved, of_clip
 from flam_train.frames import FrameGrid
 
 SLACK = 0.5
@@ -27,9 +27,11 @@ WIDTH = 100
 
 @dataclass
 class Phrase:
-    """Counts of one label: events and seconds as labelled, recordings, positive frames, events per split."""
+    """Counts of one label: events and seconds as labelled, recordings, positive frames, tags, events and tags per
+    split."""
 
     events: int = 0
+    tags: int = 0
     seconds: float = 0.0
     recordings: int = 0
     frames: int = 0
@@ -116,6 +118,7 @@ def report(
             f"{split}: {len(recordings)} recordings, {sum(s for _, s in known) / 3600:.3f} hours, "
             f"{sum(inside is not None for inside in samples)} clips, {events} events"
             + (f" ({pieces.total()} in the clips: {', '.join(apart)})" if apart else "")
+            + _tagged(known, kind)
             + (f", {sum(bool(r.captions) for r, _ in recordings)} with captions" if _captioned(recordings) else "")
             + (f", {unread} unreadable" if unread else "")
             + (f", {samples.count(None)} left out: nobody knows what is heard" if None in samples else "")
@@ -127,7 +130,10 @@ def report(
                 phrases[e.label].events += 1
                 phrases[e.label].seconds += max(0.0, min(e.offset, seconds) - max(e.onset, 0.0))
                 phrases[e.label].splits[split] += 1
-            for label in {e.label for e in r.events}:
+            for tag in r.tags:
+                phrases[tag.label].tags += 1
+                phrases[tag.label].splits[split] += 1
+            for label in {e.label for e in r.events} | {t.label for t in r.tags}:
                 phrases[label].recordings += 1
                 phrases[label].frames += frames[label]
             name = r.path.relative_to(folder).as_posix()
@@ -160,6 +166,20 @@ def _captioned(recordings: Sequence[tuple[Recording, float | None]]) -> bool:
     return any(r.captions for r, _ in recordings)
 
 
+def _tagged(known: Sequence[tuple[Recording, float]], kind: str) -> str:
+    """How many tags there are, and how many of them no clip can use: what lies somewhere in a minute need not lie in
+    each ten seconds of it."""
+    tags, lost = 0, 0
+    for r, seconds in known:
+        parts = windows(kind, seconds)
+        clips = [[t for t in moved(r.tags, seconds, *part) if of_clip(t, part[1])] for part in parts]
+        tags, lost = tags + len(r.tags), lost + len(r.tags) - sum(map(len, clips))
+    if not tags:
+        return ""
+    fix = f"their seconds reach over the edges of clips: cut the recordings to {WINDOW:g} s, or say when they are heard"
+    return f", {tags} tags" + (f" ({lost} in no clip: {fix})" if lost > 0 else "")
+
+
 def _some(title: str, rows: Sequence[str]) -> list[str]:
     more = [f"  ... and {len(rows) - LISTED} more"] if len(rows) > LISTED else []
     return [title, *(f"  {row}" for row in rows[:LISTED]), *more]
@@ -167,11 +187,13 @@ def _some(title: str, rows: Sequence[str]) -> list[str]:
 
 def _table(phrases: Mapping[str, Phrase], all_frames: int, splits: Sequence[str]) -> list[str]:
     """No wider than WIDTH: longer phrases go on in the next line."""
-    heads = ["events", "recordings", "seconds", "frames", "share", *splits]
+    tagged = any(p.tags for p in phrases.values())
+    heads = ["events", *(["tags"] if tagged else []), "recordings", "seconds", "frames", "share", *splits]
     rows: list[tuple[str, list[str]]] = []
-    for label, p in sorted(phrases.items(), key=lambda item: (-item[1].events, item[0])):
+    for label, p in sorted(phrases.items(), key=lambda item: (-item[1].events - item[1].tags, item[0])):
         share = p.frames / all_frames if all_frames else 0.0
-        cells = [p.events, p.recordings, f"{p.seconds:.1f}", p.frames, f"{share:.2%}", *(p.splits[s] for s in splits)]
+        cells = [p.events, *([p.tags] if tagged else []), p.recordings, f"{p.seconds:.1f}", p.frames, f"{share:.2%}"]
+        cells += [p.splits[s] for s in splits]
         rows.append((label, [str(cell) for cell in cells]))
     widths = [max(len(head), *(len(cells[k]) for _, cells in rows)) for k, head in enumerate(heads)]
     longest = max(len("phrase"), *(len(label) for label, _ in rows))

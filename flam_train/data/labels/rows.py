@@ -33,9 +33,9 @@ NOTHING = ("NA", "N/A", "#N/A", "NaN", "nan")
 
 
 class Row(NamedTuple):
-    """One event. `recording` is the audio's name as the file has it, None: that of the label file itself. Seconds,
-    finite, onset <= offset; the label is not empty. `row` is a line of the file (1 is the first), or what `Labels.unit`
-    says. `channel` is the one it was seen in, from 1, None: not said."""
+    """One event, or a tag. `recording` is the audio's name as the file has it, None: that of the label file itself.
+    Seconds, finite but for a tag's offset, onset <= offset; the label is not empty. `row` is a line of the file (1 is
+    the first), or what `Labels.unit` says. `channel` is the one it was seen in, from 1, None: not said."""
 
     recording: str | None
     onset: float
@@ -83,6 +83,7 @@ class Labels:
               to mean absence too. None of them has rows here, or is known to have no event
     captions  sentences about whole recordings
     unit      what `row` counts: "row" is a line of the file
+    tags      of which it says that they are heard somewhere in their seconds; offset infinity: to the recording's end
     unknown   stretches of which it says that nobody knows whether the label is heard: neither an event nor its absence
     about     what it says of recordings
     of        paths of the recording that the file as a whole is about, the likeliest first; rows without a recording
@@ -101,6 +102,7 @@ class Labels:
     unit: str = "row"
     unheard: list[Named] = field(default_factory=list)
     unknown: list[Row] = field(default_factory=list)
+    tags: list[Row] = field(default_factory=list)
     about: list[About] = field(default_factory=list)
     of: tuple[str, ...] = ()
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -32,10 +32,10 @@ def spellings(counts: Mapping[str, int]) -> dict[str, str]:
 
 def join(recordings: Sequence[Labelled]) -> dict[str, str]:
     """Gives labels that are one phrase one spelling, in place; returns which, {label: spelling}."""
-    joined = spellings(Counter(row.label for r in recordings for _, row, _ in r.rows))
+    joined = spellings(Counter(row.label for r in recordings for _, row, _ in (*r.rows, *r.tags)))
     if joined:
         for r in recordings:
-            for rows in (r.rows, r.unknown):
+            for rows in (r.rows, r.unknown, r.tags):
                 rows[:] = [(f, row._replace(label=joined.get(row.label, row.label)), unit) for f, row, unit in rows]
     return joined
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,12 +13,12 @@ from typing import Any
 from flam_train.data.labels.attached import Attached, Labelled
 from flam_train.data.labels.matching import Names
 from flam_train.data.labels.report import LISTED, outside
-from flam_train.data.labels.rows import Wanted, fault
+from flam_train.data.labels.rows import Row, Wanted, fault
 from flam_train.data.labels.unread import elsewhere
 from flam_train.data.preparation.caption_files import short_hash
 from flam_train.data.preparation.planned import key_of_window, windows
 from flam_train.data.preparation.recordings import Recording, as_key
-from flam_train.data.shards.schema import Event
+from flam_train.data.shards.schema import Event, Tag
 from flam_train.settings import nearest
 from flam_train.vocabulary import Vocabulary
 
@@ -61,7 +62,7 @@ class Taken:
 
     def take(self, r: Labelled, seconds: float | None) -> None:
         """Adds a recording of so many seconds, None if it cannot be read. ValueError as in `events_of`."""
-        for file, row, unit in r.rows:
+        for file, row, unit in (*r.rows, *(tag for tag in r.tags if math.isfinite(tag[1].offset))):
             if seconds is None:
                 continue
             self._times[file].append((row.offset, seconds))
@@ -83,6 +84,7 @@ class Taken:
                 where=str(r.path),
                 captions=tuple(r.captions) if single else (),
                 events=tuple(events_of(r, seconds, self.choices.points, self.choices.vocabulary)),
+                tags=tuple(tags_of(r, seconds, self.choices.vocabulary)),
                 source=r.about.get("source", r.name),
                 licence=r.about.get("licence", self.choices.licence),
                 unknown=tuple(
@@ -135,20 +137,10 @@ def keys_of(recordings: Iterable[Labelled], lengths: Mapping[str, float | None],
 
 def events_of(r: Labelled, seconds: float | None, points: float | None, known: Vocabulary | None) -> list[Event]:
     """A recording's events. ValueError that names file and row: a label that is no class, a point without length."""
-    out = []
-    # Labels are in NFC, a vocabulary in whatever it was typed.
-    classes = {unicodedata.normalize("NFC", name): name for name in known.classes} if known else {}
+    out, classes = [], _classes(known)
     for file, row, unit in r.rows:
         onset, offset = row.onset, row.offset
-        label = classes.get(row.label, row.label)
-        if known is not None and label not in known.classes:
-            raise fault(
-                file,
-                f"{row.label!r} is no class of the vocabulary, {nearest(row.label, known.classes)}: mend it, or add it "
-                "to the vocabulary",
-                row.row,
-                unit,
-            )
+        label = _label(file, row, unit, known, classes)
         if onset == offset:
             if points is None:
                 raise fault(
@@ -162,6 +154,36 @@ def events_of(r: Labelled, seconds: float | None, points: float | None, known: V
                 onset = max(0.0, onset - points / 2)
         out.append(Event(onset, offset, label))
     return out
+
+
+def tags_of(r: Labelled, seconds: float | None, known: Vocabulary | None) -> list[Tag]:
+    """A recording's tags, each once; those that lie outside it are left out. ValueError as in `events_of`."""
+    classes = _classes(known)
+    out = [
+        Tag(_label(file, row, unit, known, classes), row.onset, row.offset if math.isfinite(row.offset) else None)
+        for file, row, unit in r.tags
+        if row.offset > 0 and (seconds is None or row.onset < seconds)
+    ]
+    return list(dict.fromkeys(out))
+
+
+def _classes(known: Vocabulary | None) -> dict[str, str]:
+    """Labels are in NFC, a vocabulary in whatever it was typed: {a class as labels have it: as the vocabulary does}."""
+    return {unicodedata.normalize("NFC", name): name for name in known.classes} if known else {}
+
+
+def _label(file: str, row: Row, unit: str, known: Vocabulary | None, classes: Mapping[str, str]) -> str:
+    """As the vocabulary has it. ValueError for what is no class of it."""
+    label = classes.get(row.label, row.label)
+    if known is not None and label not in known.classes:
+        raise fault(
+            file,
+            f"{row.label!r} is no class of the vocabulary, {nearest(row.label, known.classes)}: mend it, or add it to "
+            "the vocabulary",
+            row.row,
+            unit,
+        )
+    return label
 
 
 def read_as(found: Attached) -> list[str]:

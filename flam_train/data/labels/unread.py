@@ -38,7 +38,7 @@ def look(path: Path, file: str, wanted: Wanted, names: Names, called: bool = Fal
         read, _ = parse(data, str(path), wanted)
     except ValueError as error:
         return Unread(file, _known(own, names, path), str(error).removeprefix(f"{path}: "))
-    every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions, *read.unknown]
+    every: list[Row | Named | Caption] = [*read.rows, *read.without, *read.captions, *read.unknown, *read.tags]
     if not every:
         return None
     named = {r.recording for r in every if r.recording is not None} | set(read.of)

@@ -136,6 +136,9 @@ class MixtureSource:
     def annotates(self) -> list[str]:
         return self.bank.annotates
 
+    def open_labels(self, most: int) -> set[str]:
+        return set() if self.bank.vocabulary.classes else set(self.bank.labels)
+
     def spec(self, number: int) -> MixSpec:
         return draw(self.recipe, self.bank, self.seed, number, self.phrasings)
 

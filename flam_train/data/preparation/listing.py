@@ -87,6 +87,8 @@ class Listing:
             hasher.update(json.dumps([plain, *rest], sort_keys=True).encode())
             if r.unknown:  # else what was made before stays what it is
                 hasher.update(json.dumps(["unknown", r.unknown]).encode())
+            if r.tags:
+                hasher.update(json.dumps(["tags", [(t.label, t.onset, t.offset) for t in r.tags]]).encode())
         return hasher.hexdigest()
 
 

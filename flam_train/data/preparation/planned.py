@@ -22,13 +22,13 @@ from flam_train.batch import SAMPLE_RATE
 from flam_train.data.mixing.levels import describe, sounding_extent
 from flam_train.data.preparation.corpus_writer import progress_bar
 from flam_train.data.preparation.recordings import Recording
-from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.schema import Event, Record, Tag
 from flam_train.data.shards.tars import replace_with
 from flam_train.data.sound.channels import Channel, check_channel, loudest
 from flam_train.data.sound.faults import FIX, Fault, Unusable
 from flam_train.data.sound.opening import measure
 from flam_train.data.sound.reading import read
-from flam_train.data.stream.clips import cut
+from flam_train.data.stream.clips import cut, moved
 
 WINDOW = 10.0
 """Seconds. A longer recording with events is cut into windows of this length, one behind the other, from its start."""
@@ -141,6 +141,8 @@ class PlannedSamples:
                         | {"path": str(r.path), "events": events, "start": r.start + start, "seconds": length}
                         | {"channel": found.channel, "lead": found.lead}
                     )
+                    if tags := moved(r.tags, found.seconds, start, length):
+                        items[-1]["tags"] = [[t.label, t.onset, t.offset] for t in tags]
         items = spread(items, seed, key=lambda item: item["key"])
         lines = [json.dumps(item, ensure_ascii=False).encode() + b"\n" for item in items]
         replace_with(self.lines, lambda file: file.writelines(lines))
@@ -224,6 +226,7 @@ class PlannedSamples:
             licence=item["licence"],
             split=item["split"],
             details=details,
+            tags=() if bank else moved([Tag(*t) for t in item.get("tags", ())], duration, 0.0, duration),
         )
         return record, waveform_S
 

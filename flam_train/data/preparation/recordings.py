@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flam_train.data.shards.schema import Event
+from flam_train.data.shards.schema import Event, Tag
 from flam_train.data.sound.channels import Channel
 
 
@@ -30,6 +30,7 @@ class Recording:
     details    plain data that is stored with the sample
     timed      more of it: rows that begin with an onset and an offset, in seconds from `start`; a sample's details have
                those that reach into it, cut to it, in seconds from its own start
+    tags       weak labels, seconds from `start`; offset None: to the part's end
     channel    which of the recording's: "mean" of all, "first", "loudest", or a number from 1
     """
 
@@ -47,6 +48,7 @@ class Recording:
     unknown: tuple[tuple[float, float, str], ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
     timed: dict[str, list[list[Any]]] = field(default_factory=dict)
+    tags: tuple[Tag, ...] = ()
     channel: Channel = "mean"
 
 

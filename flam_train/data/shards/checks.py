@@ -92,7 +92,7 @@ class ShardFacts:
     seconds_N   float32, 0 where the description is unreadable
     sound_N     uint64, hash of the int16 samples; 0 where there is none (not decoded, or silent)
     ids_M       uint64, hash of each id ("youtube:...") of each sample; id_rows_M int64, the sample's row
-    labels      how often each label comes, as an event or as the clip's class
+    labels      how often each label comes, as an event, a tag or the clip's class
     captions    how many there are
     """
 
@@ -117,8 +117,8 @@ def ids_of(record: Record) -> list[str]:
 
 
 def labels_of(record: Record) -> list[str]:
-    """Of its events, or the one class that a clip of a classification set has."""
-    found = [event.label for event in record.events]
+    """Of its events and tags, or the one class that a clip of a classification set has."""
+    found = [event.label for event in record.events] + [tag.label for tag in record.tags]
     clip_class = record.details.get("class") if isinstance(record.details, dict) else None
     return found or ([clip_class] if isinstance(clip_class, str) else [])
 

@@ -196,6 +196,9 @@ class Corpus:
             if isinstance(said := known.get(name), (str, list)):
                 several = [said] if isinstance(said, str) else said
                 known[name] = [one.replace("\ufeff", "").strip() if isinstance(one, str) else one for one in several]
+        tags = raw.get("tags")  # others may mean something else by it
+        if isinstance(tags, list) and all(isinstance(t, str) or (isinstance(t, dict) and "label" in t) for t in tags):
+            known["tags"] = [t for t in tags if not isinstance(t, str) or t.strip()]
         if not isinstance(known.get("duration"), (int, float)):
             file, size = self._audio(index, whole=False)
             known["duration"] = audio_files.seconds_of(file, size, self.where(index))

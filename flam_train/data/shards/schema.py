@@ -26,6 +26,18 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Tag:
+    """A weak label: `label`, as an event's, is heard somewhere in these seconds; offset None: to the clip's end.
+
+    They may reach outside the clip, where it was cut from a longer one: then nobody knows whether it is heard here.
+    """
+
+    label: str
+    onset: float = 0.0
+    offset: float | None = None
+
+
+@dataclass(frozen=True)
 class Record:
     """A sample's description.
 
@@ -33,6 +45,7 @@ class Record:
     duration  seconds of audio stored
     captions  sentences about the whole clip
     events    timed events, seconds from the clip's start
+    tags      weak labels, in the same seconds
     source    where it came from (a file name, an id, an address)
     licence   of this recording
     split     the corpus' own split or fold
@@ -47,6 +60,7 @@ class Record:
     licence: str = ""
     split: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+    tags: tuple[Tag, ...] = ()
 
     def check(self, where: str) -> Record:
         """Itself, or a ValueError that says `where` (file and row), what is wrong and what to do."""
@@ -74,10 +88,26 @@ class Record:
                     f"{at}: lies outside the clip of {self.duration} s: cut it to the clip, or check that the "
                     "times are seconds from this clip's start"
                 )
+        for n, tag in enumerate(self.tags):
+            self._check_tag(tag, f"{where}: tag {n} ({tag.label!r}, {tag.onset} to {tag.offset} s)")
         return self
 
+    def _check_tag(self, tag: Tag, at: str) -> None:
+        if not isinstance(tag.label, str) or not tag.label.strip():
+            raise ValueError(f"{at}: the phrase is empty: write one or remove the tag")
+        offset = self.duration if tag.offset is None else tag.offset
+        if not (math.isfinite(tag.onset) and math.isfinite(offset)):
+            raise ValueError(f"{at}: a time is not a number: mend or remove the tag")
+        if offset <= tag.onset:
+            raise ValueError(f"{at}: the offset is not after the onset: mend or remove the tag")
+        if tag.onset >= self.duration or offset <= 0:
+            raise ValueError(f"{at}: has no second in the clip of {self.duration} s: mend or remove the tag")
+
     def to_json(self) -> str:
-        return json.dumps({"schema": SCHEMA_VERSION, **asdict(self)}, ensure_ascii=False, allow_nan=False)
+        plain = asdict(self)
+        if not self.tags:  # what has none is written as it was before there were any
+            del plain["tags"]
+        return json.dumps({"schema": SCHEMA_VERSION, **plain}, ensure_ascii=False, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> Record:
@@ -107,7 +137,22 @@ class Record:
                 licence=str(raw.get("licence", "")),
                 split=str(raw.get("split", "")),
                 details=raw.get("details", {}),
+                tags=_tags(raw.get("tags", ())),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{where}: the JSON lacks or misuses {error}: write the shard again") from error
         return record.check(where)
+
+
+def _tags(raw: Any) -> tuple[Tag, ...]:
+    if isinstance(raw, str):
+        raise TypeError("'tags'")
+    return tuple(_tag(one) for one in raw)
+
+
+def _tag(raw: Any) -> Tag:
+    """Of {"label", "onset", "offset"}, times as far as they are known; or of the label alone."""
+    if isinstance(raw, str):
+        return Tag(raw)
+    label, offset = raw["label"], raw.get("offset")
+    return Tag(label, float(raw.get("onset", 0.0)), None if offset is None else float(offset))

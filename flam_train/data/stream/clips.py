@@ -15,7 +15,7 @@ from flam_train.batch import SAMPLE_RATE
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.exclusion import Kept
 from flam_train.data.shards.places import RemoteShards
-from flam_train.data.shards.schema import Event
+from flam_train.data.shards.schema import Event, Tag
 from flam_train.data.shards.tars import ShardEntry
 from flam_train.data.stream.order import Place, stable_seed
 from flam_train.vocabulary import Vocabulary
@@ -31,6 +31,7 @@ class Clip:
     waveform_S  int16, exactly the model's samples, padded with zeros; all zeros if there is an error
     duration    seconds of audio before the padding
     events      seconds from the start of `waveform_S`
+    tags        weak labels, in the same seconds, their offsets told; they may reach outside
     corpus      its number in the stream
     seed        in [0, 2^63): the clip's augmentation is drawn from it
     error       what is wrong with a bad sample
@@ -53,6 +54,7 @@ class Clip:
     pieces: list[tuple[int, int, int, float]] | None = None
     fade: int = 0
     sounds: list[np.ndarray] | None = None
+    tags: tuple[Tag, ...] = ()
     draws: Draws | None = None
     added: Sequence[np.ndarray] = ()
 
@@ -79,6 +81,10 @@ class Source(Protocol):
     @property
     def corpora(self) -> Sequence[Corpus]:
         """What it is made of."""
+        ...
+
+    def open_labels(self, most: int) -> set[str]:
+        """What is annotated where there is no vocabulary, as far as `most` samples show it without being fetched."""
         ...
 
     def clips(self, places: Sequence[Place], seed: int) -> list[Clip]:
@@ -126,6 +132,19 @@ class ShardSource:
         found = self.corpus.place
         return (found, self.corpus.entry(self._row(place))) if isinstance(found, RemoteShards) else None
 
+    def open_labels(self, most: int) -> set[str]:
+        found: set[str] = set()
+        if self.vocabulary.classes or self.corpus.remote:
+            return found
+        size = int(self.shard_sizes.sum())
+        for n in range(0, size, max(1, -(-size // most))):
+            try:
+                record = self.corpus.record(self.kept.row(n) if self.kept else n)
+            except (ValueError, OSError):
+                continue  # a bad sample: it is told of when it is drawn
+            found |= {event.label for event in record.events} | {tag.label for tag in record.tags}
+        return found
+
     def clips(self, places: Sequence[Place], seed: int) -> list[Clip]:
         return [self.clip(place, seed) for place in places]
 
@@ -152,7 +171,18 @@ class ShardSource:
             events=cut(record.events, first / SAMPLE_RATE, duration),
             corpus=place.corpus,
             seed=stable_seed(seed, place.pass_, key),
+            tags=moved(record.tags, record.duration, first / SAMPLE_RATE, duration),
         )
+
+
+INSIDE = 0.9
+"""Share of a tag's seconds that lie in a clip for it to be a tag of the clip: some are 10.4 s long, clips 10 s."""
+
+
+def of_clip(tag: Tag, duration: float) -> bool:
+    """Whether it is heard in a clip of so many seconds; else nobody knows. tag: with its offset, of `moved`."""
+    assert tag.offset is not None
+    return min(tag.offset, duration) - max(tag.onset, 0.0) >= INSIDE * (tag.offset - tag.onset)
 
 
 def padded(waveform_S: np.ndarray, samples: int) -> np.ndarray:
@@ -166,3 +196,10 @@ def cut(events: Sequence[Event], start: float, seconds: float) -> tuple[Event, .
     """What of the events lies in [start, start + seconds), in seconds from `start`; less than a sample is nothing."""
     inside = (Event(max(e.onset - start, 0.0), min(e.offset - start, seconds), e.label) for e in events)
     return tuple(e for e in inside if e.offset - e.onset >= 1 / SAMPLE_RATE)
+
+
+def moved(tags: Sequence[Tag], duration: float, start: float, seconds: float) -> tuple[Tag, ...]:
+    """Those of the tags of `duration` seconds that have some in [start, start + seconds), in seconds from `start`. They
+    are not cut: what is heard somewhere in a minute need not be heard in ten seconds of it."""
+    ends = (Tag(t.label, t.onset - start, (duration if t.offset is None else t.offset) - start) for t in tags)
+    return tuple(t for t in ends if t.offset is not None and t.onset < seconds and t.offset > 0)

@@ -7,7 +7,7 @@ Shape suffixes: B clips, C phrases or captions, T frames, L tokens, S samples, P
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from flam_train.batch import Augment, Draws, FrameBatch, GlobalBatch, Pieces
 from flam_train.data.stream import shared
-from flam_train.data.stream.clips import Clip, Source
+from flam_train.data.stream.clips import Clip, Source, of_clip
 from flam_train.data.stream.order import Place, stable_seed
 from flam_train.frames import FrameGrid
 from flam_train.vocabulary import Vocabulary, phrase_id
@@ -52,6 +52,7 @@ def collate_captions(
         tokens_CL=tokens_CL,
         attention_CL=attention_CL,
         caption_ids_C=torch.tensor([phrase_id(caption) for caption in captions]),
+        clip_ids_B=torch.tensor([phrase_id(f"{clip.corpus}/{clip.key}") for clip in clips]),
         clip_valid_B=torch.tensor([clip.error is None for clip in clips]),
         seed_B=torch.tensor([clip.seed for clip in clips]),
         keys=[clip.key for clip in clips],
@@ -98,6 +99,10 @@ class Concepts:
     def of(cls, sources: Sequence[Source]) -> Concepts:
         return cls([source.vocabulary for source in sources], [source.annotates for source in sources])
 
+    def said(self, labels: Iterable[str] = ()) -> dict[str, list[str]]:
+        """The phrasings of every concept of the vocabularies, and of labels of open corpora."""
+        return {label: [label] for label in labels} | self._phrasings
+
     def phrase(self, concept_id: str, seed: int, step: int) -> str:
         """The one phrasing that the concept has in this step, on every rank."""
         phrasings = self._phrasings.get(concept_id, [concept_id])
@@ -124,35 +129,39 @@ def collate_events(
     concepts: Concepts,
     seed: int,
     phrases_per_clip: int = 5,
+    weak: bool = False,
 ) -> FrameBatch:
-    """The columns are all concepts with an event in these clips, in the order of their ids.
+    """The columns are all concepts with an event or a tag in these clips, in the order of their ids.
 
     Valid are those that were drawn: of each clip up to `phrases_per_clip` of its concepts, from (seed, pass, key).
     The labels of the others are true too: another rank may have drawn them. A clip with a label that its vocabulary
     does not know is a bad sample. A batch without any event gets one column, not valid.
     seed  the stream's (`Stream.seed`)
+    weak  tags are labels too (`heard`)
     """
-    clips, events = list(clips), []
+    clips, events, unknown = list(clips), [], []
     for row, clip in enumerate(clips):
         try:
-            vocabulary = concepts.vocabularies[clip.corpus]
-            events.append([(vocabulary.concept(e.label).id, e.onset, e.offset) for e in clip.events])
+            found, open_ = heard(clip, concepts.vocabularies[clip.corpus], weak)
         except ValueError as error:
             clips[row] = clip.failed(f"{clip.key}: {error}")
-            events.append([])
+            found, open_ = [], set()
+        events.append(found)
+        unknown.append(open_)
     positive_in: dict[str, set[int]] = {}
     drawn: set[str] = set()
-    for clip, place, found in zip(clips, places, events, strict=True):
+    for clip, place, found, open_ in zip(clips, places, events, unknown, strict=True):
         mine = {concept for concept, _, _ in found}
-        for concept in mine:
+        for concept in mine | open_:
             positive_in.setdefault(concept, set()).add(clip.corpus)
         lots = sorted(mine, key=lambda c: stable_seed(seed, place.pass_, clip.key, c, "draw"))
         drawn.update(lots[:phrases_per_clip])
     columns = sorted(positive_in, key=phrase_id) or [concepts.any()]
     tokens_CL, attention_CL = tokenizer([concepts.phrase(concept, seed, step) for concept in columns])
     annotated = [concepts.annotated_in(concept, positive_in.get(concept, set())) for concept in columns]
+    kind = "tags" if weak else "events"
     return FrameBatch(
-        waveform_BS=_waveforms(clips, "events"),
+        waveform_BS=_waveforms(clips, kind),
         tokens_CL=tokens_CL,
         attention_CL=attention_CL,
         phrase_ids_C=torch.tensor([phrase_id(concept) for concept in columns]),
@@ -164,9 +173,28 @@ def collate_events(
         seed_B=torch.tensor([clip.seed for clip in clips]),
         keys=[clip.key for clip in clips],
         errors=[clip.error for clip in clips if clip.error is not None],
-        mixture=_pieces(clips, "events"),
-        augment=_augment(clips, "events"),
+        mixture=_pieces(clips, kind),
+        augment=_augment(clips, kind),
+        unknown_BC=torch.tensor([[c in open_ for c in columns] for open_ in unknown]) if any(unknown) else None,
     )
+
+
+def heard(clip: Clip, vocabulary: Vocabulary, weak: bool) -> tuple[list[tuple[str, float, float]], set[str]]:
+    """What is heard in a clip, (concept, onset, offset), and concepts of which its labels leave open whether it is.
+
+    Events are heard in their seconds. A tag leaves open in which of its own: without an event of its concept that is
+    not known. weak: it is heard somewhere in them, and not known only where they reach out of the clip (`of_clip`).
+    Raises ValueError for a label that the vocabulary does not know.
+    """
+    found = [(vocabulary.concept(e.label).id, e.onset, e.offset) for e in clip.events]
+    open_ = set()
+    for tag in clip.tags:
+        concept = vocabulary.concept(tag.label).id
+        if weak and of_clip(tag, clip.duration) and tag.offset is not None:
+            found.append((concept, max(tag.onset, 0.0), min(tag.offset, clip.duration)))
+        else:
+            open_.add(concept)
+    return found, open_ - {concept for concept, _, _ in found}
 
 
 def _labels(events: list[list[tuple[str, float, float]]], columns: list[str], grid: FrameGrid) -> np.ndarray:

@@ -26,11 +26,11 @@ from flam_train.data.stream.order import Order, Place, stable_seed
 
 
 class Stream:
-    """A plan with its sources: one of the two kinds of batches that a step takes.
+    """A plan with its sources: one of the three kinds of batches that a step takes.
 
-    name     "global" or "frame": enters every draw, so that two streams over one corpus differ
+    name     "global", "frame" or "weak": enters every draw, so that two streams over one corpus differ
     weights  of the sources
-    batch    clips a step, over all ranks (`global_batch`, `frame_batch` in conf)
+    batch    clips a step, over all ranks (`global_batch`, `frame_batch`, `weak_batch` in conf)
     seed     of the run
     since    (step, position): from which step on the batch is this one, and where the stream stood then
     by_class    of each source, what of it is drawn by class (`Order`)
@@ -102,9 +102,9 @@ class Steps(Dataset):
     """Item i is what this rank takes in step i: a `StepBatch`.
 
     steps              length of the run
-    captions, events   the streams; None switches one off
+    captions, events, tags   the streams; None switches one off
     collate_captions   called as (clips, places, step) -> GlobalBatch, `collate` with its other arguments bound
-    collate_events     the same -> FrameBatch
+    collate_events, collate_tags   the same -> FrameBatch
     accumulate         micro-batches a step; then item i is micro-batch i % accumulate of step i // accumulate
     ahead              of shards that lie elsewhere those of so many further items are fetched meanwhile
 
@@ -124,11 +124,14 @@ class Steps(Dataset):
         world: int = 1,
         accumulate: int = 1,
         ahead: int = 0,
+        tags: Stream | None = None,
+        collate_tags: Callable[[list[Clip], list[Place], int], FrameBatch] | None = None,
     ) -> None:
-        if captions is None and events is None:
-            raise ValueError("both batches are switched off: select data/global or data/frame")
+        streams = [stream for stream in (captions, events, tags) if stream is not None]
+        if not streams:
+            raise ValueError("all batches are switched off: select data/global, data/frame or data/weak")
         assert 0 <= rank < world
-        for stream, collate in ((captions, collate_captions), (events, collate_events)):
+        for stream, collate in ((captions, collate_captions), (events, collate_events), (tags, collate_tags)):
             assert stream is None or collate is not None
             if stream is not None and (stream.batch < 1 or stream.batch % (world * accumulate)):
                 parts = f"{world} ranks x {accumulate} micro-batches (accumulate)"
@@ -136,10 +139,10 @@ class Steps(Dataset):
                     f"{stream.name}_batch={stream.batch} does not divide by {parts}: it is the total over all of them; "
                     f"set {stream.name}_batch to a multiple of {world * accumulate}"
                 )
-        self.steps, self.captions, self.events = steps, captions, events
-        self.collate_captions, self.collate_events = collate_captions, collate_events
+        self.steps, self.streams = steps, streams
+        self.captions, self.events, self.tags = captions, events, tags
+        self.collate_captions, self.collate_events, self.collate_tags = collate_captions, collate_events, collate_tags
         self.rank, self.world, self.accumulate = rank, world, accumulate
-        streams = [stream for stream in (captions, events) if stream is not None]
         remote = any(isinstance(s, ShardSource) and s.corpus.remote for stream in streams for s in stream.sources)
         self._ahead = Ahead(self._places, len(self), ahead, remote)
 
@@ -151,19 +154,20 @@ class Steps(Dataset):
             raise IndexError(f"item {item} of {len(self)}")
         self._ahead.move_to(item)
         step, micro = divmod(item, self.accumulate)
-        captions, events = None, None
+        captions, events, tags = None, None, None
         if self.captions is not None and self.collate_captions is not None:
             captions = self.collate_captions(*self.captions.clips(*self._slice(self.captions, step, micro)), step)
         if self.events is not None and self.collate_events is not None:
             events = self.collate_events(*self.events.clips(*self._slice(self.events, step, micro)), step)
-        return StepBatch(step, captions, events)
+        if self.tags is not None and self.collate_tags is not None:
+            tags = self.collate_tags(*self.tags.clips(*self._slice(self.tags, step, micro)), step)
+        return StepBatch(step, captions, events, tags)
 
     def _places(self, item: int) -> Iterator[tuple[Source, Place]]:
         step, micro = divmod(item, self.accumulate)
-        for stream in (self.captions, self.events):
-            if stream is not None:
-                for place in stream.reads(*self._slice(stream, step, micro)):
-                    yield stream.sources[place.corpus], place
+        for stream in self.streams:
+            for place in stream.reads(*self._slice(stream, step, micro)):
+                yield stream.sources[place.corpus], place
 
     def _slice(self, stream: Stream, step: int, micro: int) -> tuple[int, int]:
         share = stream.batch // (self.world * self.accumulate)

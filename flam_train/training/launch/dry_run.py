@@ -28,7 +28,7 @@ def dry_run(conf: dict[str, Any]) -> str:
     steps, module = run.data.steps_of(0, world), run.module
     micro_batches = [steps[n] for n in range(module.accumulate)]
     batch = joined(micro_batches)
-    parts = [part for part in (batch.captions, batch.events) if part is not None]
+    parts = batch.parts()
     model, clips = module.model, sum(len(part.keys) for part in parts)
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     learned = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
@@ -37,7 +37,7 @@ def dry_run(conf: dict[str, Any]) -> str:
     count = module.accumulate
     divided = f", in {count} micro-batches of {clips // count}" if count > 1 else ""
     lines.append(f"steps        {module.total_steps:,} of {clips * world} clips ({clips} on each process{divided})")
-    for name, part in (("captions", batch.captions), ("events", batch.events)):
+    for name, part in (("captions", batch.captions), ("events", batch.events), ("tags", batch.tags)):
         if part is not None:
             lines.append(f"batch        {name} of rank 0, step 0: {_shapes(part)}")
             lines += [f"bad sample   {error}" for error in part.errors]
@@ -56,8 +56,7 @@ def dry_run(conf: dict[str, Any]) -> str:
 
 def _audio_activations(module: FLAMModule, micro_batch: StepBatch, clips: int) -> float:
     """Bytes that are kept of so many clips: their waveforms and spectrograms, and one share in the encoder."""
-    part = micro_batch.captions if micro_batch.captions is not None else micro_batch.events
-    assert part is not None
+    part = micro_batch.parts()[0]
     model, waveform_BS = module.model, module.rendered(part)[:1].expand(PROBE, -1)
     seed_B = torch.arange(PROBE)
     front = saved_bytes(model, lambda: model.frontend(waveform_BS, seed_B).sum()) / PROBE

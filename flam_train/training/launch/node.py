@@ -28,8 +28,7 @@ from flam_train.data.stream import shared
 from flam_train.data.stream.workers import batches_in_use, own_cores, workers_of_rank
 from flam_train.disk import check_writable, existing
 from flam_train.training.configuration import STREAMS, Config
-from flam_train.training.corpora import CorpusConfig
-from flam_train.training.datamodule import DataConfig
+from flam_train.training.corpora import CorpusConfig, DataConfig
 from flam_train.training.fault_tolerance.checkpoint import LAST
 from flam_train.training.saved import Saved
 
@@ -128,7 +127,8 @@ def find_on_node(found: Findings, config: Config, processes: int, world: int) ->
 def find_batches(found: Findings, config: Config, world: int) -> None:
     accumulate = config.data.accumulate
     parts = world * accumulate
-    for key, batch in (("global_batch", config.data.global_batch), ("frame_batch", config.data.frame_batch)):
+    for kind, (batch, _) in config.data.streams.items():
+        key = f"{kind}_batch"
         if batch % parts:
             found.problems.append(
                 f"{key}={batch} does not divide by {many(world, 'process')} x accumulate={accumulate}: it "
@@ -166,8 +166,8 @@ def places(data: DataConfig) -> list[str]:
 
 def entries(data: DataConfig, kinds: tuple[str, ...] = tuple(STREAMS)) -> list[CorpusConfig]:
     """The settings of the corpora that are switched on."""
-    streams = {"global": (data.global_batch, data.captions), "frame": (data.frame_batch, data.frames)}
-    return [e.with_splits() for kind in kinds if streams[kind][0] for e in streams[kind][1].values()]
+    streams = data.streams
+    return [e.with_splits(kind != "weak") for kind in kinds if streams[kind][0] for e in streams[kind][1].values()]
 
 
 def find_cache(found: Findings, cache: ShardCache, remote: int) -> None:
@@ -239,7 +239,7 @@ def loader_bytes(config: Config, world: int, workers: int) -> float:
     clips = sum(
         -(-batch // (world * accumulate))
         * (_waveforms_a_clip(entries(config.data, (kind,))) + config.augment.sounds(kind))
-        for kind, batch in (("global", config.data.global_batch), ("frame", config.data.frame_batch))
+        for kind, (batch, _) in config.data.streams.items()
     )
     return workers * shared.blocks(prefetch, batches_in_use(accumulate, workers)) * clips * clip * BESIDE_AUDIO
 

@@ -188,6 +188,6 @@ def test_data_exclude_reaches_an_online_bank_by_the_names_of_the_clips(bank, tmp
     (tmp_path / "overlap.txt").write_text("clips\tbark\tin a test set\n")
     run = ["global_batch=0", "data/global=[]", "data/frame=[online]", f"data.frame.online.bank=[{bank}]"]
     data = build(compose_conf([*TINY, *run, "frame_batch=4", f"data.exclude=[{tmp_path / 'overlap.txt'}]"])).data
-    assert any("1 of 3 clips are left out" in line for line in data.left_out.report())
-    assert set(data.left_out.fingerprints()) == {f"bank {bank}"}
+    assert any("1 of 3 clips are left out" in line for line in data.sources.left_out.report())
+    assert set(data.sources.left_out.fingerprints()) == {f"bank {bank}"}
     assert data.events.sources[0].bank.labels == ["rain on a roof"]

@@ -38,6 +38,11 @@ def test_desed_to_shards(tmp_path):
     assert {key: events(r) for key, r in synthetic.items()} == {"0": [(0.1, 0.4, "Blender")], "10": [(0.0, 0.4, "Cat")]}
     assert "ids" not in synthetic["0"].details
     assert len(samples(out / "synthetic-validation")) == 2
+    for clip in samples(out / "weak").values():  # somewhere in the whole clip
+        assert [(t.label, t.onset, t.offset) for t in clip.tags] == [
+            (label, 0.0, clip.duration) for label in clip.details["classes"]
+        ]
+    assert any(clip.tags for clip in samples(out / "weak").values())
     assert events(samples(out / "real")["Y00pbt6aJV8Y_350_000_360_000"]) == [(0.0, 0.5, "Dishes")]
     for split in desed.SPLITS:
         corpus = Corpus(out / split)

@@ -373,3 +373,18 @@ def test_histograms_show_what_is_there():
         class_histogram_figure({}, "toy")
     with pytest.raises(ValueError, match="no clips"):
         duration_histogram_figure([], "toy")
+
+
+def test_labels_that_the_text_model_cannot_tell_apart(tmp_path, capsys):
+    labels = ["x" * 80 + "a", "x" * 80 + "b", "a dog"]
+    samples = [sample(f"k{n}", events=[(0.01, 0.05, label)]) for n, label in enumerate(labels)]
+    folder = clips(tmp_path / "a", samples)
+    assert run(folder, "--text", "bytes", "--quick") == 0
+    out = capsys.readouterr().out
+    assert "warning: toy: labels that become the same tokens, so that no score tells them apart: 'xxx" in out
+    assert out.rstrip().endswith("0 errors, 1 warnings")
+    assert run(folder, "--text", "nothing", "--quick") == 2
+    assert "no text named 'nothing'" in capsys.readouterr().err
+    good = clips(tmp_path / "b", samples[1:])
+    assert run(good, "--text", "bytes", "--quick") == 0
+    assert capsys.readouterr().out.rstrip().endswith("0 errors, 0 warnings")

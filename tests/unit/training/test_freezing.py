@@ -11,7 +11,8 @@ from tiny_runs import tiny_roberta
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.text import TextConfig
 from flam_train.training.layers import depths, is_meant, meant
-from flam_train.training.module import FLAMModule, LossConfig
+from flam_train.training.module import FLAMModule
+from flam_train.training.objective import LossConfig
 from flam_train.training.optim import OptimConfig, build_optimizer, freeze, held
 
 

@@ -376,9 +376,9 @@ def test_letters_that_look_alike_are_one_label():
         ('onset,offset,label\n1,2,"dog\n', "row 2: unexpected end of data"),
         (b"onset,offset,label\n1,2,caf\xe9\n", "row 2: not text in utf-8 .*--encoding"),
         ("onset,offset,label\n1,2,d\x00g\n", "row 2: holds a zero byte"),
-        ("filename\tevent_labels\na.wav\tdog,cat\n", "no label format is recognised"),
+        ("filename\tsplit\na.wav\ttrain\n", "no label format is recognised"),
         ('{"annotations": 3, "x": ' + "[" * 100_000, "nested too deeply|not JSON"),
-        ('{"tags": 1}', "JSON without annotations, events or captions"),
+        ('{"tags": 1}', "JSON without annotations, events, tags or captions"),
         ("<html></html>", "XML that is not ELAN's"),
     ],
 )

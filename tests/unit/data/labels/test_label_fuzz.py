@@ -69,7 +69,11 @@ SCAPER = {
     "file_metadata": {"jams_version": "0.2.2", "duration": 10.0},
     "sandbox": {},
 }
-CLIP = {"captions": ["A dog barks."], "events": [{"onset": 0.5, "offset": 1.25, "label": "dog barking"}]}
+CLIP = {
+    "captions": ["A dog barks."],
+    "events": [{"onset": 0.5, "offset": 1.25, "label": "dog barking"}],
+    "tags": ["rain", {"onset": 0, "offset": 5, "label": "wind"}],
+}
 RAVEN = (
     "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tSpecies\r\n"
     "1\tSpectrogram 1\t1\t0.5\t1.25\t2000.0\t8000.0\trobin\r\n"
@@ -81,6 +85,8 @@ SEEDS = {
     "semicolons": "Datei;filename;onset;offset;label\n1;a.wav;0,5;1,25;dog\n",
     "headerless": "a.wav\t0.5\t1.0\tdog\nb.wav\t1.5\t2.0\tcat\n",
     "soft": "0.0\t1.0\tcutlery and dishes\t0.226\n1.0\t2.0\tcutlery and dishes\t0.9\n",
+    "tags": "filename\tevent_labels\na.wav\tSpeech,Dog\nb.wav\t\n",
+    "tags in seconds": 'file,start,end,tags\r\n"a, b.wav",0,5,"rain, heavy;caf\u00e9"\r\nc.wav,5,10,nocall\r\n',
     "audacity": "1.265813\t1.675981\tgun_shot\n\\\t200.0\t4000.0\n2.5\t2.5\tclick\n",
     "raven": RAVEN,
     "jams": json.dumps(SCAPER, indent=1),
@@ -111,6 +117,7 @@ SEEDS |= TOOLS
 FORCED = {
     "csv": "table",
     "semicolons": "table",
+    "tags in seconds": "tags",
     "birdnet package": "birdnet",
     "svl": "sonic_visualiser",
     "vtt": "subrip",
@@ -123,13 +130,14 @@ WHOLE_FILE = re.compile(
     "is empty: |not JSON that can be read|nested too deeply|JSON (without|that is a list)|XML that is not|not XML |"
     "declares a DOCTYPE|no (JAMS|TextGrid|ELAN file|annotation layer): |a binary TextGrid: |its TIME_UNITS are |"
     "its recordings have several TIME_ORIGINs |(has several|no labels in a) (tier|namespace)|no namespace that holds|"
-    "no object (with|of) |no list of tasks: |`events` is no list: |its (filename is not|captions are neither) text|"
+    "no object (with|of) |no list of tasks: |`(events|tags)` is no list: |"
+    "its (filename is not|captions are neither) text|"
     "its `(metadata|view|file)` is no object: |no comment `# CSV_HEADER|--columns must name onset|"
     "each row begins where the one before ends"
 )
 """How faults begin that a file has as a whole: there is no row to name."""
 
-UNITS = "row|observation|annotation|event|caption|task|entry|point|model"
+UNITS = "row|observation|annotation|event|caption|tag|task|entry|point|model"
 
 
 def check(data: bytes, name: str, run) -> str:

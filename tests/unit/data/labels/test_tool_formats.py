@@ -515,7 +515,7 @@ def test_via_csv():
         (samples.VIA_CSV.replace(",0,", ","), "row 6: 5 columns, the header has 6"),
         ('[{"events": [{"start": 1, "end": 2, "label": "dog"}]}]', "JSON that is a list, but not of Label Studio's"),
         ('[{"a": 1}]', "JSON that is a list, but not of Label Studio's tasks"),
-        ('{"file": {}, "view": {}}', r"JSON without annotations, events or captions \(it has 'file', 'view'\)"),
+        ('{"file": {}, "view": {}}', r"JSON without annotations, events, tags or captions \(it has 'file', 'view'\)"),
     ],
 )
 def test_faults_name_file_row_and_fix(text, match):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.schema import Event, Record, Tag
 
 GOOD = Record(
     key="a-1",
@@ -23,6 +23,14 @@ def test_json_and_back():
     assert Record.from_json(GOOD.to_json(), "here") == GOOD
     assert Record.from_json(GOOD.to_json().encode(), "here") == GOOD
     assert json.loads(GOOD.to_json())["schema"] == 1
+
+
+def test_tags():
+    tagged = replace(GOOD, tags=(Tag("rain"), Tag("wind", 0.5, 1.5), Tag("birds", -3.0, 7.0)))
+    assert Record.from_json(tagged.to_json(), "here") == tagged
+    assert "tags" not in json.loads(GOOD.to_json())  # what has none is written as before there were any
+    plain = {"key": "a", "duration": 1, "tags": ["rain", {"label": "wind"}, {"label": "hail", "onset": 0.5}]}
+    assert Record.from_json(json.dumps(plain), "x").tags == (Tag("rain"), Tag("wind"), Tag("hail", 0.5))
 
 
 @pytest.mark.parametrize("name", ["text", "caption", "captions"])
@@ -55,6 +63,12 @@ NAN = float("nan")
         ({"events": (Event(0.0, 1.0, " "),)}, "the phrase is empty: write one"),
         ({"events": (Event(NAN, 1.0, "dog"),)}, "a time is not a number"),
         ({"events": (Event(0.0, float("inf"), "dog"),)}, "a time is not a number"),
+        ({"tags": (Tag("a"), Tag(" "))}, r"tag 1 \(' ', 0.0 to None s\): the phrase is empty: write one"),
+        ({"tags": (Tag("dog", NAN),)}, "a time is not a number: mend or remove the tag"),
+        ({"tags": (Tag("dog", 0.0, float("inf")),)}, "a time is not a number"),
+        ({"tags": (Tag("dog", 1.0, 1.0),)}, "the offset is not after the onset: mend or remove the tag"),
+        ({"tags": (Tag("dog", 2.0, 3.0),)}, "has no second in the clip of 2.0 s"),
+        ({"tags": (Tag("dog", -2.0, 0.0),)}, "has no second in the clip of 2.0 s"),
     ],
 )
 def test_bad_records_name_the_place_and_the_fix(change, message):
@@ -80,6 +94,9 @@ def test_bad_records_name_the_place_and_the_fix(change, message):
         ('{"key": "a", "duration": 1, "events": 3}', "lacks or misuses"),
         ('{"key": "a", "duration": 1, "events": [{"onset": 0, "offset": 1, "label": 3}]}', "the phrase is empty"),
         ('{"key": "a", "duration": 1, "captions": 3}', "lacks or misuses"),
+        ('{"key": "a", "duration": 1, "tags": "dog"}', "misuses 'tags'"),
+        ('{"key": "a", "duration": 1, "tags": [3]}', "lacks or misuses"),
+        ('{"key": "a", "duration": 1, "tags": [{"onset": 0}]}', "misuses 'label'"),
     ],
 )
 def test_bad_json(text, message):
