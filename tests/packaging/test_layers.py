@@ -31,7 +31,8 @@ FLOORS = {
         "card",
     ],
     "training": [
-        "objective module averaging micro_batches corpora content sources datamodule layers optim loggers progress validation",
+        "objective module averaging micro_batches corpora content sources datamodule layers optim loggers progress "
+        "validation",
         "fault_tolerance",
         "trainer configuration saved extension exports run",
         "launch",
