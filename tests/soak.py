@@ -6,8 +6,8 @@ First a run is left alone. Then the same run is started again and again; at rand
 the average, it is killed with kill -9 (all of it, one rank, or one data worker), signalled as a scheduler does
 (SIGUSR1, SIGTERM), stopped for a while, or its last checkpoint's draft is left half written. Whatever it ends with,
 the same command goes on. When a run is done, its keys, losses, curves and weights are compared, bit for bit, and the
-next one begins. Clips are drawn by class and augmented meanwhile. Prints a report and exits with 1 at the first
-difference.
+next one begins. Clips are drawn by class and augmented meanwhile, some have tags alone, and the running mean of the
+weights is kept. Prints a report and exits with 1 at the first difference.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from tiny_runs import write_corpus  # noqa: E402
 
 RANKS = 2
 LENGTH = ["steps=400", "trainer.checkpoint_every=10", "trainer.validate_every=50", "data.workers=1", "optim.ema=0.9"]
-LENGTH += ["augment=finetune", "data.frame.synthetic.balance=0.5"]
-
+LENGTH += ["augment=finetune", "data.frame.synthetic.balance=0.5", "data/weak=[custom]", "weak_batch=4"]
+LENGTH += ["data.weak.custom.balance=0.5"]
 
 Fault = Callable[[RecordedRun, subprocess.Popen, random.Random], None]
 
@@ -107,7 +107,8 @@ def main() -> int:
 
 def soak(folder: Path, seconds: float, every: float, chance: random.Random) -> int:
     corpora = write_corpus(folder / "train", 24, 0), write_corpus(folder / "test", 5, 1)
-    want = RecordedRun(folder / "undisturbed", corpora, *LENGTH, ranks=RANKS)
+    options = [*LENGTH, f"data.weak.custom.path={write_corpus(folder / 'tags', 10, 2, tagged=True)}"]
+    want = RecordedRun(folder / "undisturbed", corpora, *options, ranks=RANKS)
     began = time.monotonic()
     if want.finish(timeout=3600):
         print(want.said[-3000:])
@@ -117,7 +118,7 @@ def soak(folder: Path, seconds: float, every: float, chance: random.Random) -> i
     began, starts, done = time.monotonic(), 0, 0
     due = began + chance.expovariate(1 / every)
     while time.monotonic() - began < seconds:
-        run = RecordedRun(folder / f"run-{done}", corpora, *LENGTH, ranks=RANKS)
+        run = RecordedRun(folder / f"run-{done}", corpora, *options, ranks=RANKS)
         while True:
             process = run.start()
             starts += 1

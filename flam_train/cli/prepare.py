@@ -134,11 +134,14 @@ def report(folder: Path) -> str:
     """What a folder of shards holds, in a few lines."""
     corpus = Corpus(folder)
     m, d = corpus.manifest, corpus.manifest["details"]
-    labels = f" of {d['labels']:,} labels" if "labels" in d else ""
-    events = f", {d['events']:,} events in the clips{labels}" if d.get("events") else ""
+    said = "".join(
+        f", {d[what]:,} {what} in the clips" + (f" of {d[labels]:,} labels" if labels in d else "")
+        for what, labels in (("events", "labels"), ("tags", "tagged_labels"))
+        if d.get(what)
+    )
     lines = [
         f"{folder}: {corpus.name}, {m['samples']:,} clips in {len(m['shards'])} shards, "
-        f"{m['seconds'] / 3600:.2f} hours{events}"
+        f"{m['seconds'] / 3600:.2f} hours{said}"
     ]
     if d.get("missing"):
         lines.append(f"  missing or unreadable: {d['missing']:,} of {d['recordings']:,}, listed in {folder / MISSING}")

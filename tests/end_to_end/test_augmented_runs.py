@@ -1,4 +1,4 @@
-"""Runs with sampling by class and augmentation: exact over stops, kills, ranks and micro-batches; what is refused."""
+"""Runs with sampling by class, augmentation and tags: exact over stops, kills, ranks, micro-batches; refusals."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from flam_train.training.run import build, describe, train
 
 
 @pytest.fixture(scope="session")
-def both(bank) -> list[str]:
-    """Overrides that switch everything on, for both streams."""
+def everything(bank, tmp_path_factory) -> list[str]:
+    """Overrides that switch everything on, for all three streams."""
+    tags = write_corpus(tmp_path_factory.mktemp("tags") / "tags", 10, 2, tagged=True)
     shares = ["augment.mix_share=0.7", "augment.background_share=0.7", "augment.band_share=0.7"]
     balance = [f"data.{kind}.synthetic.balance=0.5" for kind in ("+global", "frame")]
     return [
@@ -30,20 +31,21 @@ def both(bank) -> list[str]:
         f"augment.background=[{bank}]",
         *shares,
         *[b.replace("data.+", "+data.") for b in balance],
+        *["data/weak=[custom]", f"data.weak.custom.path={tags}", "weak_batch=4", "data.weak.custom.balance=0.5"],
     ]
 
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_a_run_that_goes_on_is_the_run_that_never_stopped(corpora, both, tmp_path, monkeypatch):
-    train(conf(corpora, tmp_path / "want", *both))
+def test_a_run_that_goes_on_is_the_run_that_never_stopped(corpora, everything, tmp_path, monkeypatch):
+    train(conf(corpora, tmp_path / "want", *everything))
     with stopped_after(2, monkeypatch):
-        train(conf(corpora, tmp_path / "run", *both))
-    train(conf(corpora, tmp_path / "run", *both))
+        train(conf(corpora, tmp_path / "run", *everything))
+    train(conf(corpora, tmp_path / "run", *everything))
     assert_same_run(tmp_path / "run", tmp_path / "want")
     for other in (["augment=none"], ["data.frame.synthetic.balance=0.25"]):
         with pytest.raises(ValueError, match=r"augment\.shift_seconds was 5|data\.frame\.synthetic\.balance was 0\.5"):
-            train(conf(corpora, tmp_path / "run", *both, *other))
+            train(conf(corpora, tmp_path / "run", *everything, *other))
 
 
 @pytest.mark.slow
@@ -61,8 +63,8 @@ def test_a_run_goes_on_with_the_same_backgrounds_wherever_they_lie(corpora, bank
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_micro_batches_train_as_the_undivided_batch(corpora, both, tmp_path):
-    exact = [*both, "trainer.precision=64-true", "steps=2"]
+def test_micro_batches_train_as_the_undivided_batch(corpora, everything, tmp_path):
+    exact = [*everything, "trainer.precision=64-true", "steps=2"]
     train(conf(corpora, tmp_path / "one", *exact))
     train(conf(corpora, tmp_path / "four", *exact, "accumulate=4"))
     want, found = of_the_run(tmp_path / "one"), of_the_run(tmp_path / "four")
@@ -79,8 +81,8 @@ def test_off_is_the_run_without_them(corpora, finished, tmp_path):
     assert_same_run(tmp_path / "run", finished)
 
 
-def test_what_is_said_and_what_it_was_made_of(corpora, bank, both, tmp_path):
-    run = build(conf(corpora, tmp_path, *both))
+def test_what_is_said_and_what_it_was_made_of(corpora, bank, everything, tmp_path):
+    run = build(conf(corpora, tmp_path, *everything))
     assert (
         "  augment shift by up to 5 s, mix 0.7 of the clips with events, background in 0.7, band limits in"
         in describe(run)
@@ -135,21 +137,21 @@ def test_balanced_shards_behind_a_url_need_a_cache_for_all_of_them(corpora, tmp_
         assert build(compose_conf([*common, "data.frame.synthetic.balance=0.5"])).data.events.by_class[0] is not None
 
 
-def test_check_reads_backgrounds_and_counts_what_travels(corpora, both, tmp_path, capsys):
+def test_check_reads_backgrounds_and_counts_what_travels(corpora, everything, tmp_path, capsys):
     common = [*TINY, *on_shards(*corpora), f"run_dir={tmp_path}", "global_batch=4", "frame_batch=4", "data.workers=1"]
-    assert main([*common, *both, "--check"]) == 0
-    assert "3 of 3 shard folders read" in capsys.readouterr().out
+    assert main([*common, *everything, "--check"]) == 0
+    assert "4 of 4 shard folders read" in capsys.readouterr().out
     assert main([*common, "augment.background=[/nowhere]", "--check"]) == 2
     assert "/nowhere" in capsys.readouterr().out
-    plain, full = (node.loader_bytes(build(compose_conf([*common, *more])).config, 1, 1) for more in ([], both))
-    assert full / plain == (4 * 2 + 4 * 3) / 8
+    plain, full = (node.loader_bytes(build(compose_conf([*common, *more])).config, 1, 1) for more in ([], everything))
+    assert full / plain == (4 * 2 + 4 * 3 + 4 * 3) / 8
 
 
 @pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_kill_9_at_random_moments(ranks, corpora, both, tmp_path):
-    options = [*both, "steps=16", "trainer.validate_every=7", "trainer.checkpoint_every=2", "data.workers=1"]
+def test_kill_9_at_random_moments(ranks, corpora, everything, tmp_path):
+    options = [*everything, "steps=16", "trainer.validate_every=7", "trainer.checkpoint_every=2", "data.workers=1"]
     want, run = (RecordedRun(tmp_path / name, corpora, *options, ranks=ranks) for name in ("undisturbed", "killed"))
     assert want.finish() == 0, want.said[-3000:]
     chance = random.Random(ranks)
@@ -160,7 +162,7 @@ def test_kill_9_at_random_moments(ranks, corpora, both, tmp_path):
 
 
 @pytest.mark.slow
-def test_other_numbers_of_ranks_take_the_same_clips_and_draws(corpora, both, tmp_path):
-    steps = [*EXACT, *both, "steps=4"]
+def test_other_numbers_of_ranks_take_the_same_clips_and_draws(corpora, everything, tmp_path):
+    steps = [*EXACT, *everything, "steps=4"]
     one = on_parts(tmp_path / "one", corpora, [(1, 4)], *steps)
     assert_close(on_parts(tmp_path / "parts", corpora, [(2, 2), (4, 4)], *steps), one, 1e-9)

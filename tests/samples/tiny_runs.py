@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from checkout import ROOT
 from flam_train.batch import SAMPLE_RATE
 from flam_train.cli.train import compose_conf, main
 from flam_train.data.mixing.levels import describe
-from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.schema import Event, Record, Tag
 from flam_train.data.shards.writing import write_manifest, write_shard
 
 CLASSES = {"siren": 900.0, "bird_chirp": 3000.0, "engine": 120.0, "bell": 1800.0}
@@ -43,14 +44,23 @@ def clip(n: int, rng: np.random.Generator, classes: list[str]) -> tuple[Record, 
 
 
 def write_corpus(
-    folder: Path, count: int = 12, seed: int = 0, classes: list[str] | None = None, name: str = ""
+    folder: Path,
+    count: int = 12,
+    seed: int = 0,
+    classes: list[str] | None = None,
+    name: str = "",
+    *,
+    tagged: bool = False,
 ) -> Path:
+    """tagged: clips say what is heard in them, but not when."""
     from flam_train.vocabulary import Vocabulary
 
     rng = np.random.default_rng(seed)
     classes = classes or list(CLASSES)
     half = count // 2
     samples = [clip(n, rng, classes) for n in range(count)]
+    if tagged:
+        samples = [(replace(r, events=(), tags=tuple(Tag(e.label) for e in r.events)), w) for r, w in samples]
     entries = [
         write_shard(folder / f"shard-{k:06d}.tar", part) for k, part in enumerate((samples[:half], samples[half:]))
     ]

@@ -12,7 +12,7 @@ from flam_train.data.preparation.listing import part_folder, read_missing, write
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.writing import write_manifest
 
-COUNTS = ("recordings", "events", "seconds_left_out")
+COUNTS = ("recordings", "events", "tags", "seconds_left_out")
 """Details that add up; `labels` does not: the same label may stand in several parts."""
 
 
@@ -41,9 +41,11 @@ def merge(out: Path) -> Path:
         for entry in corpus.entries
     ]
     missing = [row for part in parts for row in read_missing(part)]
-    details: dict[str, Any] = {k: v for k, v in first["details"].items() if k not in ("part", "plan", "labels")}
+    gone = ("part", "plan", "labels", "tagged_labels")
+    details: dict[str, Any] = {key: value for key, value in first["details"].items() if key not in gone}
     for name in COUNTS:
-        details[name] = round(sum(corpus.manifest["details"].get(name, 0) for corpus in corpora), 3)
+        values = [corpus.manifest["details"][name] for corpus in corpora if name in corpus.manifest["details"]]
+        details |= {name: round(sum(values), 3)} if values else {}
     details |= joined([corpus.manifest["details"] for corpus in corpora])
     details |= {"parts": n, "missing": len({key for key, _, _ in missing})}
     for name in first["details"].get("files", []):

@@ -10,7 +10,7 @@ import itertools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,12 +148,8 @@ class PlannedSamples:
         replace_with(self.lines, lambda file: file.writelines(lines))
         starts = np.concatenate([[0], np.cumsum([len(line) for line in lines])]).astype(np.int64)
         replace_with(self.offsets, lambda file: np.save(file, starts))
-        labels = Counter(label for item in items for _, _, label in item["events"])
-        state = {
-            "plan": plan_id,
-            "missing": missing,
-            "counts": {"events": sum(labels.values()), "labels": len(labels), "seconds_left_out": round(left_out, 3)},
-        }
+        counts = _counts(items) | {"seconds_left_out": round(left_out, 3)}
+        state = {"plan": plan_id, "missing": missing, "counts": counts}
         replace_with(self.done, lambda file: file.write(json.dumps(state).encode()))
 
     def missing(self) -> list[tuple[str, str, str]]:
@@ -163,8 +159,7 @@ class PlannedSamples:
         """For the manifest, without the samples that are dropped."""
         counts = json.loads(self.done.read_text())["counts"]
         if dropped:
-            labels = Counter(e[2] for n, item in enumerate(self) if n not in dropped for e in item["events"])
-            counts |= {"events": sum(labels.values()), "labels": len(labels)}
+            counts |= _counts(item for n, item in enumerate(self) if n not in dropped)
         return counts
 
     def missing_row(self, n: int, why: str) -> tuple[str, str, str]:
@@ -259,3 +254,14 @@ def _meant(recording: Recording) -> _Meant | str:
     except Unusable as error:
         return str(error).removeprefix(f"{path}: ")  # it has a column of its own
     return _Meant(seconds if recording.seconds is None else min(seconds, recording.seconds), channel, length.lead)
+
+
+def _counts(items: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Events and their labels; of tags the same, where there are any."""
+    events: Counter[str] = Counter()
+    tags: Counter[str] = Counter()
+    for item in items:
+        events.update(label for _, _, label in item["events"])
+        tags.update(label for label, _, _ in item.get("tags", ()))
+    counts = {"events": events.total(), "labels": len(events)}
+    return counts | ({"tags": tags.total(), "tagged_labels": len(tags)} if tags else {})

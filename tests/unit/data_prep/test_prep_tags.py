@@ -56,6 +56,7 @@ def test_events_and_tags_in_one_corpus(run):
     assert run.events == {"a": [(1, 2, "owl")], "b": []}
     assert tags_of(run) == {"a": [(0, 8, "rain")], "b": [(0, 8, "rain"), (0, 8, "owl")]}
     assert "1 events, 3 tags" in told
+    assert "1 events in the clips of 1 labels, 3 tags in the clips of 2 labels" in told
 
 
 def test_with_a_vocabulary_and_complete(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from dataclasses import fields, replace
 from functools import partial
@@ -20,15 +21,17 @@ from flam_train.data.augment.draw import REACH, Augmentation, rolled, uniform
 from flam_train.data.mixing.bank import Bank
 from flam_train.data.mixing.item_cache import ItemCache
 from flam_train.data.mixing.levels import describe
-from flam_train.data.shards.schema import Event, Record
+from flam_train.data.shards.schema import Event, Record, Tag
 from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.data.stream.clips import Clip, ShardSource
-from flam_train.data.stream.collate import Concepts, collate_captions, collate_events
+from flam_train.data.stream.collate import Concepts, collate_captions, collate_events, heard
 from flam_train.data.stream.dataset import Steps, StepSampler, Stream
 from flam_train.frames import FrameGrid
+from flam_train.vocabulary import Vocabulary
 
 SECONDS = 0.1
 SAMPLES = 4800
+OPEN = Vocabulary.open("toy", [])
 GRID = FrameGrid(8, SECONDS)
 ALL = AugmentConfig(
     shift_seconds=0.1, mix_share=0.5, mix_db=(-6, 6), background=("bank",), background_share=0.5, band_share=0.5,
@@ -52,6 +55,10 @@ def bank_of(folder: Path, lengths=(0.3, 0.1, 0.05)) -> Path:
 @pytest.fixture(scope="module")
 def backgrounds(tmp_path_factory) -> ItemCache:
     return ItemCache(Bank(bank_of(tmp_path_factory.mktemp("bank"))), 1 << 20)
+
+
+def tagged(clip: Clip, *tags: tuple[str, float, float]) -> Clip:
+    return replace(clip, tags=tuple(Tag(*tag) for tag in tags))
 
 
 def noise(n: int, seconds: float = SECONDS, *events: tuple[float, float, str]) -> Clip:
@@ -154,6 +161,12 @@ def test_events_by_samples():
         assert all(0 <= e.onset < e.offset <= SECONDS + 1e-12 for e in rolled(events, shift, SAMPLES))
 
 
+@functools.cache
+def fourier() -> np.ndarray:
+    k = np.arange(SAMPLES)
+    return np.exp(-2j * np.pi * (np.outer(k, k) % SAMPLES) / SAMPLES)
+
+
 def twin(clip: Clip) -> np.ndarray:
     """What becomes of a clip: sums, and a Fourier transform written out."""
     draws = clip.draws
@@ -169,7 +182,7 @@ def twin(clip: Clip) -> np.ndarray:
         frequency = np.minimum(k, SAMPLES - k) * SAMPLE_RATE / SAMPLES
         with np.errstate(divide="ignore"):
             response = 1 / np.sqrt((1 + (low / frequency) ** 8) * (1 + (frequency / high) ** 8))
-        matrix = np.exp(-2j * np.pi * (np.outer(k, k) % SAMPLES) / SAMPLES)
+        matrix = fourier()
         wave = (matrix.conj() @ (response * (matrix @ wave))).real / SAMPLES
     return wave * 10 ** (draws.gain_db / 20) / 32768
 
@@ -310,6 +323,37 @@ def sounds(key: str):
     """0.08 to 0.12 s: some are padded, some are cropped."""
     which = sum(key.encode())
     return sample(key, 0.08 + 0.01 * (which % 5), events=[(0.01, 0.05, f"{key[0]} {which % 3}")])
+
+
+def test_a_tag_goes_where_its_seconds_go():
+    """Beside a plain twin: the samples of a tag's seconds, rolled. Where they pass the end, it is the whole clip's."""
+    clip, config = noise(0, 0.08, (0.0, 0.02, "bell")), AugmentConfig(shift_seconds=0.1)
+    clip = tagged(clip, ("dog", 0.01, 0.05), ("rain", 0.0, 0.08), ("wind", -0.5, 0.08), ("owl", 0.0, 0.085))
+    augmentation, whole = Augmentation(config, SECONDS, None, mix=True), 0
+    for seed in range(40):
+        found = augmentation.clip(replace(clip, seed=seed), None)
+        mine, open_ = heard(found, OPEN, weak=True)
+        assert open_ == {"wind"}  # heard somewhere in .58 s, of which this clip has .08
+        for label, first, last in (("dog", 480, 2400), ("rain", 0, 3840), ("owl", 0, 3840)):
+            ((onset, offset),) = [(a, b) for name, a, b in mine if name == label]
+            marked = np.zeros(SAMPLES)
+            marked[first:last] = 1
+            places = np.flatnonzero(np.roll(marked, found.draws.shift))
+            if places[-1] - places[0] == last - first - 1:
+                assert (round(onset * SAMPLE_RATE), round(offset * SAMPLE_RATE)) == (places[0], places[-1] + 1)
+            else:
+                assert (onset, offset) == (0.0, SECONDS)
+                whole += 1
+    assert 40 < whole < 100
+
+
+def test_a_mixed_clip_has_the_tags_of_both():
+    one, other = tagged(noise(0), ("dog", 0.0, 0.1)), tagged(noise(1, 0.05), ("rain", 0.0, 0.05), ("wind", 0.0, 0.9))
+    found = Augmentation(AugmentConfig(mix_share=1.0), SECONDS, None, mix=True).clip(one, other)
+    mine, open_ = heard(found, OPEN, weak=True)
+    assert mine == [("dog", 0.0, 0.1), ("rain", 0.0, 0.05)]
+    assert open_ == {"wind"}  # of which it was not known in the clip that was added
+    assert heard(found, OPEN, weak=False) == ([], {"dog", "rain", "wind"})
 
 
 @pytest.fixture(scope="module")

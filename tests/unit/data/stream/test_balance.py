@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from shard_samples import corpus, sample
 from flam_train.data.shards.cache import ShardCache
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.exclusion import Kept
+from flam_train.data.shards.schema import Tag
 from flam_train.data.stream import classes
 from flam_train.data.stream.classes import ByClass
 from flam_train.data.stream.order import Order, Place, cycle_counts, interleave, permutation, stable_seed
@@ -133,6 +135,11 @@ def labelled(key: str):
     return sample(key, events=[(0.0, 0.05, label) for label in [*found, *found]])
 
 
+def with_tags(pair, *labels: str):
+    record, waveform = pair
+    return replace(record, tags=tuple(Tag(label) for label in labels)), waveform
+
+
 def rows_of(found: ByClass) -> list[list[int]]:
     return [part.tolist() for part in np.split(found.rows, found.starts[1:-1])]
 
@@ -146,9 +153,14 @@ def test_classes_are_concepts_of_a_vocabulary_or_phrases(tmp_path):
     kept = Kept(phrases.shard_sizes, np.array([1, 2]))
     assert rows_of(ByClass.of(0.5, phrases, tmp_path, kept)) == [[1], [0, 1], [2]]  # rain has gone
     assert [kept.row(n) for n in range(3)] == [0, 3, 4]
+    tagged = corpus(tmp_path / "tagged", make=lambda key: with_tags(labelled(key), "wind"))
+    assert rows_of(ByClass.of(0.5, tagged, tmp_path)) == rows_of(ByClass.of(0.5, phrases, tmp_path))
+    assert rows_of(ByClass.of(0.5, tagged, tmp_path, weak=True)) == [[1, 3], [0, 3], [1], [4], [0, 1, 2, 3, 4]]
     silent = corpus(tmp_path / "silent")
     with pytest.raises(ValueError, match="silent: no clip has an event, and none can be drawn by class: set"):
         ByClass.of(0.5, silent, tmp_path)
+    with pytest.raises(ValueError, match="silent: no clip has a tag, and none"):
+        ByClass.of(0.5, silent, tmp_path, weak=True)
 
 
 def test_classes_of_a_large_corpus_are_read_once(tmp_path, monkeypatch):
