@@ -29,6 +29,7 @@ GROUPS = (
 EXAMPLES = """examples:
   flam-train experiment=demo
   flam-train experiment=esc10 seed=1 optim.lr=3e-4
+  flam-train -m experiment=esc10 seed=0,1,2 optim.lr=1e-4,3e-4
   flam-train experiment=openflam shards=/data/shards --dry-run
   torchrun --nproc-per-node 8 -m flam_train.cli.train experiment=openflam
   torchrun --nproc-per-node 8 -m flam_train.cli.train experiment=openflam --check
@@ -122,6 +123,10 @@ def _explain(error: Exception, overrides: list[str], home: Path, folder: Path | 
     group = re.search(r"Could not override '?([^'\s]+)'?\.\s*No match in the defaults list", text)
     if group:
         return f"{group.group(1)}: no such group of choices: {nearest(group.group(1), GROUPS)}"
+    several = re.search(r"(?:Ambiguous value for argument|Sweep parameters) '(.+)'", text)
+    if several:
+        key, _, value = several.group(1).partition("=")
+        return f"{key}={value}: several values: -m trains with each of them; one that is a list is {key}=[...]"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) not in text else ""
     return f"the configuration does not compose: {'; '.join(lines[:3])}{cause}"
@@ -164,6 +169,15 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="look for what the run needs on every node, print a line for each, and stop; start it as the run",
     )
+    parser.add_argument(
+        "-m",
+        "--multirun",
+        action="store_true",
+        help="train each point of a sweep (seed=0,1,2 optim.lr=1e-4,3e-4) in a folder of its own below run_dir",
+    )
+    parser.add_argument(
+        "--points", action="store_true", help="of a sweep: print a line for each point that is not done, and stop"
+    )
     return parser
 
 
@@ -173,6 +187,10 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments = _parser().parse_intermixed_args(argv)
     try:
+        if arguments.multirun or arguments.points:
+            from flam_train.cli.sweep import sweep
+
+            return sweep(arguments)
         conf = compose_conf(arguments.overrides, arguments.conf)
         if arguments.show:
             print(yaml.safe_dump(conf, sort_keys=False), end="")

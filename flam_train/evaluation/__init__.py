@@ -2,7 +2,8 @@
 
 In: an export and shards. Out: a `Result` a protocol, as JSON, and tables and figures of them. Four floors: what hears
 (`embeddings.py`, `frame_embeddings.py`: one pass over the audio, kept), what measures (`scores.py`, `sed.py`,
-`retrieval.py`, `zero_shot.py`; how sure: `drawn.py`, `resampled.py`, `compared.py`), report/, and above them
+`retrieval.py`, `zero_shot.py`; how sure: `drawn.py`, `resampled.py`, `compared.py`, and over
+seeds `seeds.py`), report/, and above them
 `protocol.py` (the files of conf/eval) and `card.py` (what is told of a model). Read `result.py` first.
 """
 

@@ -8,6 +8,7 @@ from . import (
     resampled as resampled,
     retrieval as retrieval,
     sed as sed,
+    seeds as seeds,
     zero_shot as zero_shot,
 )
 from .embeddings import Embeddings as Embeddings, embed_corpus as embed_corpus

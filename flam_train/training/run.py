@@ -154,10 +154,9 @@ def train(conf: dict[str, Any]) -> Path:
     config = Config.read(conf)
     folder = Path(config.run_dir)
     export = folder / next(iter(EXPORTS[config.export]))
-    anew = config.overwrite and not restarted()
-    found = None if anew else Saved.read(folder)
-    ended = found is not None and not going_on(found, conf)[1] and has_ended(found, config)
-    if found is not None and ended and are_written(config, folder):
+    anew = begins_anew(config)
+    ended = ended_already(config, conf)
+    if ended and are_written(config, folder):
         print(f"run folder {folder}: {ended}; overwrite=true starts anew", file=sys.stderr)
         return export
     with ExitStack() as stack:
@@ -177,6 +176,23 @@ def train(conf: dict[str, Any]) -> Path:
             finish(config, folder)
         trainer.strategy.barrier()
     return export
+
+
+def nothing_left(conf: dict[str, Any]) -> str:
+    """Why `train` would change nothing; empty where it would. Raises ValueError as `train` for the run folder."""
+    config = Config.read(conf)
+    ended = ended_already(config, conf)
+    return ended if ended and are_written(config, Path(config.run_dir)) else ""
+
+
+def ended_already(config: Config, conf: dict[str, Any]) -> str:
+    """`has_ended` of the run that `train` would go on with."""
+    found = None if begins_anew(config) else Saved.read(Path(config.run_dir))
+    return "" if found is None or going_on(found, conf)[1] else has_ended(found, config)
+
+
+def begins_anew(config: Config) -> bool:
+    return config.overwrite and not restarted()
 
 
 def finish(config: Config, folder: Path) -> Path:
@@ -298,7 +314,7 @@ def remove_run(folder: Path) -> None:
     if not (folder / CONFIG).is_file():
         return
     for path in folder.iterdir():
-        if path.name.startswith(LOCK):
+        if path.name.startswith(LOCK) or (path / CONFIG).is_file():  # a run of its own
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -19,7 +19,7 @@ from pathlib import Path
 from checkout import ROOT
 from doc_lines import Command, commands
 from doc_parsing import Call, stopped
-from doc_settings import configuration
+from doc_settings import configuration, of_points
 from doc_stale import Stale
 from doc_tables import EXEMPT, PLACEHOLDERS
 
@@ -77,6 +77,8 @@ def check(words: tuple[str, ...], more: bool = False) -> Call:
         return check(rest, more)
     if head in PROGRAMS:
         return PROGRAMS[head](rest, more)
+    if head == "slurm/sweep.sh":
+        return sweep(rest, more)
     if head.startswith("slurm/") and head.endswith(".sh"):
         return shell_script(head, rest)
     if head in FILES or head in TOOLS:
@@ -107,7 +109,8 @@ def entry(name: str, arguments: tuple[str, ...], more: bool) -> Call:
     module, function = ENTRIES[name].split(":")
     call = stopped(name, arguments, getattr(importlib.import_module(module), function), more)
     if module == "flam_train.cli.train" and call.values is not None:
-        configuration(call.values.overrides, call.values.conf, more)
+        for overrides in of_points(call.values):
+            configuration(overrides, call.values.conf, more)
     names_in_conf(call)
     return call
 
@@ -177,6 +180,15 @@ def make(arguments: tuple[str, ...], more: bool) -> Call:
         if "=" in word and not re.search(rf"\$[({{]{re.escape(name)}[)}}]", makefile):
             raise Stale(f"make: {name} is no variable of the Makefile")
     return Call("make", arguments)
+
+
+def sweep(arguments: tuple[str, ...], more: bool) -> Call:
+    """Options of sbatch, then a line of flam-train -m."""
+    for word in arguments:
+        name = word.removeprefix("--").partition("=")[0]
+        if word.startswith("-") and not word.startswith("--conf=") and name not in SBATCH:
+            raise Stale(f"sbatch --{name}: not in doc_programs.SBATCH")
+    return check(("flam-train", "-m", *(word for word in arguments if not word.startswith("-"))), more)
 
 
 def sbatch(arguments: tuple[str, ...], more: bool) -> Call:

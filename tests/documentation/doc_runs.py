@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import re
@@ -15,7 +16,7 @@ from checkout import ROOT
 from doc_lines import Command, Line
 from doc_parsing import Call
 from doc_programs import ENTRIES, FILES, check, exempt, filled
-from doc_settings import configuration
+from doc_settings import configuration, of_points
 from doc_stale import Stale
 from doc_tables import NOT_RUN, OVERRIDES
 from doc_world import World
@@ -144,7 +145,12 @@ def without(words: list[str], option: str) -> list[str]:
 
 
 def value_of(words: tuple[str, ...], key: str) -> int:
-    return int(configuration([w for w in words if re.match(r"[a-z][\w/.]*=", w)], more=True)[key])
+    given = argparse.Namespace(
+        overrides=[w for w in words if re.match(r"[a-z][\w/.]*=", w)],
+        multirun=words[:2] == ("flam-train", "-m"),
+        conf=None,
+    )
+    return int(configuration(of_points(given)[0], more=True)[key])
 
 
 def read_by_command(call: Call) -> list[str]:
@@ -153,7 +159,8 @@ def read_by_command(call: Call) -> list[str]:
         return [word.rpartition("=")[2] for word in call.arguments]
     values = vars(call.values)
     if "overrides" in values:
-        return read_by_training(configuration(values["overrides"], values["conf"], more=True))
+        runs = [configuration(overrides, values["conf"], more=True) for overrides in of_points(call.values)]
+        return [name for conf in runs for name in read_by_training(conf)]
     left_out = (*WRITTEN, "exclude") if call.program.endswith("verify.py") else WRITTEN
     found = [
         v

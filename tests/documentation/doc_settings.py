@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from functools import cache
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 from doc_stale import Stale
 
 from flam_train.checkpoints.initial import AS_INIT
+from flam_train.cli.sweep import choices
 from flam_train.cli.train import GROUPS, compose_conf
 from flam_train.models.flam import FLAMConfig
 from flam_train.paths import conf_dir
 from flam_train.training.configuration import BATCHES, Config, flat
+from flam_train.training.launch.points import points
 
 SETTING = re.compile(r"[a-z][\w/.]*=\S*")
 SECTIONS = (*Config.__dataclass_fields__, *BATCHES)
@@ -40,6 +43,16 @@ def configuration(overrides: list[str], folder: Path | None = None, more: bool =
             if not more or key is None:
                 raise Stale(f"flam-train: {error}") from error
             overrides = [*overrides, f"{key}=x"]
+
+
+def of_points(values: argparse.Namespace) -> list[list[str]]:
+    """The overrides of each run that a flam-train starts, as its parser has them. Raises Stale."""
+    if not values.multirun:
+        return [values.overrides]
+    try:
+        return [list(point.overrides) for point in points(values.overrides, lambda group: choices(group, values.conf))]
+    except ValueError as error:
+        raise Stale(f"flam-train -m: {error}") from error
 
 
 def _theirs(key: str, value: str) -> bool:
@@ -85,9 +98,15 @@ def check_settings(words: list[str]) -> None:
             raise Stale(f"{word}: no key of the configuration")
     given = [word for word in words if "=" in word and "=..." not in word]
     chosen = {(kind, name) for word in given for kind, name in CORPUS.findall(word)}
-    if given:
-        choices = [word for kind, name in chosen for word in _choosing(f"data/{kind}", f"[{name}]")]
-        configuration([*choices, *given], more=True)
+    if not given:
+        return
+    choosing = [word for kind, name in chosen for word in _choosing(f"data/{kind}", f"[{name}]")]
+    try:  # of a sweep, its points
+        lines = [list(point.overrides) for point in points(given, lambda group: choices(group, None))]
+    except ValueError:
+        lines = [given]
+    for line in lines:
+        configuration([*choosing, *line], more=True)
 
 
 @cache

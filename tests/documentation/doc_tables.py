@@ -37,6 +37,7 @@ OVERRIDES = (
         "steps<=2 global_batch<=2 frame_batch<=2 weak_batch<=2 optim.warmup_steps=1 data.workers=0 "
         "overwrite=true trainer.accelerator=cpu trainer.validate_every=2 trainer.checkpoint_every=2",
     ),
+    (r"flam-train -m", "seed=0,1 optim.lr=1e-3"),
     (r"flam-convert clap .* --tokenizer", "--tokenizer clap-htsat-unfused"),
     (r"torchrun .*--nproc-per-node", "--nproc-per-node 2"),
     (r"python data_prep/synthetic\.py", "--instances 2 --backgrounds 3 --processes 1"),
@@ -54,7 +55,7 @@ OVERRIDES = (
     (r"python eval/sed\.py .*--bootstrap", "--bootstrap 20"),
     (r"python eval/sed\.py .*--group site", r"--group (\d)$"),
     (
-        r"flam-eval compare",
+        r"flam-eval compare A",
         "A.safetensors->results/scores/sed-SHARDS.safetensors B.safetensors->results/scores/sed-SHARDS.safetensors "
         "--bootstrap 20",
     ),
@@ -66,6 +67,7 @@ KEY<=VALUE bounds what the configuration says, A->B is another word."""
 NOT_RUN = (
     (r"sbatch ", "there is no SLURM: the files run in tests/slurm, and their arguments are parsed"),
     (r"slurm/local_cluster\.sh|make slurm-test", "installs SLURM: tests/slurm"),
+    (r"slurm/sweep\.sh ", "there is no SLURM: tests/slurm, and its arguments are parsed"),
     (r"make venv", "the tests have their environment"),
     (r"srun ", "there is no SLURM: tests/slurm"),
     (r"torchrun --nnodes 2", "two machines"),

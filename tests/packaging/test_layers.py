@@ -25,7 +25,7 @@ FLOORS = {
     "data": ["sound", "shards", "stream", "mixing", "augment", "preparation", "labels"],
     "evaluation": [
         "choices result parts progress windows words truth embeddings frame_embeddings groups drawn",  # what hears
-        "scores sed retrieval zero_shot checked resampled compared",  # what measures
+        "scores sed retrieval zero_shot checked resampled compared seeds",  # what measures
         "report",
         "protocol",
         "card",

@@ -193,6 +193,37 @@ def test_a_job_that_is_cancelled_or_whose_time_is_nearly_up_saves_and_goes_on(cl
     assert (run / "export" / "model.safetensors").is_file()
 
 
+def test_a_sweep_is_a_job_for_each_point_and_again_for_what_is_missing(cluster, shards):
+    """One trains, one cannot: its shards are not there. None is queued twice, nor what is done."""
+    line = [
+        "slurm/sweep.sh", *TASKS, "--nodes=1", "--ntasks-per-node=1", "--output=%A-%a.log", *TRAIN,
+        "run_dir=runs/sweep", "data.frame.synthetic.path=shards/synthetic/train,gone",
+    ]  # fmt: skip
+
+    def jobs(*more: str) -> dict[str, str]:
+        """point -> the job's number, or what is said instead."""
+        return dict(said.split(": ", 1) for said in cluster.run(*line[:1], *more, *line[1:]).splitlines())
+
+    first = jobs("--hold")
+    assert len(first) == 2
+    numbers = [said.removeprefix("job ") for said in first.values()]
+    assert jobs() == dict.fromkeys(first, "is in the queue")
+    for name, number in zip(first, numbers, strict=True):
+        assert f"JobName={name} " in cluster.run("scontrol", "show", "job", "--oneliner", number)
+        cluster.run("scontrol", "release", number)
+    good, bad = (cluster.until(number, over) for number in numbers)
+    assert "JobState=COMPLETED" in good, cluster.log(numbers[0])
+    assert "JobState=FAILED" in bad, cluster.log(numbers[1])
+    assert "problem  all nodes: gone: is not there" in cluster.log(numbers[1])
+    (run,) = (cluster.folder / "runs/sweep").glob("*/export")
+    done, failed = first
+    assert done.startswith(run.parent.name + "~")
+
+    again = jobs("--hold")
+    assert list(again) == [failed]
+    cluster.run("scancel", again[failed].removeprefix("job "))
+
+
 def test_a_job_that_cannot_run_says_why_before_it_trains(cluster, shards):
     wrong = ["run_dir=runs/none", "global_batch=5", "data.frame.synthetic.path=nowhere"]
     code, log = cluster.sbatch(*ONE_A_NODE, "slurm/train.sbatch", *TRAIN, *wrong)

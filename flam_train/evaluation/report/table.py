@@ -106,7 +106,6 @@ class Table:
 
 _HEADS = ("model", "set", "protocol", "clips")
 
-# (heading, metric up to its parameters, factor, decimals)
 _SED = [
     ("AUROC macro", "auroc/macro", 1, 3),
     ("AUROC micro", "auroc/micro", 1, 3),
@@ -167,16 +166,20 @@ _ZERO_SHOT = [
     ("chance", "accuracy/chance", 100, 1),
 ]
 
+COLUMNS = {"sed": _SED, "retrieval": _RETRIEVAL, "zero_shot": _ZERO_SHOT}
+"""Of each kind of protocol: (heading, metric up to its parameters, factor, decimals)."""
+
 
 def result_tables(results: Sequence[Result], intervals: bool = False) -> list[Table]:
     """A table for each kind of protocol, a row a result. The spread follows a mean over phrasings, caption sets or
     folds; where asked for, the interval follows a number that has one, instead."""
     tables = []
-    for title, kind, columns in (
-        ("Sound event detection", "sed", _SED),
-        ("Retrieval (R and mAP in %)", "retrieval", _RETRIEVAL),
-        ("Zero-shot classification (accuracy in %)", "zero_shot", _ZERO_SHOT),
+    for title, kind in (
+        ("Sound event detection", "sed"),
+        ("Retrieval (R and mAP in %)", "retrieval"),
+        ("Zero-shot classification (accuracy in %)", "zero_shot"),
     ):
+        columns = COLUMNS[kind]
         chosen = [r for r in results if r.protocol.split("/")[0] == kind]
         chosen.sort(key=lambda r: (model_name(r), r.dataset, r.split, r.protocol.endswith("held_out")))
         if not chosen:

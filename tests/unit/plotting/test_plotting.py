@@ -27,6 +27,7 @@ from flam_train.plotting import (
     reliability_figure,
     retrieval_examples,
     save_figure,
+    spread_figure,
 )
 
 GRID = FrameGrid(32, 10.0)
@@ -284,3 +285,25 @@ def test_class_bars_mistakes():
     ):
         with pytest.raises(ValueError, match=message):
             class_bars(values, "Set")
+
+
+def test_spread_figure_shows_every_run_and_its_groups():
+    panels = {"AUROC": {"lr=0.1": [0.5, 0.7], "lr=0.2": [0.9]}, "R@1": {"lr=0.2": [0.1, 0.2, 0.6]}}
+    figure = spread_figure(panels)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["AUROC", "R@1"]
+    for axes, groups in zip(figure.axes, panels.values(), strict=True):
+        labels = [label.get_text() for label in axes.get_yticklabels()]
+        assert labels == ["lr=0.1", "lr=0.2"]
+        dots = {line.get_ydata()[0]: list(line.get_xdata()) for line in axes.lines if line.get_marker() == "o"}
+        assert dots == {labels.index(name): values for name, values in groups.items()}
+        ends = {line.get_ydata()[0]: list(line.get_xdata()) for line in axes.lines if line.get_marker() == "None"}
+        for name, values in groups.items():
+            row, mean = labels.index(name), sum(values) / len(values)
+            if len(values) == 1:
+                assert row not in ends
+            else:
+                deviation = math.sqrt(sum((x - mean) ** 2 for x in values) / (len(values) - 1))
+                assert ends[row] == pytest.approx([mean - deviation, mean + deviation])
+    for empty in ({}, {"AUROC": {"a": []}}):
+        with pytest.raises(ValueError, match="no numbers to draw"):
+            spread_figure(empty)
