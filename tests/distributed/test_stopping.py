@@ -9,6 +9,7 @@ import pytest
 import torch
 from ranks import on_ranks
 
+from flam_train.batch import StepBatch
 from flam_train.training.module import FLAMModule
 from flam_train.training.objective import LossConfig
 from flam_train.training.optim import OptimConfig
@@ -16,7 +17,7 @@ from flam_train.training.optim import OptimConfig
 
 def steps(rank: int, world: int) -> list[int]:
     module = FLAMModule(torch.nn.Identity(), LossConfig(), OptimConfig(), 3, 0)
-    batch = SimpleNamespace(step=0, captions=None, events=SimpleNamespace(errors=[], keys=["a"]))
+    batch = StepBatch(0, None, SimpleNamespace(errors=[], keys=["a"]))
     out = []
     for step in range(3):
         if step == 1 and rank == 1:
@@ -32,7 +33,7 @@ def broken(rank: int, world: int, what: str) -> list[str]:
     for step in range(3):
         mine = rank == 1 and step == 1
         errors = ["a: it is damaged"] if mine and what == "bad" else []
-        batch = SimpleNamespace(step=step, captions=None, events=SimpleNamespace(errors=errors, keys=["a", "b"]))
+        batch = StepBatch(step, None, SimpleNamespace(errors=errors, keys=["a", "b"]))
         loss = torch.tensor(float("nan") if mine and what == "nan" else 1.0)
         try:
             module.check_health({"sed": loss}, batch, loss[None])

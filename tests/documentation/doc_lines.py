@@ -64,7 +64,7 @@ class Line:
     def __str__(self) -> str:
         shown = " ".join(re.sub(r"\s+#\s.*", "", self.text).split())
         shown = shown.encode("ascii", "replace").decode()
-        return f"{self.page}:{self.number} {shown if len(shown) <= 80 else shown[:77] + '...'}"
+        return f"{self.page}:{self.number} {shown if len(shown) <= 70 else shown[:67] + '...'}"
 
 
 def blocks(page: str, text: str) -> list[Block]:
