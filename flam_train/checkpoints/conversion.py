@@ -98,16 +98,18 @@ class Conversion:
     """What a checkpoint is in our terms: the model, `state` in our names (float32 on the CPU), the `table`.
 
     tokenizer: a folder or a name on the model hub of the tokenizer beside its text tower; empty where there is none.
+    built_here: by flam_train, so that `config` says of phrase heads what was chosen, not what others do not have.
     """
 
     config: FLAMConfig
     state: dict[str, Tensor]
     table: Table
     tokenizer: str = ""
+    built_here: bool = False
 
     @property
     def has_text(self) -> bool:
-        return any(name.startswith("text.") for name in self.state)
+        return self.config.text != NO_TEXT
 
     def model(self, tokenizer: str | None = None) -> FLAM:
         """In eval mode. tokenizer: a folder or hub name; None leaves it out, and only tokens are embedded. Raises
@@ -238,7 +240,7 @@ def roberta_of(state: Mapping[str, Tensor], names: Names, base: Mapping[str, Any
 
 
 def size_of(config: FLAMConfig) -> str:
-    """For a title: which audio encoder."""
+    """Which audio encoder, in a few words."""
     bare = replace(config.audio, drop_path=HTSATConfig.drop_path)
     known = next((name for name, preset in PRESETS.items() if preset == bare), None)
     return f"HTS-AT {known}" if known else f"HTS-AT of width {bare.width} and depths {list(bare.depths)}"

@@ -67,3 +67,16 @@ TRUNCATION = "rand_trunc"
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "tokenizer_config.json", "sentencepiece.bpe.model")
 EXTRACTOR_FILES = ("preprocessor_config.json", "processor_config.json")
+
+BESIDE_WEIGHTS = (
+    "config.json",
+    "*processor_config.json",
+    "*token*.json",
+    "vocab.*",
+    "merges.txt*",
+    "sentencepiece.bpe*",
+)
+"""What is fetched from a hub with the weights: patterns need not match (`hub.local`)."""
+
+WEIGHTS = (("model.safetensors*", "model-*.safetensors"), ("pytorch_model.bin*",))
+"""Patterns of the weights: the first that match are fetched."""

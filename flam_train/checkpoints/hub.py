@@ -21,6 +21,11 @@ def is_hub(path: str | Path) -> bool:
     return str(path).startswith(HUB)
 
 
+def pinned(path: str, commit: str) -> str:
+    """The same repository at this commit, whatever revision `path` names."""
+    return f"{path.partition('@')[0]}@{commit}"
+
+
 def local(path: str | Path, files: Sequence[str]) -> Path:
     """The folder of `path`: itself; of a repository on the hub that of its `files` in the cache.
 

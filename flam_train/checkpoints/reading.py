@@ -36,22 +36,32 @@ SAFE: list[Any] = [
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """The state dict of a checkpoint file: bare or under `state_dict`, without DDP's `module.`; tensors on the CPU,
-    mapped from the file where its format allows.
+    """The state dict of a checkpoint file (`read_file`, `state_of`)."""
+    return state_of(read_file(path), path)
 
-    Raises ValueError for a file that holds anything but plain data, or no state dict.
+
+def read_file(path: str | Path) -> Any:
+    """What a checkpoint file holds; tensors on the CPU, mapped from the file where its format allows.
+
+    Raises ValueError for a file that holds anything but plain data.
     """
     path = Path(path)
     try:
         if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            with torch.serialization.safe_globals(SAFE):
-                # What is not used (an optimiser's state) is then not read.
-                state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            return load_file(path)
+        with torch.serialization.safe_globals(SAFE):
+            # What is not used (an optimiser's state) is then not read.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises whatever the pickle makes it raise, in many lines
         why = "nothing is read that could run code" if path.is_file() else "no such file"
         raise ValueError(f"{path}: not a checkpoint of plain tensors ({why})") from error
+
+
+def state_of(state: Any, path: str | Path) -> dict[str, Tensor]:
+    """The state dict in what a file holds: bare or under `state_dict`, without DDP's `module.`.
+
+    Raises ValueError, with the file's path, where there is none.
+    """
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     def kind(name: str, run: Run, help: str, *operands: str) -> argparse.ArgumentParser:
         one = kinds.add_parser(name, help=help)
         for operand in operands:
-            one.add_argument(operand, type=str if operand == "export" else Path)  # an export may be on the hub
+            one.add_argument(operand, type=str if operand in ("export", "path") else Path)  # it may be on the hub
         one.set_defaults(run=run)
         return one
 
@@ -85,9 +85,10 @@ def _clap(args: argparse.Namespace) -> None:
     found = checkpoints.recognise(args.path)
     model = found.model(args.tokenizer or found.tokenizer)
     print("\n".join(found.table.lines()))
-    about = {"name": args.path.stem, "source": f"{found.table.source}: {args.path.name}"}
-    if args.path.is_file():
-        about["source_sha256"] = sha256_of(args.path)
+    name = args.path.rstrip("/").rsplit("/", 1)[-1]
+    about = {"name": name if is_hub(args.path) else Path(args.path).stem, "source": f"{found.table.source}: {name}"}
+    if Path(args.path).is_file():
+        about["source_sha256"] = sha256_of(Path(args.path))
     print(f"export  {checkpoints.save_export(model, args.out, about)}")
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -174,7 +174,10 @@ def build_text(config: TextConfig, pretrained: bool = True) -> nn.Module:
     be loaded from a checkpoint. Raises ValueError that says where the files were looked for.
     """
     if config.tower == "bytes":
-        return ByteTower(**{"max_tokens": config.max_tokens, **config.architecture})
+        tower = ByteTower(**{"max_tokens": config.max_tokens, **config.architecture})
+        if config.max_tokens > len(tower.position.weight):
+            _too_many_tokens(config, len(tower.position.weight))
+        return tower
     from transformers import AutoConfig, AutoModel
 
     pooling = POOLING[config.tower]
@@ -183,6 +186,7 @@ def build_text(config: TextConfig, pretrained: bool = True) -> nn.Module:
             raise ValueError(f"text tower {config.tower!r}: no architecture to build it from: load an export instead")
         architecture = dict(config.architecture)
         theirs = AutoConfig.for_model(architecture.pop("model_type"), **architecture)
+        check_length(config, theirs)
         return PretrainedTower(AutoModel.from_config(theirs, **_pooler(theirs, pooling)), pooling)
     name = text_files(config)
     try:
@@ -212,7 +216,11 @@ def check_length(config: TextConfig, architecture: Any) -> None:
     # RoBERTa counts positions from behind the padding's index.
     behind = (architecture.pad_token_id or 0) + 1 if architecture.model_type in ("roberta", "xlm-roberta") else 0
     if config.max_tokens > positions - behind:
-        raise ValueError(f"text.max_tokens: {config.max_tokens}, but the tower has {positions - behind} positions")
+        _too_many_tokens(config, positions - behind)
+
+
+def _too_many_tokens(config: TextConfig, positions: int) -> NoReturn:
+    raise ValueError(f"text.max_tokens: {config.max_tokens}, but the tower has {positions} positions")
 
 
 def _pooler(architecture: Any, pooling: str) -> dict[str, bool]:

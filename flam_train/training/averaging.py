@@ -9,8 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-AVERAGE = "average"
-"""The key of a checkpoint's running means: {name as in `state_dict`: tensor}."""
+from flam_train.checkpoints.run_checkpoint import AVERAGE
 
 
 class WeightAverage:
@@ -80,9 +79,3 @@ class Averaging(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.average is not None:
             checkpoint[AVERAGE] = self.average.state_dict()
-
-
-def weights_of(checkpoint: dict[str, Any]) -> dict[str, Tensor]:
-    """The state dict of the model in a run's checkpoint: the averages where there are some."""
-    state = checkpoint["state_dict"] | checkpoint.get(AVERAGE, {})
-    return {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}

@@ -6,6 +6,7 @@ import re
 from dataclasses import MISSING, asdict, dataclass
 from typing import Any
 
+from flam_train.checkpoints.initial import filled, is_as_init
 from flam_train.data.augment.config import AugmentConfig
 from flam_train.models.flam import FLAMConfig
 from flam_train.settings import SETTING, from_plain, nearest, setting, settle, typed
@@ -55,7 +56,11 @@ class Config:
     shards: str = setting(MISSING, "where prepared corpora lie")
     steps: int = setting(MISSING, "optimiser steps", least=1)
     seed: int = setting(0, "of everything that is random", least=0, below=2**32)
-    init: str | None = setting(None, "what to start from: an export folder, or OpenFLAM's checkpoint file")
+    init: str | None = setting(
+        None,
+        "what to start from: an export, a run's checkpoint or others' weights (`foreign.READ`), a file or a folder, or "
+        "hf://OWNER/NAME; the architecture and text tower, too, where `model` and `text` are `as_init`",
+    )
     overwrite: bool = setting(False, "throw away what the run folder holds and start anew")
     resume: str = setting(
         "exact",
@@ -113,13 +118,11 @@ def changes(before: dict[str, Any], now: dict[str, Any], by_content: bool = True
     by_content: `content` compares what the places of data hold, so what they are called does not count.
     """
     was, new = flat(full(before)), flat(full(now))
-    defaults = flat(FLAMConfig().to_dict())
-    defaults = {(key if key.startswith("text.") else f"model.{key}"): value for key, value in defaults.items()}
     out = {}
     for key in sorted(was | new):
         if key.startswith(FREE) or key.endswith(".memory_gib") or (by_content and PLACES.fullmatch(key)):
             continue
-        then, present = was.get(key, defaults.get(key)), new.get(key, defaults.get(key))
+        then, present = was.get(key), new.get(key)
         if key == "init" and by_content:  # what it holds is compared, not whether there is one
             then, present = then is not None, present is not None
         if then != present:
@@ -127,15 +130,31 @@ def changes(before: dict[str, Any], now: dict[str, Any], by_content: bool = True
     return out
 
 
+def resolved(conf: dict[str, Any], sections: dict[str, Any]) -> dict[str, Any]:
+    """`conf` with `model` and `text` of the sections in the place of `as_init`, below what is set beside it."""
+    return conf | {name: filled(name, conf[name], sections[name]) for name in ("model", "text")}
+
+
+def sections_of(model: FLAMConfig) -> dict[str, Any]:
+    """The sections `model` and `text` that say how a model was built."""
+    told = model.to_dict()
+    text = {key: value for key, value in told.pop("text").items() if key != "architecture"}
+    return {"model": told, "text": text}
+
+
 def full(conf: dict[str, Any]) -> dict[str, Any]:
-    """Plain data with every key of the settings' classes, in their types; `model` and `text` stay as they are."""
+    """Plain data with every key of the settings' classes, in their types; `as_init` stays as it is."""
     # Where it runs is free to change, and what an older part of the run had may not be there any more.
     config = Config.read(conf | {"trainer": {}, "logger": {}, "export": "last"})
     out = asdict(config)
     data = out.pop("data")
     streams = {kind: data.pop(name) for kind, name in STREAMS.items()}
     batches = {key: data.pop(key) for key in BATCHES}
-    return out | {"data": data | streams} | batches
+    sections = {"model": config.model, "text": config.text}
+    if not any(is_as_init(name, section) for name, section in sections.items()):
+        model = FLAMConfig.from_dict({**config.model, "text": config.text}).to_dict()
+        sections = {"text": model.pop("text"), "model": model}
+    return out | {"data": data | streams} | batches | sections
 
 
 def said(changed: dict[str, tuple[Any, Any]]) -> str:

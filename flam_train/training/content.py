@@ -11,7 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flam_train.checkpoints.export import WEIGHTS
+from flam_train.checkpoints import hub
+from flam_train.checkpoints.foreign import fetched
+from flam_train.checkpoints.reading import FOLDER_FILES
 from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.tars import sha256_of
@@ -56,13 +58,25 @@ def check_same_content(before: Content, now: Content) -> None:
                     raise ValueError(f"{where}: {fact['name']}: {differs} than when this run began: {OTHERWISE}")
 
 
+INDEX = "model.safetensors.index.json"
+
+
+def init_commit(init: str | None) -> str | None:
+    """Of what a run starts from, where it is on a hub."""
+    return fetched(init).name if init and hub.is_hub(init) else None
+
+
 def init_sha256(init: str | None) -> str | None:
     """Of the weights that a run starts from; None where there is nothing on this disk."""
-    path = Path(init or "")
-    if init is None or not path.exists():
+    path = fetched(init) if init else Path()
+    if not init or not path.exists():
         return None
-    file = path / WEIGHTS if path.is_dir() else path
-    return sha256_of(file) if file.is_file() else None
+    if path.is_file():
+        return sha256_of(path)
+    names = [name for name in FOLDER_FILES if (path / name).is_file()][:1]
+    names += sorted(part.name for part in path.glob("model-*.safetensors")) if names == [INDEX] else []
+    found = [sha256_of(path / name) for name in names]
+    return found[0] if len(found) == 1 else _sha256(found)
 
 
 def check_same_init(init: str | None, was: str | None, before: str | None) -> None:
@@ -70,7 +84,8 @@ def check_same_init(init: str | None, was: str | None, before: str | None) -> No
 
     Raises ValueError where it is something else.
     """
-    now = init_sha256(init)
+    # What a hub has by now does not matter to a run that has begun.
+    now = None if init and hub.is_hub(init) else init_sha256(init)
     moved_away = now is None and init == was
     if not moved_away and now != before:
         what = "is not there to compare with" if now is None else "has other weights than"

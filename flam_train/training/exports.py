@@ -11,8 +11,8 @@ import torch
 
 from flam_train.checkpoints import initial
 from flam_train.checkpoints.export import PROVENANCE, save_export
+from flam_train.checkpoints.run_checkpoint import weights_of
 from flam_train.models.flam import FLAM
-from flam_train.training.averaging import weights_of
 from flam_train.training.configuration import Config
 from flam_train.training.fault_tolerance.checkpoint import BEST, LAST, AtomicCheckpointIO
 from flam_train.training.saved import Saved
@@ -41,6 +41,8 @@ def provenance(saved: Saved, checkpoint: dict[str, Any], name: str) -> dict[str,
     out = {"run": conf["name"], "steps": saved.step, "seed": conf["seed"], "checkpoint": name, "config": conf}
     if saved.facts.provenance:
         out["data"] = saved.facts.provenance
+    if conf.get("init"):
+        out["init"] = {"sha256": saved.facts.init} | ({"commit": saved.facts.commit} if saved.facts.commit else {})
     if saved.facts.extended:
         out["extended"] = saved.facts.extended
     if state.get("validation"):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
+from flam_train.checkpoints.run_checkpoint import RUN
 from flam_train.training.configuration import STREAMS, said
 from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO
-from flam_train.training.saved import RUN, Saved
+from flam_train.training.saved import Saved
 
 MAY_CHANGE = ("steps", "global_batch", "frame_batch", "optim.", "loss.", "data.phrases_per_clip")
 

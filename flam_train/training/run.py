@@ -24,8 +24,8 @@ from flam_train.disk import check_writable
 from flam_train.models.flam import FLAM
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.training.averaging import Averaging
-from flam_train.training.configuration import CONFIG, Config, changes, said
-from flam_train.training.content import check_same_init, init_sha256
+from flam_train.training.configuration import CONFIG, Config, changes, resolved, said, sections_of
+from flam_train.training.content import check_same_init, init_commit, init_sha256
 from flam_train.training.datamodule import WORKERS_NEED, DataModule
 from flam_train.training.exports import EXPORTS, are_written, write_exports
 from flam_train.training.extension import extend, rewrite
@@ -44,7 +44,7 @@ from flam_train.training.validation import CorpusValidation, check_monitor
 
 @dataclass(frozen=True)
 class Run:
-    """A configuration, built: everything that a trainer or a dry run needs."""
+    """A configuration, built: everything that a trainer or a dry run needs. conf, config: with what was resolved."""
 
     conf: dict[str, Any]
     config: Config
@@ -59,13 +59,15 @@ def build(conf: dict[str, Any], saved: Saved | None = None) -> Run:
 
     saved: of a run that goes on, whose weights come from its checkpoint: then nothing else of its model is needed.
     """
+    conf = resolved(conf, saved.facts.conf) if saved else conf
     config = Config.read(conf)
     pl.seed_everything(config.seed, verbose=False)
     model, started = saved.model() if saved else None, None
     if model is None:
-        model = initial.build(config.model, config.text, config.init)
-        started = initial.initialise(model, config.init) if config.init else None
+        model, started = initial.start(config.model, config.text, config.init)
     assert model.tokenizer is not None
+    conf = resolved(conf, sections_of(model.config))
+    config = Config.read(conf)
     since = saved.since if saved else None
     data = DataModule(config.data, model.tokenizer, model.grid, config.steps, config.seed, since, config.augment)
     if (data.events or data.tags) and not model.config.phrase_logits:
@@ -96,13 +98,11 @@ def build(conf: dict[str, Any], saved: Saved | None = None) -> Run:
 
 
 def untrained(model: FLAM, started: Table | None) -> set[str]:
-    """Parameters that nothing has trained: without `init` all but those of a pretrained text tower; with it what stayed
-    fresh."""
+    """Parameters that nothing has trained: what `init` does not have, but for a pretrained text tower."""
     text = {f"text.model.{name}" for name in model.text.fresh}  # type: ignore[union-attr]
-    names = [name for name, _ in model.named_parameters()]
-    if started is None:
-        return text | {name for name in names if part_of(name) != "text"}
-    return text | (set(started.fresh) & set(names))
+    names = {name for name, _ in model.named_parameters()}
+    fresh = names if started is None else names & set(started.fresh)
+    return text | {name for name in fresh if part_of(name) != "text"}
 
 
 def describe(run: Run) -> str:
@@ -218,6 +218,7 @@ def going_on(saved: Saved, conf: dict[str, Any]) -> tuple[Saved, dict[str, tuple
 
     Raises ValueError that names what changed.
     """
+    conf = resolved(conf, saved.facts.conf)
     changed = changes(saved.facts.conf, conf, saved.compared)
     if not changed:
         return saved, changed
@@ -236,10 +237,9 @@ def fit(
     if conf["data"].get("workers") != 0:
         # Imports what the workers need while the model is being built.
         start_deaf(partial(start_server, *WORKERS_NEED))
-    saved, changed = going_on(found, conf) if found else (None, {})
-    run = build(conf, saved)
-    if saved is not None:
-        held_to(run, saved, changed)
+    run, saved, changed = begin(conf, found)
+    if saved is not None and is_first_process():
+        take_over(saved, changed)
     quiet()
     run.module.requests = requests
     if run.config.trainer.compile:
@@ -274,26 +274,31 @@ def fit(
     return trainer, run
 
 
+def begin(conf: dict[str, Any], found: Saved | None) -> tuple[Run, Saved | None, dict[str, tuple[Any, Any]]]:
+    """What is run, from where it goes on, and what that changes (`going_on`). found: what is found of the run.
+
+    Raises ValueError that names what differs from what the run began with.
+    """
+    saved, changed = going_on(found, conf) if found else (None, {})
+    run = build(conf, saved)
+    if saved is not None:
+        run.data.check_same(saved.data)
+        if saved.compared:
+            check_same_init(run.config.init, saved.facts.conf.get("init"), saved.facts.init)
+    return run, saved, changed
+
+
 def facts_of(run: Run, saved: Saved | None) -> RunFacts:
     """What the checkpoints keep of a run."""
-    if saved is not None and saved.compared:
-        init = saved.facts.init
-    else:
-        init = init_sha256(run.config.init) if is_first_process() else None
+    init, commit = (saved.facts.init, saved.facts.commit) if saved else (None, None)
+    if is_first_process() and not (saved and saved.compared):
+        init, commit = init_sha256(run.config.init), init_commit(run.config.init)
     architecture, extended = run.module.model.config.to_dict(), saved.facts.extended if saved else []
-    return RunFacts(run.conf, architecture, run.data.provenance(), init, extended)
+    return RunFacts(run.conf, architecture, run.data.provenance(), init, extended, commit)
 
 
-def held_to(run: Run, saved: Saved, changed: dict[str, tuple[Any, Any]]) -> None:
-    """Holds a run to the data it began with; then its checkpoint becomes one of the new settings, if there are any.
-
-    Raises ValueError that names what differs.
-    """
-    run.data.check_same(saved.data)
-    if saved.compared:
-        check_same_init(run.config.init, saved.facts.conf.get("init"), saved.facts.init)
-    if not is_first_process():
-        return
+def take_over(saved: Saved, changed: dict[str, tuple[Any, Any]]) -> None:
+    """Says what could not be compared; the run's checkpoint becomes one of the new settings, if there are any."""
     if not saved.compared:
         print(
             f"{saved.folder / LAST} is of an older version, which did not keep what the data was: it could not be "

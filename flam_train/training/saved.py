@@ -17,13 +17,11 @@ import yaml
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from flam_train.checkpoints.export import TOKENIZER
+from flam_train.checkpoints.run_checkpoint import RUN
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.text import Tokenizer, load_tokenizer
 from flam_train.training.configuration import CONFIG
 from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO
-
-RUN = "run"
-"""The key of a checkpoint's `RunFacts`."""
 
 EXTENDED = "extended"
 """The key of config.yaml that is no setting: `RunFacts.extended`."""
@@ -38,6 +36,7 @@ class RunFacts:
     provenance    of the data, as `DataModule.provenance`
     init          `content.init_sha256` of what the run started from
     extended      what `resume=extend` has changed: [{"step", "changed": {key: [was, is]}}]
+    commit        of `init`, where that is on a hub
     """
 
     conf: dict[str, Any]
@@ -45,6 +44,7 @@ class RunFacts:
     provenance: dict[str, Any] = field(default_factory=dict)
     init: str | None = None
     extended: list[dict[str, Any]] = field(default_factory=list)
+    commit: str | None = None
 
 
 @dataclass(frozen=True)

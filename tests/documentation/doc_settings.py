@@ -10,10 +10,9 @@ from typing import Any
 
 from doc_stale import Stale
 
-from flam_train.checkpoints.initial import AS_INIT
+from flam_train.checkpoints.initial import config_of
 from flam_train.cli.sweep import choices
 from flam_train.cli.train import GROUPS, compose_conf
-from flam_train.models.flam import FLAMConfig
 from flam_train.paths import conf_dir
 from flam_train.training.configuration import BATCHES, Config, flat
 from flam_train.training.launch.points import points
@@ -39,10 +38,9 @@ def configuration(overrides: list[str], folder: Path | None = None, more: bool =
             return conf
         except ValueError as error:
             missing = re.match(r"(\S+) has no value yet", str(error))
-            key = missing[1] if missing else "init" if str(error).endswith("no init is given") else None
-            if not more or key is None:
+            if not more or missing is None:
                 raise Stale(f"flam-train: {error}") from error
-            overrides = [*overrides, f"{key}=x"]
+            overrides = [*overrides, f"{missing[1]}=x"]
 
 
 def of_points(values: argparse.Namespace) -> list[list[str]]:
@@ -62,14 +60,7 @@ def _theirs(key: str, value: str) -> bool:
 def sections(conf: dict[str, Any]) -> None:
     """As `training.run.build` does it, without model and data. Raises ValueError."""
     Config.read(conf)
-    given = {key: {k: v for k, v in conf[key].items() if k != AS_INIT} for key in ("model", "text")}
-    if conf["model"].get(AS_INIT):
-        del given["model"]
-    if conf["text"].get("tower") == AS_INIT:
-        del given["text"]
-    if len(given) < 2 and not conf["init"]:
-        raise ValueError(f"{AS_INIT}: no init is given")
-    FLAMConfig.from_dict({**given.get("model", {}), "text": given.get("text", {})})
+    config_of(conf["model"], conf["text"], None)
     for kind in ("global", "frame", "weak"):
         for name, entry in (conf["data"].get(kind) or {}).items():
             if not (entry.get("path") or entry.get("bank")):

@@ -170,7 +170,12 @@ WITH_DEMO = ("own_labels", "python", "training", "weights")
 """Pages that go on from the demo."""
 
 MADE: tuple[tuple[str, str, Make, tuple[str, ...]], ...] = (
-    ("README.md", "work/demo/run/export", export, ("README.md", "docs/own_labels.md", "docs/python.md")),
+    (
+        "README.md",
+        "work/demo/run/export",
+        export,
+        ("README.md", "docs/own_labels.md", "docs/python.md", "docs/weights.md"),
+    ),
     *(
         ("README.md", name, corpus, ("README.md", *(f"docs/{page}.md" for page in WITH_DEMO)))
         for name in ("work/demo/shards/synthetic/train", "work/demo/shards/synthetic/test")

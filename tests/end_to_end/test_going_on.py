@@ -99,7 +99,7 @@ def test_another_bank_or_recipe_is_refused(tmp_path, monkeypatch):
 def test_what_a_run_started_from_need_not_be_there_to_go_on(corpora, finished, tmp_path, monkeypatch):
     """Neither the export that its architecture, weights and tokenizer are of, nor a text model's folder."""
     export = shutil.copytree(finished / "export", tmp_path / "export")
-    options = ["model=as_init", "text=as_init", f"init={export}"]
+    options = ["model=as_init", "text=as_init", f"init={export}"]  # over those that `conf` chooses
     want = conf(corpora, tmp_path / "undisturbed", *options)
     train(want)
     settings = conf(corpora, tmp_path / "run", *options)

@@ -6,7 +6,6 @@ They are never read by inference or evaluation: those take the export folder (`c
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import sys
@@ -17,15 +16,12 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
+from flam_train.checkpoints.run_checkpoint import DIGEST, digest
 from flam_train.disk import FULL, said_by_disk
 from flam_train.distributed import gather_rows, world_size
 
 LAST, BEST = "last.ckpt", "best.ckpt"
-
-DIGEST = "sha256"
-"""The key of a checkpoint's digest in itself."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -87,32 +83,6 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)
-
-
-def digest(node: Any) -> str:
-    """sha256 of plain data: of every number, text and tensor, and of how they lie in one another."""
-    found = hashlib.sha256()
-
-    def add(x: Any) -> None:
-        if isinstance(x, Tensor):
-            x = x.detach().cpu().contiguous()
-            found.update(f"tensor {x.dtype} {tuple(x.shape)} ".encode())
-            found.update(x.view(-1).view(torch.uint8).numpy().data)
-        elif isinstance(x, dict):
-            found.update(f"dict {len(x)} ".encode())
-            for key, value in x.items():
-                add(key)
-                add(value)
-        elif isinstance(x, (list, tuple)):
-            found.update(f"{len(x)} in order ".encode())
-            for value in x:
-                add(value)
-        else:
-            text = repr(x).encode()
-            found.update(f"{type(x).__name__} {len(text)} ".encode() + text)
-
-    add(node)
-    return found.hexdigest()
 
 
 def _full_disk(error: BaseException) -> OSError | None:

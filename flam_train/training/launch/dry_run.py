@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from flam_train.batch import FrameBatch, GlobalBatch, StepBatch
+from flam_train.training.configuration import Config
 from flam_train.training.micro_batches import joined, stacked
 from flam_train.training.module import FLAMModule
 from flam_train.training.optim import build_optimizer
-from flam_train.training.run import build, describe
+from flam_train.training.run import begin, begins_anew, describe, has_ended
+from flam_train.training.saved import Saved
 from flam_train.training.trainer import launch_shape
 
 PROBE = 2
@@ -22,24 +25,28 @@ PROBE = 2
 
 def dry_run(conf: dict[str, Any]) -> str:
     """Builds everything, takes the first step's batch of rank 0, measures what one backward pass keeps; a report."""
-    run = build(conf)
+    asked = Config.read(conf)
+    run, saved, _ = begin(conf, None if begins_anew(asked) else Saved.read(Path(asked.run_dir)))
     devices, nodes = launch_shape(run.config.trainer)
     world = devices * nodes
     steps, module = run.data.steps_of(0, world), run.module
-    micro_batches = [steps[n] for n in range(module.accumulate)]
+    done = saved.step if saved else 0
+    step = min(done, module.total_steps - 1)
+    micro_batches = [steps[step * module.accumulate + n] for n in range(module.accumulate)]
     batch = joined(micro_batches)
     parts = batch.parts()
     model, clips = module.model, sum(len(part.keys) for part in parts)
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
     learned = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     build_optimizer(model, module.optim)  # its errors belong to a dry run
-    lines = [f"run folder   {run.folder}", f"processes    {world} ({nodes} nodes x {devices})", describe(run)]
+    goes_on = "" if saved is None else ", " + (has_ended(saved, run.config) or f"goes on at step {done}")
+    lines = [f"run folder   {run.folder}{goes_on}", f"processes    {world} ({nodes} nodes x {devices})", describe(run)]
     count = module.accumulate
     divided = f", in {count} micro-batches of {clips // count}" if count > 1 else ""
     lines.append(f"steps        {module.total_steps:,} of {clips * world} clips ({clips} on each process{divided})")
     for name, part in (("captions", batch.captions), ("events", batch.events), ("tags", batch.tags)):
         if part is not None:
-            lines.append(f"batch        {name} of rank 0, step 0: {_shapes(part)}")
+            lines.append(f"batch        {name} of rank 0, step {step}: {_shapes(part)}")
             lines += [f"bad sample   {error}" for error in part.errors]
     audio = _audio_activations(module.train(), micro_batches[0], clips)
     text = _text_activations(module, stacked([p.tokens_CL for p in parts]), stacked([p.attention_CL for p in parts]))

@@ -20,6 +20,7 @@ import torch
 
 from flam_train import __version__
 from flam_train.batch import SAMPLE_RATE
+from flam_train.checkpoints.foreign import fetched
 from flam_train.checkpoints.initial import build, config_of
 from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.shards.cache import GIB, ShardCache
@@ -117,9 +118,11 @@ def find_on_node(found: Findings, config: Config, processes: int, world: int) ->
             find_cache(found, cache, remote)
     with found.looking():
         find_run_folder(found, config)
-    for name in [None if begun(config) else config.init, *(config.data.exclude or ())]:
-        if name and not Path(name).exists():
-            found.problems.append(f"{name}: not there: copy it where every node sees it")
+    with found.looking():
+        init = None if begun(config) or not config.init else fetched(config.init)
+        for name in [init, *(config.data.exclude or ())]:
+            if name and not Path(name).exists():
+                found.problems.append(f"{name}: not there: copy it where every node sees it")
     found.shown["cores"] = f"{many(own_cores(), 'core')} and {many(workers, 'loader worker')} a process"
     found.shown["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from fnmatch import fnmatch
 
 import huggingface_hub.constants as constants
 import pytest
@@ -13,14 +14,18 @@ from checkout import ROOT
 from hub_server import Repository, files_of
 from hub_server import hub as hub_of
 from in_process import program, script
+from others_weights import TINY_AUDIO, TINY_TEXT, clap_folder, clap_model
 from shard_samples import corpus
 
 from flam_train.checkpoints import hub
 from flam_train.checkpoints.export import FILES, read_config, save_export
+from flam_train.checkpoints.foreign import fetched, recognise
+from flam_train.checkpoints.initial import start
 from flam_train.cli.convert import main as convert
 from flam_train.evaluation import read_results
 from flam_train.inference import load_model
 from flam_train.models.flam import FLAM
+from flam_train.training.content import check_same_init, init_commit, init_sha256
 
 PARTS = ["config.json", "model.safetensors", "provenance.json", "tokenizer/tokenizer_config.json"]
 
@@ -162,8 +167,104 @@ def test_commands_take_it(server, tmp_path):
     assert (done.returncode, done.stderr[:29]) == (2, "error: hf://lab/flam@v9: no s")
 
 
+AS_INIT = {"as_init": True}, {"tower": "as_init"}
+
+
+def test_a_run_starts_from_an_export(server, export):
+    model, _ = start(*AS_INIT, "hf://lab/flam")
+    assert server.fetched() == PARTS
+    given = load_model(export)
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in given.state_dict().items())
+    commit = server.repositories["lab/flam"].branches["main"]
+    assert (init_commit("hf://lab/flam"), init_commit(str(export)), init_commit(None)) == (commit, None, None)
+    assert init_sha256("hf://lab/flam") == init_sha256(str(export))
+
+
+def clap_files(tmp_path, **how) -> dict[str, bytes]:
+    """how: of saving the weights."""
+    model = clap_model(TINY_AUDIO, TINY_TEXT)
+    folder = clap_folder(tmp_path / "clap", model)
+    if how.pop("binary", False):
+        (folder / "model.safetensors").unlink()
+        torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    elif how:
+        (folder / "model.safetensors").unlink()
+        model.save_pretrained(folder, **how)
+    return files_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("how", "weights"),
+    [
+        ({}, ["model.safetensors"]),
+        ({"max_shard_size": "100kB"}, ["model-0000*-of-*.safetensors", "model.safetensors.index.json"]),
+        ({"binary": True}, ["pytorch_model.bin"]),
+    ],
+)
+def test_a_run_starts_from_a_clap_model(how, weights, server, tmp_path):
+    """Of its two kinds of weights one is fetched, of others' files none."""
+    files = clap_files(tmp_path, **how)
+    beside = {"README.md": b"#", "tf_model.h5": b"0", "onnx/model.onnx": b"0"}
+    if "binary" not in how:
+        beside["pytorch_model.bin"] = b"0"
+    server.repositories["lab/clap"] = Repository()
+    server.repositories["lab/clap"].push(files | beside)
+    model, table = start(*AS_INIT, "hf://lab/clap")
+    assert server.fetched() == sorted(files)
+    assert all(any(fnmatch(name, one) for name in files) for one in weights)
+    given = recognise(tmp_path / "clap")
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in given.state.items())
+    assert model.embed_text(["犬 吠"]).text_CD.shape == (1, 16)
+    assert table.notes[:2] == (
+        "text as init: roberta",
+        "model as init: HTS-AT of width 8 and depths [1, 2, 1, 1], embedding 16",
+    )
+    assert init_sha256("hf://lab/clap") == init_sha256(str(tmp_path / "clap")) is not None
+    assert server.fetched() == []
+    server.down = True
+    start(*AS_INIT, "hf://lab/clap")
+
+
+def test_what_is_neither_is_told_before_it_is_fetched(server):
+    server.repositories["lab/bert"] = Repository()
+    server.repositories["lab/bert"].push({"config.json": b'{"model_type": "bert"}', "model.safetensors": b"0" * 99})
+    with pytest.raises(ValueError, match=r"init: .*type 'bert': a text tower is given as text\.name="):
+        start(*AS_INIT, "hf://lab/bert")
+    assert server.fetched() == ["config.json"]
+    server.repositories["lab/bert"].push({"config.json": b'{"model_type": "clap"}', "README.md": b"#"})
+    with pytest.raises(ValueError, match=r"init: hf://lab/bert@\w+: no weights there: one of model\.safetensors, "):
+        start(*AS_INIT, "hf://lab/bert")
+
+
+def test_a_run_that_goes_on_does_not_ask_the_hub(server, export, tmp_path):
+    sha256 = init_sha256("hf://lab/flam")
+    server.asked.clear()
+    check_same_init("hf://lab/flam", "hf://lab/flam", sha256)
+    with pytest.raises(ValueError, match=r"init=hf://lab/flam@v1: is not there to compare with init=hf://lab/flam"):
+        check_same_init("hf://lab/flam@v1", "hf://lab/flam", sha256)
+    check_same_init(str(export), "hf://lab/flam", sha256)  # a copy
+    with pytest.raises(ValueError, match="has other weights than init=hf://lab/flam"):
+        check_same_init(str(save_export(FLAM(read_config(export)), tmp_path / "other", {})), "hf://lab/flam", sha256)
+    assert server.asked == []
+
+
+def test_processes_of_a_node_fetch_once(server, tmp_path):
+    """As the ranks of a run start: all at once, with one cache."""
+    env = os.environ | {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+    code = f"from flam_train.checkpoints.hub import local; print(local('hf://lab/flam', {FILES}))"
+    ranks = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    places = [rank.communicate()[0].strip() for rank in ranks]
+    assert {rank.returncode for rank in ranks} == {0}
+    assert places == [places[0]] * 3
+    assert places[0].endswith(server.repositories["lab/flam"].branches["main"])
+    assert server.fetched() == PARTS
+
+
 def test_folders_stay_what_they_are(export, server):
-    assert hub.local(export, FILES) == hub.local(str(export), FILES) == export
+    assert hub.local(export, FILES) == hub.local(str(export), FILES) == fetched(export) == export
     assert server.asked == []
 
 

@@ -142,7 +142,7 @@ def test_a_local_encoder_is_one_whose_last_block_attends_to_itself(small_config,
     mel_BNF = torch.randn(2, 1001, 64)
     with torch.inference_mode():
         assert torch.allclose(model.audio(mel_BNF), given.audio(mel_BNF), atol=1e-5)
-    with pytest.raises(ValueError, match=r"audio\.last_block is 'local', here 'attention'"):
+    with pytest.raises(ValueError, match=r"audio\.last_block is 'local' there, 'attention' in the settings"):
         initialise(FLAM(small_config), save_export(model, tmp_path / "local", {}))
 
 

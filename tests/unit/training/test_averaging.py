@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from flam_train.training.averaging import AVERAGE, WeightAverage, weights_of
+from flam_train.checkpoints.run_checkpoint import AVERAGE, weights_of
+from flam_train.training.averaging import WeightAverage
 
 
 def stepped(model: nn.Module, step: int) -> None:

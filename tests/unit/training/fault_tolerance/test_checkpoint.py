@@ -16,7 +16,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO, Checkpoints, digest
+from flam_train.checkpoints.run_checkpoint import digest
+from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO, Checkpoints
 
 PLAIN = {
     "global_step": 3,
