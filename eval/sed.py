@@ -28,7 +28,7 @@ from flam_train import (
 from flam_train.cli.evaluate import bootstrap_of, bootstrap_options, note, options, ranks, report, told
 from flam_train.data.shards.corpus import Corpus
 from flam_train.disk import check_writable
-from flam_train.evaluation.choices import MEDIAN_EDGES, METRICS, PHRASINGS, RESAMPLED, SCORES
+from flam_train.evaluation.choices import MEDIAN_EDGES, METRICS, PHRASINGS, RESAMPLED, SCORES, UNANNOTATED
 from flam_train.evaluation.progress import progress_line
 from flam_train.models.methods import METHODS
 from flam_train.vocabulary import Vocabulary
@@ -45,6 +45,11 @@ def main() -> None:
     parser.add_argument(
         "--median-edges", choices=MEDIAN_EDGES, default="repeat", help="how it continues a recording [%(default)s]"
     )
+    parser.add_argument(
+        "--unannotated", choices=UNANNOTATED, default="negative",
+        help="classes that the corpus annotates in some clips only: the other clips lack them, or do not count "
+        "[%(default)s]",
+    )  # fmt: skip
     parser.add_argument("--vocabulary", help="another than the corpus' own: a name in conf/vocabulary, or a .yaml file")
     parser.add_argument("--plot", type=int, default=0, metavar="N", help="heatmaps of the N clips with most classes")
     parser.add_argument(
@@ -70,7 +75,7 @@ def main() -> None:
             parser.error("kept scores are evaluated without shards; --plot needs the export and the shards")
         kept = evaluation.FrameEmbeddings.load(args.export)
         for phrasings in args.phrasings or kept.words:
-            finish(evaluation.Scores(kept, phrasings), chosen, args, how)
+            finish(evaluation.Scores(kept, phrasings, args.unannotated), chosen, args, how)
         return
     if args.shards is None:
         parser.error("give the folder of shards to evaluate on")
@@ -87,7 +92,7 @@ def main() -> None:
             progress=progress_line(corpus.name),
         )
         for phrasings in wanted if made is not None else ():
-            scores = evaluation.Scores(made, phrasings)
+            scores = evaluation.Scores(made, phrasings, args.unannotated)
             plot(scores, corpus, finish(scores, chosen, args, how), args)
 
 

@@ -24,6 +24,10 @@ CAPTIONS = ("all", "sets", "shared")
 """All captions at once (AudioCaps); the first caption of every clip, then the second of every clip, ... (Clotho); or
 those that are equal as one, for which each clip that has it is right (names of classes, captions by rule)."""
 
+UNANNOTATED = ("negative", "mask")
+"""What a clip that does not list a class says of it, where the corpus does not annotate the class throughout: that it
+is not heard (the paper's rule), or nothing, then the pair counts in nothing."""
+
 PHRASES = ("first", "all")
 """Of a class: its first phrasing, or the mean over all of them."""
 

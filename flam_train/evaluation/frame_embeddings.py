@@ -19,10 +19,10 @@ import torch
 from flam_train.data.shards.corpus import Corpus
 from flam_train.distributed import rank
 from flam_train.evaluation.embeddings import device_of, embed_texts
-from flam_train.evaluation.groups import ORIGIN, origin_in, origin_of, origin_there
+from flam_train.evaluation.groups import ORIGIN, origin_of
 from flam_train.evaluation.parts import Kept, forget_parts, identity, in_parts, is_kept, of_clips
 from flam_train.evaluation.result import describe
-from flam_train.evaluation.truth import check_labels, events_of, frames_inside
+from flam_train.evaluation.truth import check_labels, events_of, frames_inside, only_listed, unknown_in
 from flam_train.evaluation.windows import Progress, Reading
 from flam_train.evaluation.words import Words, asked_of, content_of, labels_of
 from flam_train.metrics.detection import Detection
@@ -43,7 +43,10 @@ class FrameEmbeddings:
     about                    what of the `Result` is known: clips expected, missing, model, data
     digest                   `parts.identity` of how the frames were made
     sources, details         of N recordings, as their `Record` has them, details without what is long (`groups`): which
-                             recordings are alike. Empty where they were kept before these were
+                             recordings are alike
+    unknown                  of N recordings, `truth.unknown_in`
+    only_listed              `truth.only_listed`, of all classes
+                             these four are empty where they were kept before they were
     """
 
     frame_FD: np.ndarray
@@ -64,11 +67,13 @@ class FrameEmbeddings:
     digest: str = ""
     sources: list[str] = field(default_factory=list)
     details: list[dict[str, Any]] = field(default_factory=list)
+    unknown: list[list[str]] = field(default_factory=list)
+    only_listed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         recordings = len(self.frame_start_N1) - 1
-        for name in ("keys", "splits", "durations", "events", *ORIGIN):
-            if len(getattr(self, name)) != recordings and (name not in ORIGIN or getattr(self, name)):
+        for name in ("keys", "splits", "durations", "events", *LATER):
+            if len(getattr(self, name)) != recordings and (name not in LATER or getattr(self, name)):
                 raise ValueError(
                     f"{self.about['dataset']}: frames of {recordings} recordings but {name} of "
                     f"{len(getattr(self, name))}: each needs both, remove what is kept and run again"
@@ -88,7 +93,7 @@ class FrameEmbeddings:
         """One file, whole or not at all."""
         kind = {"kind": "frames", "model": self.about["model"].get("sha256"), "complete": not self.about["missing"]}
         words = {phrasings: asdict(one) for phrasings, one in self.words.items()}
-        plain = {name: getattr(self, name) for name in (*_PLAIN, *ORIGIN)} | {"words": words}
+        plain = {name: getattr(self, name) for name in (*_PLAIN, *LATER, "only_listed")} | {"words": words}
         return Kept({name: getattr(self, name) for name in _ARRAYS}, kind | plain).write(Path(path))
 
     @classmethod
@@ -99,10 +104,13 @@ class FrameEmbeddings:
             raise ValueError(f"{path}: not what a detection kept: remove it, or give another --out, and run again")
         values: dict[str, Any] = kept.arrays | kept.named(path, *_PLAIN, "words")
         values["events"] = [[(a, b, c) for a, b, c in found] for found in values["events"]]
-        values |= {name: kept.facts.get(name, []) for name in ORIGIN}
+        values |= {name: kept.facts.get(name, []) for name in (*LATER, "only_listed")}
         values["words"] = {kind: Words(**words) for kind, words in values["words"].items()}
         return cls(**values)
 
+
+LATER = (*ORIGIN, "unknown")
+"""Of N recordings, and not in what was kept by older versions."""
 
 _OF_TEXTS = ("text_MD", "scale_M", "bias_M")
 _ARRAYS = ("frame_FD", "frame_start_N1", *_OF_TEXTS)
@@ -151,7 +159,7 @@ def embed_frames(
         soft_threshold=soft_threshold, batch_size=batch_size, grid=asdict(model.grid),
     )  # fmt: skip
     if path is not None and is_kept(Path(path), digest, about["model"]):
-        return _asking(model, corpus, Path(path), words, asked, named) if rank() == 0 else None
+        return _asking(model, corpus, Path(path), vocabulary, words, asked, named) if rank() == 0 else None
     check_labels(corpus, known, ignored, soft_threshold)
 
     def part(numbers: range, done: Callable[[], None]) -> Kept:
@@ -174,6 +182,7 @@ def embed_frames(
                 "durations": [record.duration for record in records],
                 "events": events,
                 **origin_of(records),
+                "unknown": [unknown_in(record) for record in records],
                 "frames": frames_N,
                 "missing": reading.missing,
             },
@@ -183,8 +192,8 @@ def embed_frames(
     parts = in_parts(len(corpus), part, folder, digest, progress)
     if not parts:
         return None
-    origin = origin_there(parts)
-    lists, missing = of_clips(parts, ("keys", "splits", "durations", "events", *origin), corpus.folder)
+    later = LATER if all(name in one.facts for one in parts for name in LATER) else ()
+    lists, missing = of_clips(parts, ("keys", "splits", "durations", "events", *later), corpus.folder)
     if not any(lists["events"]):
         raise ValueError(f"{corpus.folder}: not one event of these classes in this corpus: nothing to detect")
     lists["events"] = [[(a, b, c) for a, b, c in found] for found in lists["events"]]
@@ -196,6 +205,7 @@ def embed_frames(
         asked=asked,
         about=about | named | {"clips_evaluated": len(lists["keys"]), "missing": missing, "batch size": batch_size},
         digest=digest,
+        only_listed=only_listed(corpus, vocabulary, sorted(known)),
         **lists,
         **_said(model, words),
     )
@@ -207,13 +217,23 @@ def embed_frames(
 
 
 def _asking(
-    model: Any, corpus: Corpus, path: Path, words: dict[str, Words], asked: dict[str, Any], named: dict[str, Any]
+    model: Any,
+    corpus: Corpus,
+    path: Path,
+    vocabulary: Vocabulary,
+    words: dict[str, Words],
+    asked: dict[str, Any],
+    named: dict[str, Any],
 ) -> FrameEmbeddings:
     """What is kept, with these words beside those that answer the same question of the same vocabulary (`named`); kept
-    again if they are new, or if it did not say yet where recordings come from."""
+    again if they are new, or if it did not say yet where recordings come from and what is not known of them."""
     kept = FrameEmbeddings.load(path)
-    if not kept.sources:
-        kept = replace(kept, **origin_in(corpus, kept.keys))
+    if not kept.sources or not kept.unknown:
+        number_of = {corpus.key(n): n for n in range(len(corpus))}
+        records = [corpus.record(number_of[key]) for key in kept.keys]
+        found = {name for one in kept.words.values() for name in (*one.classes, *one.left_out)}
+        listed = only_listed(corpus, vocabulary, sorted(found))
+        kept = replace(kept, **origin_of(records), unknown=[unknown_in(r) for r in records], only_listed=listed)
         kept.save(path)
     same = asked == kept.asked and named.items() <= kept.about.items()
     both = (kept.words if same else {}) | words

@@ -79,11 +79,13 @@ def _round(scores: Scores, chosen: SedMetrics, drawn: Drawn, r: int, with_psds: 
     if {"frame_f1"} & wanted or of_curves:
         kinds = {"": method} | ({" biased": "biased"} if method not in ("biased", "cosine") else {})
         for kind, one in kinds.items():
-            parts = [frame_counts(score, label, unit_F, units) for score, label in scores.blocks(one, r)]
+            parts = [
+                frame_counts(score, label, unit_F, units, HALF, *mask) for score, label, *mask in scores.blocks(one, r)
+            ]
             values |= _named(
                 "frame", Counts.joined(parts), weight_UR, wanted if one == method else wanted - of_curves, kind
             )
-    psds = with_psds and "psds" in wanted
+    psds = with_psds and "psds" in wanted and not scores.only_listed
     if not {"segment_f1", "event_f1"} & wanted and not of_curves and not psds:
         return values
     timed = timed_arguments(scores, method, chosen, r)

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flam_train.evaluation.choices import UNANNOTATED
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.words import Words
 from flam_train.frames import FrameGrid
 from flam_train.metrics.detection import Detection
 from flam_train.models.flam import cosines, frame_score
+from flam_train.settings import one_of
 
 PAIRS = 1 << 26
 """Frames times classes that are worked on at a time: 256 MB of scores."""
@@ -33,12 +35,15 @@ class Scores:
 
     kept       the embeddings; their words have this kind
     phrasings  of `choices.PHRASINGS`
+    unannotated  of `choices.UNANNOTATED`
     """
 
     kept: FrameEmbeddings
     phrasings: str = "trained"
+    unannotated: str = "negative"
 
     def __post_init__(self) -> None:
+        one_of("unannotated", self.unannotated, UNANNOTATED)
         if self.phrasings not in self.kept.words:
             raise ValueError(
                 f"{self.kept.about['dataset']}: kept with {' and '.join(self.kept.words)} phrasings, not "
@@ -58,6 +63,32 @@ class Scores:
         """Of each recording (onset, offset, class), those of the classes that are scored."""
         scored = set(self.classes)
         return [[(a, b, c) for a, b, c in found if c in scored] for found in self.kept.events]
+
+    @property
+    def only_listed(self) -> list[str]:
+        """The classes that are scored in the recordings alone that list them."""
+        return [c for c in self.classes if c in set(self.kept.only_listed)] if self.unannotated == "mask" else []
+
+    @cached_property
+    def unknown_NK(self) -> Tensor | None:
+        """bool: pairs that count in nothing, as nobody knows when the class is heard in the recording; None: there are
+        none."""
+        row = {name: k for k, name in enumerate(self.classes)}
+        unknown_NK = torch.zeros(len(self.events), len(row), dtype=torch.bool)
+        unknown_NK[:, [row[name] for name in self.only_listed]] = True
+        for n, tagged in enumerate(self.kept.unknown):
+            unknown_NK[n, [row[name] for name in tagged if name in row]] = True
+        for n, found in enumerate(self.events):
+            unknown_NK[n, [row[name] for _, _, name in found]] = False
+        return unknown_NK if unknown_NK.any() else None
+
+    def unknown_KF(self, classes: range | None = None) -> Tensor | None:
+        """`unknown_NK` of every frame; classes as in `label_KF`."""
+        if self.unknown_NK is None:
+            return None
+        classes = range(len(self.classes)) if classes is None else classes
+        frames_N = torch.from_numpy(self.kept.frame_start_N1).diff()
+        return self.unknown_NK.T[classes.start : classes.stop].repeat_interleave(frames_N, dim=1)
 
     @cached_property
     def _active(self) -> tuple[np.ndarray, np.ndarray]:
@@ -105,14 +136,16 @@ class Scores:
         cosine_KF = cosines(torch.from_numpy(self.kept.frame_FD[frames.start : frames.stop])[None], text_KD)[0]
         return frame_score(cosine_KF, scale_K, bias_K, method)
 
-    def blocks(self, method: str, round: int = 0, whole_KF: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(score_FK, label_FK) of all classes, about PAIRS numbers at a time. whole_KF: `score_KF` of all of them,
-        where it is there already."""
+    def blocks(self, method: str, round: int = 0, whole_KF: Tensor | None = None) -> Iterator[tuple[Tensor, ...]]:
+        """(score_FK, label_FK) of all classes, about PAIRS numbers at a time; and mask_FK, where some pairs count in
+        nothing. whole_KF: `score_KF` of all of them, where it is there already."""
         size = max(1, PAIRS // len(self.kept.frame_FD))
         for first in range(0, len(self.classes), size):
             classes = range(first, min(first + size, len(self.classes)))
             score_KF = self.score_KF(method, round, classes) if whole_KF is None else whole_KF[first : classes.stop]
-            yield score_KF.T, self.label_KF(classes).T
+            unknown_KF = self.unknown_KF(classes)
+            mask = () if unknown_KF is None else (~unknown_KF.T,)
+            yield score_KF.T, self.label_KF(classes).T, *mask
 
     def recordings(self, score_KF: Any) -> list[Any]:
         """The frames of each recording: N arrays or tensors [K, T]."""
@@ -132,6 +165,10 @@ class Scores:
             "batch size": self.kept.about["batch size"],
             "vocabulary sha256": self.kept.about["vocabulary sha256"],
         }
+        if self.only_listed:
+            parameters["classes scored where a recording lists them"] = self.only_listed
+        if self.unknown_NK is not None:
+            parameters["pairs of recording and class that count in nothing"] = int(self.unknown_NK.sum())
         threshold = self.kept.asked["soft_threshold"]
         if threshold is not None:
             parameters["labels"] = f"soft ones greater than {threshold:g}"

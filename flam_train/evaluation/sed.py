@@ -5,6 +5,7 @@ Shape suffixes: as in `scores`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -34,6 +35,7 @@ from flam_train.metrics.detection import (
     segments,
 )
 from flam_train.metrics.error_rate import error_rate
+from flam_train.metrics.f1 import segments_until
 from flam_train.metrics.intersection import CrossTriggers, cross_triggers, intersection_f1, mean_iou
 from flam_train.metrics.ordered import Blocks, ordered_classes, pooled
 from flam_train.metrics.ranking import AveragePrecision, d_prime, mean_precision
@@ -135,6 +137,9 @@ def sed_metrics(
 
 def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
     frames = len(scores.kept.frame_FD)
+    known_K = [frames] * len(scores.classes)
+    if (unknown_KF := scores.unknown_KF()) is not None:
+        known_K = (~unknown_KF).sum(dim=1).tolist()
     count_of = dict(zip(scores.classes, scores.positives_K.tolist(), strict=True))
     out: dict[str, Any] = {
         "method": chosen.method or scores.kept.method,
@@ -142,7 +147,9 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
         "phrases": [dict(zip(scores.classes, phrases, strict=True)) for phrases in scores.words.phrases],
         "classes": len(scores.classes),
         "classes without ground truth (left out)": [n for n, count in count_of.items() if not count],
-        "classes without a negative frame (left out of AUROC)": [n for n, count in count_of.items() if count == frames],
+        "classes without a negative frame (left out of AUROC)": [
+            name for (name, count), known in zip(count_of.items(), known_K, strict=True) if count == known > 0
+        ],
         "macro": "mean over the classes with ground truth; a class never detected counts 0",
         "frames": frames,
         "frame seconds": scores.kept.frame_seconds,
@@ -179,7 +186,9 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
         out["tagging"] = f"a clip's score: the {chosen.tagging_pool} over its frames, without filter; label: any event"
     if "class_thresholds" in chosen.metrics:
         out["best of each class"] = "each class's threshold chosen on this very set: an upper bound"
-    if "psds" in chosen.metrics:
+    if "psds" in chosen.metrics and scores.only_listed:
+        out["psds"] = "none: false positives are counted per hour of all recordings, and not all are known"
+    elif "psds" in chosen.metrics:
         out["psds"] = {name: asdict(p) for name, p in chosen.psds.items()}
     return out
 
@@ -204,7 +213,7 @@ def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
     timed = filtered(scores, whole_KF, chosen)
     del whole_KF
     if OF_SEGMENTS & wanted:
-        values |= _of_segments(*segments(*timed, chosen.segment_seconds), chosen)
+        values |= _of_segments(*segments(*timed, chosen.segment_seconds), _known_segments(scores, chosen), chosen)
     if OF_EVENTS & wanted:
         values |= _of_curve("event", event_f1(*timed, THRESHOLDS, chosen.collar_seconds, chosen.offset_share), wanted)
     if "intersection_f1" in wanted:
@@ -214,7 +223,7 @@ def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
         values |= {"miou": iou.value, "miou/macro": iou.macro}
     if "cross_triggers" in wanted:
         values["cross_triggers"] = crossed(timed, chosen).share
-    if "psds" in wanted:
+    if "psds" in wanted and not scores.only_listed:
         for name, one_psds in psds_of(*timed, chosen.psds, "skip").items():
             values[f"{name}[{one_psds.parameters}]"] = one_psds.value
     return values
@@ -237,7 +246,17 @@ def _of_frames(found: OfFrames, wanted: set[str], kind: str = "") -> dict[str, f
     return values
 
 
-def _of_segments(score_SK: torch.Tensor, label_SK: torch.Tensor, chosen: SedMetrics) -> dict[str, float]:
+def _known_segments(scores: Scores, chosen: SedMetrics) -> torch.Tensor | None:
+    """mask_SK: those of pairs that count; None: all do."""
+    if scores.unknown_NK is None:
+        return None
+    segments_N = segments_until(torch.tensor(scores.kept.durations, dtype=torch.float64), chosen.segment_seconds)
+    return ~scores.unknown_NK.repeat_interleave(segments_N, dim=0)
+
+
+def _of_segments(
+    score_SK: torch.Tensor, label_SK: torch.Tensor, mask_SK: torch.Tensor | None, chosen: SedMetrics
+) -> dict[str, float]:
     values: dict[str, float] = {}
     if {"segment_f1", "precision_recall", "class_thresholds"} & set(chosen.metrics):
         values |= _of_curve("segment", frame_f1(score_SK, label_SK, THRESHOLDS), set(chosen.metrics))
@@ -246,7 +265,7 @@ def _of_segments(score_SK: torch.Tensor, label_SK: torch.Tensor, chosen: SedMetr
         values |= {"segment_er": rate.value, "segment_er/macro": rate.macro}
         values |= {f"segment_er/{name}": getattr(rate, name) for name in ("substitutions", "deletions", "insertions")}
     if "mpauc" in chosen.metrics:
-        values["MPAUC"] = partial_auroc(score_SK, label_SK, chosen.max_fpr).macro
+        values["MPAUC"] = partial_auroc(score_SK, label_SK, chosen.max_fpr, mask_SK).macro
     return values
 
 
@@ -303,12 +322,13 @@ def of_frames(blocks: Blocks, wanted: set[str], probable: bool = True) -> OfFram
 def clip_tagging(scores: Scores, blocks: Blocks, chosen: SedMetrics) -> Tagging:
     """Of recordings as a whole; the frames' scores are not filtered."""
     start_N1 = torch.from_numpy(scores.kept.frame_start_N1)
-    pooled = [clip_scores(score_FK, start_N1, chosen.tagging_pool) for score_FK, _ in blocks()]
+    pooled = [clip_scores(score_FK, start_N1, chosen.tagging_pool) for score_FK, *_ in blocks()]
     row = {name: k for k, name in enumerate(scores.classes)}
     label_NK = torch.zeros(len(scores.events), len(row), dtype=torch.bool)
     for n, found in enumerate(scores.events):
         label_NK[n, [row[name] for _, _, name in found]] = True
-    return tagging_metrics(torch.cat(pooled, dim=1), label_NK, HALF)
+    mask_NK = None if scores.unknown_NK is None else ~scores.unknown_NK
+    return tagging_metrics(torch.cat(pooled, dim=1), label_NK, HALF, mask_NK)
 
 
 def crossed(timed: Timed, chosen: SedMetrics) -> CrossTriggers:
@@ -338,10 +358,12 @@ def all_scores(scores: Scores, method: str, r: int = 0) -> torch.Tensor:
 
 
 def filtered(scores: Scores, score_KF: torch.Tensor, chosen: SedMetrics) -> Timed:
-    """score_KF: of `all_scores`."""
+    """score_KF: of `all_scores`. Where nobody knows, nothing is detected: such a pair is neither right nor wrong."""
     kept = scores.kept
     filters, start_N1 = chosen.filters(scores.words), torch.from_numpy(kept.frame_start_N1)
     smooth_KF = median_filter(score_KF, filters, start_N1, chosen.median_edges)
+    if (unknown_KF := scores.unknown_KF()) is not None:
+        smooth_KF = smooth_KF.masked_fill(unknown_KF, -math.inf)
     return scores.recordings(smooth_KF), scores.events, scores.classes, kept.durations, kept.frame_seconds
 
 

@@ -1,12 +1,15 @@
-"""What the descriptions of a corpus say: which frames lie inside a recording, and what happens in it."""
+"""What the descriptions of a corpus say: which frames lie inside a recording, what happens in it, what is not known."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event, Record
 from flam_train.evaluation.windows import Reading
 from flam_train.frames import FrameGrid
 from flam_train.metrics.detection import Detection
+from flam_train.vocabulary import Vocabulary
 
 
 def frames_inside(reading: Reading, record: Record) -> int:
@@ -40,6 +43,20 @@ def events_of(
                 "add it to the vocabulary (and to what the corpus annotates), or mend the label"
             )
     return [(event.onset, event.offset, event.label) for event in truth if event.label not in ignored]
+
+
+def unknown_in(record: Record) -> list[str]:
+    """Labels that are tagged and have no event: heard somewhere, but nobody knows in which frames."""
+    return sorted({tag.label for tag in record.tags} - {event.label for event in record.events})
+
+
+def only_listed(corpus: Corpus, vocabulary: Vocabulary, classes: Iterable[str]) -> list[str]:
+    """The classes of which a clip that does not list them says nothing: those of an open corpus that it does not
+    declare as annotated throughout (`Corpus.annotates`)."""
+    if corpus.vocabulary.classes:
+        return []
+    declared = set(corpus.annotates)
+    return [name for name in classes if vocabulary.concept(name).id not in declared]
 
 
 def _hardened(corpus: Corpus, number: int, record: Record, threshold: float) -> tuple[Event, ...]:

@@ -17,5 +17,5 @@ from .ranking import (
     d_prime as d_prime,
 )
 from .retrieval import chance_level as chance_level, retrieval_metrics as retrieval_metrics
-from .streaming import FrameAUROC as FrameAUROC, Retrieval as Retrieval, TimedDetection as TimedDetection
+from .streaming import Retrieval as Retrieval
 from .tagging import Tagging as Tagging, clip_scores as clip_scores, tagging_metrics as tagging_metrics

@@ -14,7 +14,7 @@ class.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from flam_train.metrics.f1 import check_collar, matched, segments, segments_until
+from flam_train.metrics.ordered import Blocks
 from flam_train.metrics.runs import InPairs, runs
 from flam_train.metrics.timed import Detection, Sound, checked, laid_out, lowered
 
@@ -227,10 +228,6 @@ def event_counts(
 
 def _place(unit_I: Tensor, class_I: Tensor, classes: int) -> Tensor:
     return unit_I * classes + class_I
-
-
-Blocks = Callable[[], Iterable[tuple[Tensor, ...]]]
-"""Gives (score_FK, label_FK), or (score_FK, label_FK, mask_FK), of some classes after the other, the same each time."""
 
 
 @dataclass(frozen=True)

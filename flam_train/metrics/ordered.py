@@ -17,8 +17,8 @@ from torch import Tensor
 
 from flam_train.metrics.timed import checked, lowered
 
-Blocks = Callable[[], Iterable[tuple[Tensor, Tensor]]]
-"""Gives (score_FK, label_FK) of some classes after the other, the same each time it is called."""
+Blocks = Callable[[], Iterable[tuple[Tensor, ...]]]
+"""Gives (score_FK, label_FK), or (score_FK, label_FK, mask_FK), of some classes after the other, the same each time."""
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,13 @@ def clip_scores(score_FK: Tensor, start_N1: Tensor, pool: str = "max") -> Tensor
     return pooled_NK.double().scatter_add_(0, clip_FK, score_FK.double()) / frames_N[:, None]
 
 
-def tagging_metrics(score_NK: Tensor, label_NK: Tensor, threshold: float = 0.5) -> Tagging:
+def tagging_metrics(
+    score_NK: Tensor, label_NK: Tensor, threshold: float = 0.5, mask_NK: Tensor | None = None
+) -> Tagging:
     """From a score of each clip and class (`clip_scores`) and whether the clip has an event of the class.
 
     threshold: of F1. Arguments and errors as in `auroc`, clips for frames.
     """
-    area = auroc(score_NK, label_NK)
-    f1 = frame_f1(score_NK, label_NK, (threshold,)).at(threshold)
-    return Tagging(average_precision(score_NK, label_NK), area, d_prime(area), f1)
+    area = auroc(score_NK, label_NK, mask_NK)
+    f1 = frame_f1(score_NK, label_NK, (threshold,), mask_NK).at(threshold)
+    return Tagging(average_precision(score_NK, label_NK, mask_NK), area, d_prime(area), f1)

@@ -112,3 +112,23 @@ class DataConfig:
             "frame": (self.frame_batch, self.frames),
             "weak": (self.weak_batch, self.tags),
         }
+
+    @property
+    def validations(self) -> dict[str, str]:
+        """{name, as in `val/NAME/...`: the folder or URL}, of entries `with_splits`."""
+        out: dict[str, str] = {}
+        for kind in ("frame", "global", "weak"):
+            for name, entry in self.streams[kind][1].items():
+                if entry.validation and out.get(name) != entry.validation:
+                    # One corpus may be validated on different shards for its events and for its captions.
+                    out[f"{name}-{kind}" if name in out else name] = entry.validation
+        return out
+
+    def with_splits(self) -> DataConfig:
+        """With those of its entries; tags validate on nothing that is not named."""
+        return replace(
+            self,
+            captions={name: entry.with_splits() for name, entry in self.captions.items()},
+            frames={name: entry.with_splits() for name, entry in self.frames.items()},
+            tags={name: entry.with_splits(validate=False) for name, entry in self.tags.items()},
+        )

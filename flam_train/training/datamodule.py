@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -16,7 +15,6 @@ from flam_train.data.augment import draw as augmentation
 from flam_train.data.augment.config import AugmentConfig
 from flam_train.data.mixing import source as mixtures
 from flam_train.data.mixing.source import MixtureSource
-from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream import collate, dataset
 from flam_train.data.stream.collate import Concepts, collate_captions, collate_events
 from flam_train.data.stream.dataset import ClipsDataset, Steps, StepSampler, Stream
@@ -56,19 +54,15 @@ class DataModule(LightningDataModule):
         augment: AugmentConfig | None = None,
     ):
         super().__init__()
-        config = replace(
-            config,
-            captions={name: entry.with_splits() for name, entry in config.captions.items()},
-            frames={name: entry.with_splits() for name, entry in config.frames.items()},
-            tags={name: entry.with_splits(validate=False) for name, entry in config.tags.items()},
-        )
+        config = config.with_splits()
         self.config, self.tokenizer, self.grid, self.steps, self.seed = config, tokenizer, grid, steps, seed
         self.sources = Sources(config, augment or AugmentConfig(), grid.seconds, seed)
         self.captions, self.events, self.tags = (
             self.sources.stream(kind, corpora, batch, (since or {}).get(kind, (0, 0)))
             for kind, (batch, corpora) in config.streams.items()
         )
-        self.validation = self._validation()
+        self.validation = {name: self.sources.corpus(place) for name, place in config.validations.items()}
+        self._reading: MicroBatches | None = None
         self.sources.check_cache(self.streams)
 
     def provenance(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -129,19 +123,6 @@ class DataModule(LightningDataModule):
         else:
             self.sources.left_out.check_same(state.get("left_out", {}))
 
-    def _validation(self) -> dict[str, Corpus]:
-        out: dict[str, Corpus] = {}
-        streams = self.config.streams
-        for kind in ("frame", "global", "weak"):
-            _, corpora = streams[kind]
-            for name, entry in corpora.items():
-                folder = entry.validation
-                if not folder or (name in out and str(out[name].folder) == str(folder)):
-                    continue
-                # One corpus may be validated on different shards for its events and for its captions.
-                out[f"{name}-{kind}" if name in out else name] = self.sources.corpus(folder)
-        return out
-
     def steps_of(self, rank: int, world: int) -> Steps:
         """What one rank takes, micro-batch by micro-batch. Raises ValueError where a batch does not divide."""
         captions, events, tags = self.captions, self.events, self.tags
@@ -175,7 +156,13 @@ class DataModule(LightningDataModule):
         assert trainer is not None
         steps, count = self.steps_of(trainer.global_rank, trainer.world_size), self.config.accumulate
         sampler = StepSampler(lambda: trainer.global_step * count, len(steps))
-        return MicroBatches(self._loader(steps, sampler), count, self.steps)
+        self._reading = MicroBatches(self._loader(steps, sampler), count, self.steps)
+        return self._reading
+
+    def close(self) -> None:
+        """Ends the loader workers, whether training has come to its end or not."""
+        if self._reading is not None:
+            self._reading.close()
 
     def val_dataloader(self) -> list[DataLoader]:
         trainer = self.trainer

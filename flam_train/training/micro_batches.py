@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from flam_train.batch import FrameBatch, GlobalBatch, StepBatch
+from flam_train.data.stream.workers import end_workers
 
 
 class MicroBatches:
@@ -26,14 +27,21 @@ class MicroBatches:
 
     def __init__(self, loader: Iterable[StepBatch], count: int, steps: int) -> None:
         self.loader, self.count, self.steps = loader, count, steps
+        self._items: Iterator[StepBatch] | None = None
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[list[StepBatch]]:
-        items = iter(self.loader)
+        self.close()
+        self._items = items = iter(self.loader)
         while parts := list(islice(items, self.count)):
             yield parts
+
+    def close(self) -> None:
+        """Ends the workers of an iteration that was left before its end."""
+        items, self._items = self._items, None
+        end_workers(items)
 
 
 def joined(batch: Sequence[StepBatch]) -> StepBatch:

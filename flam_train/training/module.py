@@ -176,6 +176,8 @@ class FLAMModule(LightningModule):
     # -- validation: streamed metrics only; the protocols run from an export, in `evaluation`
 
     def validation_step(self, batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        if not batch.keys:
+            return  # this rank has no clip left
         audio = self.model.embed_audio(batch.waveform_BS)
         name = list(self.validation_metrics)[dataloader_idx]
         self.validation_metrics[name].update(self.model, audio, batch)  # type: ignore[operator]

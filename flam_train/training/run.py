@@ -93,7 +93,7 @@ def build(conf: dict[str, Any], saved: Saved | None = None) -> Run:
     metrics = {n: CorpusValidation(corpus, model.grid, model.config.embedding) for n, corpus in data.validation.items()}
     module.validation_metrics.update(metrics)
     if config.trainer.monitor is not None:
-        check_monitor(config.trainer.monitor, metrics)
+        check_monitor(config.trainer.monitor, {name: metric.asked for name, metric in metrics.items()})
     return Run(conf, config, Path(config.run_dir), module, data, started)
 
 
@@ -127,6 +127,8 @@ def describe(run: Run) -> str:
     ]
     validated = ", ".join(f"{n} ({len(c):,} clips of {c.folder})" for n, c in run.data.validation.items())
     lines.append(f"  val    {validated or 'none: no corpus has a `validation`, the folder of shards to validate on'}")
+    for name, validation in run.module.validation_metrics.items():
+        lines += [f"         {name}: {line}" for line in validation.asked.told()]  # type: ignore[operator, union-attr]
     if run.config.augment.on:
         lines.append(f"  augment {run.config.augment.said()}")
     lines += [f"  {line}" for line in run.data.sources.left_out.report()]
@@ -271,6 +273,8 @@ def fit(
             print(f"\nflam-train: {said_by_scheduler}" if said_by_scheduler else "", file=sys.stderr, flush=True)
         trainer.strategy.barrier()  # srun ends all tasks as soon as one has left
         raise
+    finally:
+        run.data.close()
     return trainer, run
 
 

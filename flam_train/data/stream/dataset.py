@@ -21,7 +21,7 @@ from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Record
 from flam_train.data.stream.ahead import Ahead
 from flam_train.data.stream.classes import ByClass
-from flam_train.data.stream.clips import Augmenter, Clip, ShardSource, Source, cut, padded
+from flam_train.data.stream.clips import Augmenter, Clip, ShardSource, Source, cut, moved, padded
 from flam_train.data.stream.order import Order, Place, stable_seed
 
 
@@ -202,7 +202,8 @@ class ClipsDataset(Dataset):
     """A corpus for validation: item i is this rank's batch i, in the corpus' own order.
 
     Over the ranks each clip comes exactly once: their shares may differ by a clip and there is no padding with
-    copies. Clips longer than `seconds` are cut to their beginning, and so are their events. A bad sample raises.
+    copies. All ranks have as many batches: the last may be without clips. Clips longer than `seconds` are cut to their
+    beginning, and so are their events and tags. A bad sample raises.
     """
 
     def __init__(self, corpus: Corpus, seconds: float, batch: int, rank: int = 0, world: int = 1) -> None:
@@ -210,9 +211,10 @@ class ClipsDataset(Dataset):
         assert batch > 0
         self.corpus, self.samples, self.batch = corpus, round(seconds * SAMPLE_RATE), batch
         self.indices = range(rank, len(corpus), world)
+        self.batches = -(-len(range(0, len(corpus), world)) // batch)  # of the first rank, which has the most
 
     def __len__(self) -> int:
-        return -(-len(self.indices) // self.batch)
+        return self.batches
 
     def __getitem__(self, item: int) -> ClipsBatch:
         if not 0 <= item < len(self):
@@ -221,8 +223,12 @@ class ClipsDataset(Dataset):
         for index in self.indices[item * self.batch : (item + 1) * self.batch]:
             record = self.corpus.record(index)
             audio = self.corpus.waveform(index, 0.0, self.samples / SAMPLE_RATE, record)
-            duration = len(audio) / SAMPLE_RATE
             waveforms.append(padded(audio, self.samples))
-            records.append(replace(record, duration=duration, events=cut(record.events, 0.0, duration)))
-        durations = [record.duration for record in records]
-        return ClipsBatch(torch.from_numpy(np.stack(waveforms)), records, [record.key for record in records], durations)
+            if round(record.duration * SAMPLE_RATE) > self.samples:
+                seconds = self.samples / SAMPLE_RATE
+                tags, events = moved(record.tags, record.duration, 0.0, seconds), cut(record.events, 0.0, seconds)
+                record = replace(record, duration=seconds, events=events, tags=tags)
+            records.append(record)
+        waveform_BS = np.stack(waveforms) if waveforms else np.zeros((0, self.samples), dtype=np.int16)
+        keys, durations = [record.key for record in records], [record.duration for record in records]
+        return ClipsBatch(torch.from_numpy(waveform_BS), records, keys, durations)

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from flam_train.data.stream import shared
 
@@ -49,6 +50,19 @@ def start_worker(worker: int, prefetch: int, in_use: int = 1) -> None:
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(kind, signal.SIG_IGN)
     shared.start(prefetch, in_use)
+
+
+def end_workers(items: Any) -> None:
+    """Ends those of a DataLoader's iterator; others have none.
+
+    Whoever leaves an iteration before its end calls this: an exception that was told of keeps the iterator alive, and
+    as the program ends Python sends its children SIGTERM, to which they are deaf, and waits for them."""
+    if not isinstance(items, _MultiProcessingDataLoaderIter):
+        return
+    items._shutdown_workers()
+    for worker in items._workers:
+        if worker.is_alive():  # in the midst of a file on a disk that does not answer
+            worker.kill()
 
 
 def leave_with_parent() -> None:

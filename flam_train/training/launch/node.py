@@ -28,13 +28,16 @@ from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream import shared
 from flam_train.data.stream.workers import batches_in_use, own_cores, workers_of_rank
 from flam_train.disk import check_writable, existing
+from flam_train.models.flam import FLAMConfig
 from flam_train.training.configuration import STREAMS, Config
 from flam_train.training.corpora import CorpusConfig, DataConfig
 from flam_train.training.fault_tolerance.checkpoint import LAST
 from flam_train.training.saved import Saved
+from flam_train.training.validation import Asked, check_monitor
 
 DRIVER = Path("/proc/driver/nvidia/version")
 SHM = Path("/dev/shm")
+MEMORY = Path("/proc/meminfo")
 
 BESIDE_AUDIO = 1.1
 """Labels, tokens and the launcher's own segments take a few hundredths of what the audio takes in /dev/shm."""
@@ -116,6 +119,7 @@ def find_on_node(found: Findings, config: Config, processes: int, world: int) ->
         remote = find_shards(found, config, cache)
         if remote:
             find_cache(found, cache, remote)
+    find_validation(found, config, cache)
     with found.looking():
         find_run_folder(found, config)
     with found.looking():
@@ -157,14 +161,46 @@ def find_shards(found: Findings, config: Config, cache: ShardCache) -> int:
     return remote
 
 
+def find_validation(found: Findings, config: Config, cache: ShardCache) -> None:
+    """What is asked of the validation corpora, and the memory that it takes of the first process. Of shards behind a
+    URL no description is read."""
+    with found.looking():
+        model, validations = model_config(config), {}
+        for name, place in config.data.with_splits().validations.items():
+            with found.looking():
+                corpus = Corpus(place, cache=cache)
+                if corpus.vocabulary.classes or not corpus.remote:
+                    validations[name] = Asked.of(corpus, model.grid)
+        need = sum(asked.kept_bytes(model.embedding) for asked in validations.values())
+        need += max((asked.computed_bytes(model.embedding) for asked in validations.values()), default=0)
+        free = memory_free()
+        if need:
+            found.shown["validation"] = f"validation takes {size(need)} of the first process' memory"
+        if free is not None and need > free:
+            found.problems.append(
+                f"validation takes {size(need)} of the first process' memory, {size(free)} are free: validate on fewer "
+                "clips (data.KIND.NAME.validation), or free some"
+            )
+        if config.trainer.monitor is not None and len(validations) == len(config.data.with_splits().validations):
+            check_monitor(config.trainer.monitor, validations)
+
+
+def memory_free() -> int | None:
+    """Bytes; None where the system does not say."""
+    if not MEMORY.is_file():
+        return None
+    found = re.search(r"^MemAvailable: +(\d+) kB", MEMORY.read_text(), re.MULTILINE)
+    return 1024 * int(found[1]) if found else None
+
+
 def places(data: DataConfig) -> list[str]:
     """Every folder or URL of shards that a run with this configuration opens, once."""
     out: dict[str, None] = {}
     for entry in entries(data):
-        for place in [*(entry.bank or ()), None if entry.bank else entry.path, entry.validation]:
+        for place in [*(entry.bank or ()), None if entry.bank else entry.path]:
             if place:
                 out[place] = None
-    return list(out)
+    return list(out | dict.fromkeys(data.with_splits().validations.values()))
 
 
 def entries(data: DataConfig, kinds: tuple[str, ...] = tuple(STREAMS)) -> list[CorpusConfig]:
@@ -218,6 +254,12 @@ def begun(config: Config) -> Saved | None:
     return saved if saved and saved.config else None
 
 
+def model_config(config: Config) -> FLAMConfig:
+    """Of the model that the run has, or will have."""
+    saved = begun(config)
+    return (saved.config if saved else None) or config_of(config.model, config.text, config.init)
+
+
 def find_shm(found: Findings, need: float) -> None:
     """A loader worker that finds no room there dies of a bus error."""
     if not SHM.is_dir():
@@ -236,9 +278,7 @@ def loader_bytes(config: Config, world: int, workers: int) -> float:
     if not workers:
         return 0.0
     accumulate, prefetch = config.data.accumulate, config.data.prefetch
-    saved = begun(config)
-    model = (saved.config if saved else None) or config_of(config.model, config.text, config.init)
-    clip = model.grid.seconds * SAMPLE_RATE * 2
+    clip = model_config(config).grid.seconds * SAMPLE_RATE * 2
     clips = sum(
         -(-batch // (world * accumulate))
         * (_waveforms_a_clip(entries(config.data, (kind,))) + config.augment.sounds(kind))

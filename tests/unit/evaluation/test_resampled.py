@@ -50,7 +50,7 @@ def copied(made: FrameEmbeddings, weight_U, unit_N) -> FrameEmbeddings:
     at = [n for n, unit in enumerate(unit_N.tolist()) for _ in range(int(weight_U[unit]))]
     start = made.frame_start_N1
     pieces = [made.frame_FD[start[n] : start[n + 1]] for n in at]
-    lists = ("keys", "splits", "durations", "events", "sources", "details")
+    lists = ("keys", "splits", "durations", "events", "sources", "details", "unknown")
     return replace(
         made,
         frame_FD=np.concatenate(pieces),

@@ -1,7 +1,6 @@
-"""AUROC against scikit-learn on random problems with ties; the streaming metrics over two ranks."""
+"""AUROC against scikit-learn on random problems with ties; streaming retrieval over two ranks."""
 
 import math
-from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
 
@@ -14,7 +13,6 @@ from timed_problems import problem, with_events
 
 from flam_train.metrics.calibration import Calibration, calibration
 from flam_train.metrics.detection import (
-    PSDS,
     auroc,
     auroc_of_blocks,
     event_f1,
@@ -25,7 +23,7 @@ from flam_train.metrics.detection import (
     segments,
 )
 from flam_train.metrics.retrieval import retrieval_metrics
-from flam_train.metrics.streaming import FrameAUROC, Retrieval, TimedDetection
+from flam_train.metrics.streaming import Retrieval
 
 
 @pytest.mark.parametrize("decimals", [1, 8])
@@ -234,48 +232,15 @@ def test_arrays_lists_and_what_learns():
 
 def data():
     g = torch.Generator().manual_seed(3)
-    label = torch.rand(5, 3, 4, generator=g) < 0.5
-    valid = torch.ones(5, 4, dtype=torch.bool)
-    valid[4, 2:] = False
     audio, text = torch.randn(5, 6, generator=g), torch.randn(9, 6, generator=g)
-    return torch.rand(5, 3, 4, generator=g), label, valid, audio, text, torch.tensor([0, 0, 1, 2, 2, 2, 3, 4, 4])
+    return audio, text, torch.tensor([0, 0, 1, 2, 2, 2, 3, 4, 4])
 
 
-def feed(detection, retrieval, rows):
-    score, label, valid, audio, text, owner = data()
+def feed(retrieval, rows):
+    audio, text, owner = data()
     keep = torch.isin(owner, rows)
     row = torch.searchsorted(rows, owner[keep])
-    detection.update(score[rows], label[rows], valid[rows], rows * 7 - 20)
     retrieval.update(audio[rows], rows * 7 - 20, text[keep], row)
-
-
-EVENTS = [
-    [(0.0, 1.5, "a"), (2.0, 3.0, "b")],
-    [],
-    [(1.0, 4.0, "a"), (0.5, 2.0, "c")],
-    [(0.0, 1.0, "b")],
-    [(0.2, 0.9, "a")],
-]
-SECONDS = torch.tensor([4.0, 4.0, 4.0, 3.5, 2.0])
-
-
-def timed(metric, rows):
-    metric.update(data()[0][rows], [EVENTS[n] for n in rows.tolist()], SECONDS[rows], rows * 7 - 20)
-
-
-def expected_timed():
-    given = list(data()[0]), EVENTS, ["a", "b", "c"], SECONDS.tolist(), 1.0
-    values = {name: psds(*given, missing="skip", **asdict(p)).value for name, p in PSDS.items()}
-    f1 = {"segment_f1": segment_f1(*given).at(0.5).macro, "event_f1": event_f1(*given).at(0.5).macro}
-    return values | f1 | {"clips": 5.0}
-
-
-def expected():
-    score, label, valid, audio, text, owner = data()
-    return (
-        auroc(score.transpose(1, 2)[valid], label.transpose(1, 2)[valid]).macro,
-        retrieval_metrics(audio, text, owner),
-    )
 
 
 SHARES = {"empty": [[[0, 2], [1, 3, 4]], []], "twice": [[[0, 1, 3]], [[2, 4], [1, 3]]]}
@@ -285,11 +250,10 @@ def worker(rank, folder):
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     found = {}
     for name, shares in SHARES.items():
-        detection, retrieval, times = FrameAUROC(3, 4), Retrieval(6), TimedDetection("abc", 4, 1.0)
+        retrieval = Retrieval(6)
         for rows in shares[rank]:
-            feed(detection, retrieval, torch.tensor(rows))
-            timed(times, torch.tensor(rows))
-        found[name] = (detection.compute(), retrieval.compute(), times.compute())
+            feed(retrieval, torch.tensor(rows))
+        found[name] = retrieval.compute()
     torch.save(found, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -297,32 +261,18 @@ def worker(rank, folder):
 def test_streaming_over_two_ranks(tmp_path):
     """A rank with no clips at all, and clips that come twice: the value of one process over each clip once."""
     mp.start_processes(worker, (str(tmp_path),), nprocs=2, start_method="forkserver")
-    macro, retrieval = expected()
+    want = retrieval_metrics(*data())
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for name in SHARES:
-            detected, retrieved, in_time = found[name]
-            assert in_time == pytest.approx(expected_timed(), abs=1e-12), name
-            assert detected["macro"] == pytest.approx(macro, abs=1e-12), name
-            assert detected["clips"] == 5
-            assert {k: retrieved[k] for k in retrieval} == pytest.approx(retrieval, abs=1e-9), name
+            assert {k: found[name][k] for k in want} == pytest.approx(want, abs=1e-9), name
 
 
 def test_streaming_in_one_process_and_reset():
-    detection, retrieval = FrameAUROC(3, 4), Retrieval(6)
+    retrieval = Retrieval(6)
     for _ in range(2):
-        feed(detection, retrieval, torch.tensor([0, 1]))
-        feed(detection, retrieval, torch.tensor([1, 2, 3, 4]))
-        assert detection.compute()["clips"] == 5
-        assert detection.compute()["macro"] == pytest.approx(expected()[0], abs=1e-12)
-        assert retrieval.compute()["text_to_audio/R@1"] == expected()[1]["text_to_audio/R@1"]
-        detection.reset(), retrieval.reset()
-    times = TimedDetection("abc", 4, 1.0)
-    for _ in range(2):
-        timed(times, torch.tensor([0, 1, 3]))
-        timed(times, torch.tensor([3, 2, 4]))
-        assert times.compute() == pytest.approx(expected_timed(), abs=1e-12)
-        times.reset()
-    assert math.isnan(times.compute()["PSDS1"])
-    assert math.isnan(FrameAUROC(3, 4).compute()["macro"])
+        feed(retrieval, torch.tensor([0, 1]))
+        feed(retrieval, torch.tensor([1, 2, 3, 4]))
+        assert retrieval.compute()["text_to_audio/R@1"] == retrieval_metrics(*data())["text_to_audio/R@1"]
+        retrieval.reset()
     assert Retrieval(6).compute() == {}

@@ -35,7 +35,7 @@ from flam_train.metrics.intersection import cross_triggers, intersection_f1, mea
 from flam_train.metrics.ranking import average_precision, d_prime_of
 from flam_train.metrics.relevance import relevance_metrics
 from flam_train.metrics.retrieval import chance_level, retrieval_metrics
-from flam_train.metrics.streaming import FrameAUROC, Retrieval
+from flam_train.metrics.streaming import Retrieval
 from flam_train.metrics.tagging import clip_scores
 
 TIMED = [segment_f1, event_f1, intersection_f1, mean_iou, cross_triggers, psds]
@@ -149,7 +149,6 @@ def test_numpy_and_lists():
         (lambda: clip_scores(torch.zeros(4, 1).int(), torch.tensor([0, 4])), "scores are torch.int32"),
         (lambda: clip_scores(torch.zeros(4, 1), torch.tensor([0.0, 4.0])), "starts torch.float32"),
         (lambda: relevance_metrics(torch.eye(2), torch.eye(2), [0.7, 0.2], [0, 1]), "text rows are torch.float32"),
-        (lambda: FrameAUROC(2, 3).update(*(torch.zeros(1, 3, 3),) * 2, torch.ones(1, 3), torch.arange(1)), "2 classes"),
         (lambda: Retrieval(4).update(torch.eye(2, 4), torch.arange(2), torch.eye(1, 4), torch.tensor([5])), "has 2"),
         (lambda: retrieval_metrics(torch.full((2, 3), 1e25), torch.full((2, 3), 1e25), [0, 1]), "overflow"),
     ],

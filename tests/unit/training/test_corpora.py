@@ -20,7 +20,6 @@ from flam_train.training.configuration import read_data
 from flam_train.training.corpora import CorpusConfig
 from flam_train.training.launch.node import places
 from flam_train.training.run import build, describe
-from flam_train.training.validation import MOST_LABELS
 
 DOG = [(0.0, 0.05, "dog")]
 
@@ -48,7 +47,7 @@ def test_train_and_validation_are_found_below_a_folder(above):
     assert f"2 clips a step from custom (5 clips of {above}/train)" in said
     assert f"  val    custom (2 clips of {above}/validation)" in said
     assert places(read_data(given)) == [f"{above}/train", f"{above}/validation"]
-    assert build(conf(f"data.frame.custom.path={above}", "trainer.monitor=val/custom/auroc_macro")).data.validation
+    assert build(conf(f"data.frame.custom.path={above}", "trainer.monitor=val/custom/event_f1")).data.validation
 
 
 def test_what_is_given_is_what_is_taken(above):
@@ -97,19 +96,20 @@ def test_corpora_are_told_apart_by_their_configured_names(above, tmp_path):
     assert {clip.error.split(":")[0] for clip in clips if clip.error} == {"synthetic"}
 
 
-def test_more_labels_than_are_scored_cannot_be_monitored(above):
-    """An open corpus of so many labels is validated by its captions alone: its AUROC would never be logged."""
-
-    def talkative(key: str):
-        return sample(key, events=[(0.0, 0.05, f"bird {n}") for n in range(MOST_LABELS + 1)])
-
-    shutil.rmtree(above / "validation")
-    corpus(above / "validation", (1,), name="validation", make=talkative)
+def test_what_a_validation_corpus_does_not_have_cannot_be_monitored(above):
+    """Captions alone; and labels that are not complete, of which the log says what is scored."""
     path = f"data.frame.custom.path={above}"
-    why = f"monitor=val/custom/auroc_macro: .* of custom have no labels, or more than {MOST_LABELS} and no vocabulary"
-    with pytest.raises(ValueError, match=why):
+    shutil.rmtree(above / "validation")
+    corpus(above / "validation", (1,), name="validation")
+    with pytest.raises(ValueError, match=r"monitor=val/custom/auroc_macro: is not computed, .* have no events"):
         build(conf(path, "trainer.monitor=val/custom/auroc_macro"))
     assert build(conf(path, "trainer.monitor=val/custom/text_to_audio_R@1")).config.trainer.monitor
+    shutil.rmtree(above / "validation")
+    corpus(
+        above / "validation", (2,), name="validation", make=lambda key: sample(key, 2.0, events=[(0.0, 0.9, "a bird")])
+    )
+    run = build(conf(path, "trainer.monitor=val/custom/auroc_macro"))
+    assert "custom: labels are not complete: each of 1 is scored in the clips that list it" in describe(run)
 
 
 def test_a_run_knows_whose_recordings_it_learns_from(tmp_path):
