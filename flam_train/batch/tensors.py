@@ -149,6 +149,7 @@ class GlobalBatch(Movable):
     caption_ids_C  int64, equal where captions are equal
     clip_ids_B     int64, equal where clips are the same one of the same corpus
     clip_valid_B   bool, False for a bad sample (its waveform is zeros)
+    corpus_B       int64, the clip's corpus, its number in the stream
     seed_B         int64, the clip's augmentation is drawn from it
     keys           the clips' keys, for messages
     errors         what was wrong with the bad samples, one line each
@@ -162,6 +163,7 @@ class GlobalBatch(Movable):
     caption_ids_C: Tensor
     clip_ids_B: Tensor
     clip_valid_B: Tensor
+    corpus_B: Tensor
     seed_B: Tensor
     keys: list[str]
     errors: list[str] = field(default_factory=list)

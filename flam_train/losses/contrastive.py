@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flam_train.distributed import gather_rows, joined_mean, rank, row_counts, sum_over_ranks
+from flam_train.distributed import gather_rows, rank, row_counts, sum_over_ranks
+from flam_train.losses.terms import ClipTerms
 
 
 def contrastive_loss(
@@ -30,6 +31,19 @@ def contrastive_loss(
 
     Returns the scalar of the joined batch, on every rank; averaging gradients over ranks gives its gradient.
     """
+    return contrastive_terms(clip_BD, text_BD, logit_scale, valid_B, caption_ids_B, hard_negative, clip_ids_B).mean()
+
+
+def contrastive_terms(
+    clip_BD: Tensor,
+    text_BD: Tensor,
+    logit_scale: Tensor,
+    valid_B: Tensor | None = None,
+    caption_ids_B: Tensor | None = None,
+    hard_negative: float = 0.0,
+    clip_ids_B: Tensor | None = None,
+) -> ClipTerms:
+    """As `contrastive_loss`. A term is one of a pair: half of what its clip says and half of what its caption does."""
     if clip_BD.shape != text_BD.shape:
         raise ValueError(
             f"clips {tuple(clip_BD.shape)} and captions {tuple(text_BD.shape)} differ: each clip needs one caption"
@@ -48,7 +62,7 @@ def contrastive_loss(
     with torch.autocast(device.type, enabled=False):
         dtype = torch.float64 if clip_BD.dtype == torch.float64 else torch.float32
         clip_BD, text_BD = clip_BD.to(dtype), text_BD.to(dtype)
-        total = torch.zeros((), dtype=dtype, device=device)
+        total_B = torch.zeros(B, dtype=dtype, device=device)
         clip_GD, text_GD = gather_rows(torch.cat([clip_BD, text_BD], 1), counts).chunk(2, dim=1)
         for query_BD, key_GD in ((clip_BD, text_GD), (text_BD, clip_GD)):
             # The smallest number, not -inf: a batch without one valid pair must give 0, not NaN.
@@ -58,8 +72,8 @@ def contrastive_loss(
                 logit_BG = logit_BG + hard_negative_weights(logit_BG, ~positive_BG & valid_G[None, :], hard_negative)
             logp_BG = torch.log_softmax(logit_BG, dim=1)
             row_B = -torch.where(positive_BG, logp_BG, 0.0).sum(1) / positive_BG.sum(1).clamp(min=1)
-            total = total + 0.5 * torch.where(valid_B, row_B, 0.0).sum()
-        return joined_mean(total, sum_over_ranks(valid_B.sum()))
+            total_B = total_B + 0.5 * torch.where(valid_B, row_B, 0.0)
+        return ClipTerms(total_B, valid_B.long(), sum_over_ranks(valid_B.sum()))
 
 
 @torch.no_grad()

@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from flam_train.batch import full_precision
-from flam_train.distributed import Homeward, gather_rows, joined_mean, round_the_ring
+from flam_train.distributed import Homeward, gather_rows, round_the_ring
 from flam_train.losses.phrases import JoinedPhrases, Pairs, join_phrases
+from flam_train.losses.terms import ClipTerms
 from flam_train.settings import one_of
 
 EXCHANGES = ("auto", "gather", "ring")
@@ -35,7 +36,8 @@ BLOCK_TERMS = 1 << 22
 """The ring's blocks are cut so that one has about so many terms [B, C, T]."""
 
 Block = Callable[[Tensor, Tensor, JoinedPhrases, slice], Tensor]
-"""(frame_BTD, row_CX of some phrases, joined, which of its phrases these are) -> the sum of their terms, a scalar."""
+"""(frame_BTD, row_CX of some phrases, joined, which of its phrases these are) -> total_B, the sum of each clip's terms
+with them."""
 
 
 def framewise_loss(
@@ -55,14 +57,15 @@ def framewise_loss(
 ) -> Tensor:
     """L_SED = -mean log sigmoid(z (alpha(y) <e_l, t_y> + beta(y))) over all clips, phrases and frames of all ranks.
 
-    label_BCT to frame_valid_BT: as in `phrases.Pairs`. The rest, what is returned and raised: as in
-    `framewise_loss_of`, which takes the phrases of all ranks when they are joined already.
+    label_BCT to frame_valid_BT: as in `phrases.Pairs`. The rest, and what is raised: as in `framewise_terms`, which
+    takes the phrases of all ranks when they are joined already. Returns the scalar of the joined batch, on every rank;
+    averaging gradients over ranks gives its gradient.
     """
     pairs = Pairs(label_BCT, audio_valid_B, phrase_valid_C, phrase_ids_C, corpus_B, annotated_in_C, frame_valid_BT)
-    return framewise_loss_of(join_phrases(pairs), frame_BTD, text_CD, scale_C, bias_C, exchange, remote_norm)
+    return framewise_terms(join_phrases(pairs), frame_BTD, text_CD, scale_C, bias_C, exchange, remote_norm).mean()
 
 
-def framewise_loss_of(
+def framewise_terms(
     joined: JoinedPhrases,
     frame_BTD: Tensor,
     text_CD: Tensor,
@@ -70,8 +73,8 @@ def framewise_loss_of(
     bias_C: Tensor,
     exchange: str = "auto",
     remote_norm: str = "joined",
-) -> Tensor:
-    """L_SED over what `join_phrases` found of this rank's clips and phrases.
+) -> ClipTerms:
+    """The terms of L_SED over what `join_phrases` found of this rank's clips and phrases.
 
     frame_BTD, text_CD: float, unit length. scale_C: alpha > 0. bias_C: beta; detached here, it learns from `prior_loss`
     alone.
@@ -82,8 +85,7 @@ def framewise_loss_of(
     the embedding width instead of the frames; the count stays that of all pairs. (From 4 ranks on the release also
     joins phrases with masks, scales and biases of others: that is not reproduced.)
 
-    Returns the scalar of the joined batch, on every rank; averaging gradients over ranks gives its gradient.
-    Raises ValueError for an unknown exchange or remote_norm.
+    A term is one of a clip, a phrase and a frame. Raises ValueError for an unknown exchange or remote_norm.
     """
     one_of("exchange", exchange, EXCHANGES)
     one_of("remote_norm", remote_norm, REMOTE_NORMS)
@@ -93,8 +95,8 @@ def framewise_loss_of(
         if remote_norm == "released":
             weight_P = torch.where(joined.listed_P, 1.0, T / D).to(full_precision(frame_BTD).dtype)
         block = partial(block_loss, weight_P=weight_P)
-        total = sum_over_pairs(block, joined, frame_BTD, text_CD, scale_C, bias_C, exchange)
-        return joined_mean(total, joined.counted_P.sum())
+        total_B = sum_over_pairs(block, joined, frame_BTD, text_CD, scale_C, bias_C, exchange)
+        return ClipTerms(total_B, joined.counted_B(T), joined.counted_P.sum())
 
 
 def sum_over_pairs(
@@ -106,7 +108,7 @@ def sum_over_pairs(
     bias_C: Tensor,
     exchange: str = "auto",
 ) -> Tensor:
-    """The sum of `block` over this rank's clips and the phrases of all ranks; the rest as in `framewise_loss_of`."""
+    """total_B: the sum of `block` over the phrases of all ranks; the rest as in `framewise_terms`."""
     frame_BTD = full_precision(frame_BTD)
     parts = text_CD, scale_C[:, None], bias_C.detach()[:, None]
     row_CX = torch.cat([part.to(frame_BTD.dtype) for part in parts], dim=1)[joined.mine]
@@ -130,14 +132,14 @@ def frame_logits(frame_BTD: Tensor, row_CX: Tensor) -> Tensor:
 def block_loss(
     frame_BTD: Tensor, row_CX: Tensor, joined: JoinedPhrases, some: slice, weight_P: Tensor | None = None
 ) -> Tensor:
-    """The sum of the terms of this rank's clips and some of the phrases. row_CX: these phrases' rows."""
+    """total_B: the sum of each clip's terms with some of the phrases. row_CX: these phrases' rows."""
     logit_BCT = frame_logits(frame_BTD, row_CX)
     # -log sigmoid(z x) with z = +1 or -1 is BCE-with-logits.
     label_BCT = joined.label_BPT(some).to(logit_BCT.dtype)
     loss_BCT = F.binary_cross_entropy_with_logits(logit_BCT, label_BCT, reduction="none")
     # where, not a product: a clip that does not count may hold anything, and 0 * inf is NaN.
     loss_BCT = torch.where(joined.counted_BPT(some), loss_BCT, 0.0)
-    return loss_BCT.sum() if weight_P is None else loss_BCT.sum((0, 2)) @ weight_P[some]
+    return loss_BCT.sum((1, 2)) if weight_P is None else loss_BCT.sum(2) @ weight_P[some]
 
 
 class _RingSum(torch.autograd.Function):
@@ -147,15 +149,15 @@ class _RingSum(torch.autograd.Function):
     def forward(ctx, frame_BTD: Tensor, row_CX: Tensor, joined: JoinedPhrases, block: Block) -> Tensor:
         ctx.save_for_backward(frame_BTD, row_CX)
         ctx.joined, ctx.block = joined, block
-        total = frame_BTD.new_zeros(())
+        total_B = frame_BTD.new_zeros(len(frame_BTD))
         for owner, block_CX in round_the_ring(row_CX, joined.sizes):
             for rows, some in _pieces(frame_BTD, joined.sizes, owner):
-                total += block(frame_BTD, block_CX[rows], joined, some)
-        return total
+                total_B += block(frame_BTD, block_CX[rows], joined, some)
+        return total_B
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx, grad_B: Tensor):
         frame_BTD, row_CX = ctx.saved_tensors
         by_frame_BTD = torch.zeros_like(frame_BTD) if ctx.needs_input_grad[0] else None
         homeward = Homeward(ctx.joined.sizes)
@@ -166,8 +168,8 @@ class _RingSum(torch.autograd.Function):
                 if by_frame_BTD is not None:
                     inputs[1].requires_grad_()
                 with torch.enable_grad(), torch.autocast(frame_BTD.device.type, enabled=False):
-                    loss = ctx.block(inputs[1], inputs[0], ctx.joined, some)
-                got = torch.autograd.grad(loss, [x for x in inputs if x.requires_grad], grad)
+                    total_B = ctx.block(inputs[1], inputs[0], ctx.joined, some)
+                got = torch.autograd.grad(total_B, [x for x in inputs if x.requires_grad], grad_B)
                 by_row_CX[rows] = got[0]
                 if by_frame_BTD is not None:
                     by_frame_BTD += got[1]

@@ -96,6 +96,14 @@ class JoinedPhrases:
             return pair_BP[:, :, None]
         return pair_BP[:, :, None] & self.frame_valid_BT[:, None]
 
+    def counted_B(self, frames: int) -> Tensor:
+        """int64: how many terms of each of this rank's clips count. frames: T."""
+        total_B = torch.zeros_like(self.audio_valid_B, dtype=torch.int64)
+        for at in range(0, len(self.place_P), 4096):  # not all pairs at once: there may be many
+            counted_BPT = self.counted_BPT(slice(at, at + 4096))
+            total_B += counted_BPT.sum((1, 2)) * (frames // counted_BPT.shape[2])
+        return total_B
+
 
 def join_phrases(pairs: Pairs) -> JoinedPhrases:
     """Every phrase that is valid on some rank, once, by its identity. All ranks must take part."""

@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from flam_train.distributed import joined_mean
 from flam_train.losses.framewise import EXCHANGES, frame_logits, sum_over_pairs
 from flam_train.losses.phrases import JoinedPhrases, Pairs, join_phrases
+from flam_train.losses.terms import ClipTerms
 from flam_train.settings import one_of
 
 POOLINGS = ("linear_softmax", "max")
@@ -44,15 +44,16 @@ def weak_loss(
     """-mean log P(tag) over all pairs of a clip and a phrase of all ranks, P from the pooled frames of the pair.
 
     label_BCT: bool, frames somewhere in which the phrase is heard; a pair without any is negative, in all its frames.
-    audio_valid_B to unknown_BC: as in `phrases.Pairs`. The rest, what is returned and raised: as in `weak_loss_of`.
+    audio_valid_B to unknown_BC: as in `phrases.Pairs`. The rest, and what is raised: as in `weak_terms`. Returns the
+    scalar of the joined batch, on every rank; averaging gradients over ranks gives its gradient.
     """
     pairs = Pairs(
         label_BCT, audio_valid_B, phrase_valid_C, phrase_ids_C, corpus_B, annotated_in_C, unknown_BC=unknown_BC
     )
-    return weak_loss_of(join_phrases(pairs), frame_BTD, text_CD, scale_C, bias_C, pooling, exchange)
+    return weak_terms(join_phrases(pairs), frame_BTD, text_CD, scale_C, bias_C, pooling, exchange).mean()
 
 
-def weak_loss_of(
+def weak_terms(
     joined: JoinedPhrases,
     frame_BTD: Tensor,
     text_CD: Tensor,
@@ -60,33 +61,33 @@ def weak_loss_of(
     bias_C: Tensor,
     pooling: str = "linear_softmax",
     exchange: str = "auto",
-) -> Tensor:
-    """The weak loss over what `join_phrases` found of this rank's clips and phrases; it takes no `frame_valid_BT`.
+) -> ClipTerms:
+    """The terms of the weak loss over what `join_phrases` found of this rank's clips and phrases.
 
-    frame_BTD to exchange: as in `framewise.framewise_loss_of`. pooling: `max` is the largest of the bag's frames;
-    `linear_softmax` is sum p^2 / sum p over their probabilities p (Wang et al., ICASSP 2019): frames above half of the
-    pooled probability are drawn towards the tag, those below it away from it.
+    It takes no `frame_valid_BT`. frame_BTD to exchange: as in `framewise.framewise_terms`. pooling: `max` is the
+    largest of the bag's frames; `linear_softmax` is sum p^2 / sum p over their probabilities p (Wang et al., ICASSP
+    2019): frames above half of the pooled probability are drawn towards the tag, those below it away from it.
 
-    Returns the scalar of the joined batch, on every rank; averaging gradients over ranks gives its gradient.
-    Raises ValueError for an unknown pooling or exchange.
+    A term is one of a clip and a phrase. Raises ValueError for an unknown pooling or exchange.
     """
     one_of("pooling", pooling, POOLINGS)
     one_of("exchange", exchange, EXCHANGES)
     assert joined.frame_valid_BT is None
     with torch.autocast(frame_BTD.device.type, enabled=False):
         block = partial(block_loss, pooling=pooling)
-        total = sum_over_pairs(block, joined, frame_BTD, text_CD, scale_C, bias_C, exchange)
-        return joined_mean(total, joined.counted_P.sum() // frame_BTD.shape[1])
+        total_B = sum_over_pairs(block, joined, frame_BTD, text_CD, scale_C, bias_C, exchange)
+        T = frame_BTD.shape[1]
+        return ClipTerms(total_B, joined.counted_B(T) // T, joined.counted_P.sum() // T)
 
 
 def block_loss(frame_BTD: Tensor, row_CX: Tensor, joined: JoinedPhrases, some: slice, pooling: str) -> Tensor:
-    """The sum of the terms of this rank's clips and some of the phrases. row_CX: these phrases' rows."""
+    """total_B: the sum of each clip's terms with some of the phrases. row_CX: these phrases' rows."""
     logit_BCT = frame_logits(frame_BTD, row_CX)
     label_BCT = joined.label_BPT(some)
     positive_BC = label_BCT.any(2)
     bag_BCT = label_BCT | ~positive_BC[:, :, None]
     loss_BC = _POOLED[pooling](logit_BCT, bag_BCT, positive_BC)
-    return torch.where(joined.counted_BPT(some)[:, :, 0], loss_BC, 0.0).sum()
+    return torch.where(joined.counted_BPT(some)[:, :, 0], loss_BC, 0.0).sum(1)
 
 
 def _max(logit_BCT: Tensor, bag_BCT: Tensor, positive_BC: Tensor) -> Tensor:

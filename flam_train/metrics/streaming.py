@@ -44,7 +44,13 @@ class _Gathered(Metric):
 
 
 class Retrieval(_Gathered):
-    """`metrics.retrieval.retrieval_metrics` over all clips and captions of all ranks."""
+    """`metrics.retrieval.retrieval_metrics` over all clips and captions of all ranks.
+
+    joined: of the last `compute`, until `reset`: (audio_ND, id_N), all clips once, in the order of their ids. None
+    where there was nothing to compute.
+    """
+
+    joined: tuple[Tensor, Tensor] | None = None
 
     def __init__(self, width: int, **options) -> None:
         super().__init__(**options)
@@ -78,7 +84,12 @@ class Retrieval(_Gathered):
         captions = int(self._state("number").max()) + 1
         once_C = first_of_each(row_C * captions + self._state("number"))
         audio_ND, text_MD, clip_of_text_M = self._state("audio")[first_B][order_N], self._state("text"), row_C[once_C]
+        self.joined = audio_ND, id_N
         return retrieval_metrics(audio_ND, text_MD[once_C], clip_of_text_M) | chance_level(clip_of_text_M, len(id_N))
+
+    def reset(self) -> None:
+        super().reset()
+        self.joined = None
 
 
 def first_of_each(id_B: Tensor) -> Tensor:

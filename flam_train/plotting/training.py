@@ -50,7 +50,8 @@ class _Panel:
 
 
 PANELS = (
-    _Panel(r"loss/(.+)", "loss", "loss (total: weighted sum)", "wide"),
+    _Panel(r"loss/([^/]+)", "loss", "loss (total: weighted sum)", "wide"),
+    _Panel(r"loss/(.+)", "loss by corpus", "loss (mean of a corpus' own)", "wide"),
     _Panel(r"train/(.+)", "train", "value", "wide"),
     _Panel(r"val/(.+/|)auroc(.*)", "validation: frame AUROC", "AUROC (chance 0.5, best 1)"),
     _Panel(r"val/(.*R@\d+.*)", "validation: retrieval", "recall (share of queries)", "from0"),

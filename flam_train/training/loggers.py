@@ -75,7 +75,7 @@ def _whole(row: dict[str, str | None]) -> bool:
 
 
 class LogSteps(Callback):
-    """Gives the module's `curves` of every `every`-th step to the loggers.
+    """Gives the module's `curves` of every `every`-th step, and its losses by corpus, to the loggers.
 
     Lightning's own way does so after the callbacks of the step, so after its checkpoint: a run that is killed between
     the two goes on behind a step that no logger has.
@@ -85,9 +85,12 @@ class LogSteps(Callback):
         self.every = every
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
-        if trainer.global_step % self.every == 0 and trainer.is_global_zero:
+        if trainer.global_step % self.every:
+            return
+        by_corpus: dict[str, float] = pl_module.by_corpus.means()  # type: ignore[union-attr, operator]
+        if trainer.is_global_zero:
             curves: dict[str, Any] = pl_module.curves  # type: ignore[assignment]
-            values = {name: float(value) for name, value in curves.items()}
+            values = {name: float(value) for name, value in curves.items()} | by_corpus
             for logger in trainer.loggers:
                 logger.log_metrics(values, step=trainer.global_step - 1)
                 logger.save()

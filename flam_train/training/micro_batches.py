@@ -115,7 +115,6 @@ def join_events(parts: Sequence[FrameBatch]) -> FrameBatch:
         annotated_in_C=annotated_C,
         label_BCT=torch.cat(labels),
         audio_valid_B=torch.cat([p.audio_valid_B for p in parts]),
-        corpus_B=torch.cat([p.corpus_B for p in parts]),
         unknown_BC=torch.cat(unknown) if any(p.unknown_BC is not None for p in parts) else None,
         **_rows(parts),
     )
@@ -127,6 +126,7 @@ def _rows(parts: Sequence[GlobalBatch] | Sequence[FrameBatch]) -> dict[str, Any]
         "waveform_BS": parts[0].waveform_BS[:0],
         "mixture": None,
         "augment": None,
+        "corpus_B": torch.cat([p.corpus_B for p in parts]),
         "seed_B": torch.cat([p.seed_B for p in parts]),
         "keys": [key for p in parts for key in p.keys],
         "errors": [error for p in parts for error in p.errors],

@@ -22,6 +22,7 @@ from flam_train.data.augment.apply import augmented
 from flam_train.data.mixing.source import render
 from flam_train.distributed import gather_plain, gather_rows, rank, sum_over_ranks, world_size
 from flam_train.models.flam import FLAM
+from flam_train.training.by_corpus import ByCorpus
 from flam_train.training.micro_batches import joined, stacked
 from flam_train.training.objective import LossConfig, losses
 from flam_train.training.optim import OptimConfig, build_optimizer, held, hold_to, lr_factor
@@ -51,6 +52,7 @@ class FLAMModule(LightningModule):
 
     memory_N: int16, the audio that online mixtures are made from, or None. seed: of everything that is random in a
     step. total_steps: where the schedule ends. accumulate: shares of a batch that the encoders take one at a time.
+    by_corpus: is told of every step's losses.
     """
 
     def __init__(
@@ -62,11 +64,13 @@ class FLAMModule(LightningModule):
         seed: int,
         memory_N: Tensor | None = None,
         accumulate: int = 1,
+        by_corpus: ByCorpus | None = None,
     ):
         super().__init__()
         self.model, self.loss, self.optim = model, loss, optim
         self.total_steps, self.seed = total_steps, seed
         self.memory_N, self.accumulate = memory_N, accumulate
+        self.by_corpus = by_corpus or ByCorpus({})
         self.bad, self.seen = 0, 0
         self._told, self._untold = float("-inf"), 0
         self.at, self.keys = 0, dict[str, list[str]]()
@@ -126,8 +130,10 @@ class FLAMModule(LightningModule):
         return render(part.mixture, self.memory_N, part.waveform_BS)
 
     def losses(self, step: StepBatch, audio: AudioEmbeddings, text: TextEmbeddings) -> dict[str, Tensor]:
-        """As `objective.losses`."""
-        return losses(self.loss, step, audio, text, self.model.logit_scale)
+        """The first of `objective.losses`."""
+        values, terms = losses(self.loss, step, audio, text, self.model.logit_scale)
+        self.by_corpus.keep(step, terms)
+        return values
 
     def check_health(self, losses: dict[str, Tensor], batch: StepBatch, *embeddings: Tensor) -> None:
         """Stops all ranks at the same step: on a loss that is not finite, too many bad samples, or a request.
@@ -187,6 +193,9 @@ class FLAMModule(LightningModule):
             for key, value in metric.compute().items():  # type: ignore[operator]
                 # Already that of all ranks, and logged on all of them: they agree on what the best checkpoint is.
                 self.log(f"val/{name}/{key}", float(value))
+
+    def on_validation_end(self) -> None:
+        for metric in self.validation_metrics.values():
             metric.reset()  # type: ignore[operator]
 
     # -- Lightning's hooks

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from flam_train.batch import AudioEmbeddings, FrameBatch, StepBatch, TextEmbeddings
-from flam_train.losses.contrastive import contrastive_loss
-from flam_train.losses.framewise import EXCHANGES, REMOTE_NORMS, framewise_loss_of
+from flam_train.losses.contrastive import contrastive_terms
+from flam_train.losses.framewise import EXCHANGES, REMOTE_NORMS, framewise_terms
 from flam_train.losses.phrases import JoinedPhrases, Pairs, join_phrases
 from flam_train.losses.prior import prior_loss_of
-from flam_train.losses.weak import POOLINGS, weak_loss_of
+from flam_train.losses.terms import ClipTerms
+from flam_train.losses.weak import POOLINGS, weak_terms
 from flam_train.settings import setting, settle
 
 WEIGHTS = {"global": 1.0, "sed": 200.0, "prior": 1.0, "weak": 20.0}
@@ -67,16 +68,17 @@ class LossConfig:
 
 def losses(
     config: LossConfig, step: StepBatch, audio: AudioEmbeddings, text: TextEmbeddings, logit_scale: Tensor
-) -> dict[str, Tensor]:
-    """The unweighted losses of the joined batch of all ranks, by the names they are logged and weighted under.
+) -> tuple[dict[str, Tensor], dict[str, ClipTerms]]:
+    """The unweighted losses of the joined batch of all ranks, by the names they are logged and weighted under, and the
+    terms of those that are a mean over clips: all but the prior, a mean over phrases.
 
     audio, text: of all clips and phrases of this rank's step, the captions' rows first, then the events', then the
     tags'. logit_scale: log of the temperature's inverse in the global loss, a scalar.
     """
-    out, captions, events, tags = {}, step.captions, step.events, step.tags
+    out, terms, captions, events, tags = {}, {}, step.captions, step.events, step.tags
     count = 0 if captions is None else len(captions.keys)
     if captions is not None:
-        out["global"] = contrastive_loss(
+        terms["global"] = contrastive_terms(
             audio.clip_BD[:count],
             text.text_CD[:count],
             logit_scale.exp(),
@@ -85,16 +87,18 @@ def losses(
             config.hard_negative,
             captions.clip_ids_B if config.duplicate_clips == "multi" else None,
         )
+        out["global"] = terms["global"].mean()
     clips, columns = count, count
     if events is not None:
         phrases, embedded = _joined_pairs(config, events, audio, text, clips, columns)
-        out["sed"] = framewise_loss_of(phrases, *embedded, config.exchange, config.remote_norm)
-        out["prior"] = prior_loss_of(phrases, embedded[-1])
+        terms["sed"] = framewise_terms(phrases, *embedded, config.exchange, config.remote_norm)
+        out["sed"], out["prior"] = terms["sed"].mean(), prior_loss_of(phrases, embedded[-1])
         clips, columns = clips + len(events.keys), columns + len(events.phrase_ids_C)
     if tags is not None:
         phrases, embedded = _joined_pairs(config, tags, audio, text, clips, columns)
-        out["weak"] = weak_loss_of(phrases, *embedded, config.weak_pooling, config.exchange)
-    return out
+        terms["weak"] = weak_terms(phrases, *embedded, config.weak_pooling, config.exchange)
+        out["weak"] = terms["weak"].mean()
+    return out, terms
 
 
 def _joined_pairs(

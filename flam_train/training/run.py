@@ -18,25 +18,28 @@ from lightning.pytorch import Callback
 
 from flam_train.checkpoints import initial
 from flam_train.checkpoints.conversion import Table
-from flam_train.data.stream.clips import ShardSource, Source
 from flam_train.data.stream.server import start_server
 from flam_train.disk import check_writable
 from flam_train.models.flam import FLAM
 from flam_train.plotting import curves_figure, save_figure
 from flam_train.training.averaging import Averaging
+from flam_train.training.by_corpus import ByCorpus
 from flam_train.training.configuration import CONFIG, Config, changes, resolved, said, sections_of
 from flam_train.training.content import check_same_init, init_commit, init_sha256
 from flam_train.training.datamodule import WORKERS_NEED, DataModule
+from flam_train.training.description import describe
 from flam_train.training.exports import EXPORTS, are_written, write_exports
 from flam_train.training.extension import extend, rewrite
 from flam_train.training.fault_tolerance.checkpoint import LAST, not_written
 from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
 from flam_train.training.fault_tolerance.lock import LOCK, OwnFolder, RunLock
 from flam_train.training.fault_tolerance.requeue import requeue
-from flam_train.training.layers import PARTS, depths, is_meant, part_of
+from flam_train.training.layers import part_of
+from flam_train.training.log_settings import LogSettings
 from flam_train.training.loggers import METRICS, SteppedWandbLogger, build_loggers
 from flam_train.training.module import FLAMModule, Requests, StepFailed
-from flam_train.training.optim import freeze, rate
+from flam_train.training.optim import freeze
+from flam_train.training.pictures import Pictures
 from flam_train.training.saved import KeepFacts, RunFacts, Saved
 from flam_train.training.trainer import build_trainer, is_first_process, quiet
 from flam_train.training.validation import CorpusValidation, check_monitor
@@ -87,7 +90,8 @@ def build(conf: dict[str, Any], saved: Saved | None = None) -> Run:
     unused += ["text.model.pooler"] if model.codebook is not None and not heads else []
     freeze(model, config.optim, tuple(unused), set() if saved else untrained(model, started))
     memory_N, accumulate = data.sources.memory(), config.data.accumulate
-    module = FLAMModule(model, config.loss, config.optim, config.steps, config.seed, memory_N, accumulate)
+    by_corpus = ByCorpus({stream.name: [source.name for source in stream.sources] for stream in data.streams})
+    module = FLAMModule(model, config.loss, config.optim, config.steps, config.seed, memory_N, accumulate, by_corpus)
     if config.trainer.precision == "64-true":
         module.double()
     metrics = {n: CorpusValidation(corpus, model.grid, model.config.embedding) for n, corpus in data.validation.items()}
@@ -103,48 +107,6 @@ def untrained(model: FLAM, started: Table | None) -> set[str]:
     names = {name for name, _ in model.named_parameters()}
     fresh = names if started is None else names & set(started.fresh)
     return text | {name for name in fresh if part_of(name) != "text"}
-
-
-def describe(run: Run) -> str:
-    """What will be trained, in a few lines."""
-    model, optim = run.module.model, run.module.optim
-    depth_of = depths([name for name, _ in model.named_parameters()]) if optim.layer_decay != 1 else {}
-    lines = []
-    for part in PARTS:
-        mine = [(n, p) for n, p in model.named_parameters() if part_of(n) == part]
-        total = sum(p.numel() for _, p in mine)
-        learns = sum(p.numel() for _, p in mine if p.requires_grad)
-        learning = [rate(optim, part, depth_of.get(n, 0)) for n, p in mine if p.requires_grad]
-        told = "frozen" if not learns else "lr " + " to ".join(f"{x:g}" for x in sorted({min(learning), max(learning)}))
-        later = [
-            first for pattern, first in (optim.unfreeze or {}).items() if any(is_meant(pattern, n) for n, _ in mine)
-        ]
-        told += f", some or all from step {min(later):,} on" if later else ""
-        lines.append(f"  {part:6s} {learns:>12,} of {total:>12,} parameters learn, {told}")
-    lines += [
-        f"  {stream.name:6s} {stream.batch} clips a step from {', '.join(map(_said, stream.sources))}"
-        for stream in run.data.streams
-    ]
-    validated = ", ".join(f"{n} ({len(c):,} clips of {c.folder})" for n, c in run.data.validation.items())
-    lines.append(f"  val    {validated or 'none: no corpus has a `validation`, the folder of shards to validate on'}")
-    for name, validation in run.module.validation_metrics.items():
-        lines += [f"         {name}: {line}" for line in validation.asked.told()]  # type: ignore[operator, union-attr]
-    if run.config.augment.on:
-        lines.append(f"  augment {run.config.augment.said()}")
-    lines += [f"  {line}" for line in run.data.sources.left_out.report()]
-    lines += [f"  warning: {line}" for line in run.data.confused()]
-    if optim.warmup_steps >= run.config.steps:
-        lines.append(
-            f"  note   optim.warmup_steps={optim.warmup_steps} is as long as the run: lr is reached at its end"
-        )
-    if run.started is not None:
-        lines += [f"  {line}" for line in (f"init   {run.config.init}", *run.started.lines())]
-    return "\n".join(lines)
-
-
-def _said(source: Source) -> str:
-    folder = f" of {source.corpus.folder}" if isinstance(source, ShardSource) else ""
-    return f"{source.name} ({int(source.shard_sizes.sum()):,} clips{folder})"
 
 
 def train(conf: dict[str, Any]) -> Path:
@@ -248,7 +210,12 @@ def fit(
         run.module.model.audio.compile()
     clips, resumed = sum(stream.batch for stream in run.data.streams), saved.step if saved else 0
     loggers = build_loggers(run.config.logger, folder, run.config.name, resumed)
-    callbacks = [*callbacks, KeepFacts(folder, facts_of(run, saved), run.data.tokenizer, saved is None)]
+    facts = facts_of(run, saved)
+    curves = ["loss/total", *([run.config.trainer.monitor] if run.config.trainer.monitor else [])]
+    callbacks = [*callbacks, KeepFacts(folder, facts, run.data.tokenizer, saved is None)]
+    callbacks.append(LogSettings(facts.settings, curves))
+    if run.config.trainer.pictures:
+        callbacks.append(Pictures(folder, run.config.trainer.pictures))
     if run.config.optim.ema:
         callbacks.append(Averaging(run.config.optim.ema))
     trainer = build_trainer(run.config.trainer, folder, run.module.total_steps, clips, loggers, callbacks)

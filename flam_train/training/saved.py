@@ -46,6 +46,11 @@ class RunFacts:
     extended: list[dict[str, Any]] = field(default_factory=list)
     commit: str | None = None
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """`conf`, with what was changed on the way, as config.yaml holds them."""
+        return self.conf | ({EXTENDED: self.extended} if self.extended else {})
+
 
 @dataclass(frozen=True)
 class Saved:
@@ -124,9 +129,8 @@ class KeepFacts(Callback):
         if not trainer.is_global_zero:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        extended = {EXTENDED: self.facts.extended} if self.facts.extended else {}
         draft = self.folder / f".{CONFIG}"
-        draft.write_text(yaml.safe_dump(self.facts.conf | extended, sort_keys=False))
+        draft.write_text(yaml.safe_dump(self.facts.settings, sort_keys=False))
         os.replace(draft, self.folder / CONFIG)
         if self.anew or not (self.folder / TOKENIZER).is_dir():
             self._keep_tokenizer()

@@ -22,6 +22,7 @@ from flam_train.training.fault_tolerance.checkpoint import AtomicCheckpointIO, C
 from flam_train.training.fault_tolerance.interrupt import StopOnRequest
 from flam_train.training.fault_tolerance.watch import Watch
 from flam_train.training.loggers import LogSteps
+from flam_train.training.profiling import Profile
 from flam_train.training.progress import Progress
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
@@ -54,6 +55,16 @@ class TrainerConfig:
     requeue: bool = setting(True, "on SIGUSR1 a SLURM job is put back into the queue")
     compile: bool = setting(False, "torch.compile on the audio encoder")
     progress_seconds: float = setting(10.0, "between two lines where there is no terminal", least=0)
+    pictures: int = setting(
+        3,
+        "at each validation of each corpus: clips that show where labels are heard, and captions that show which clips "
+        "they find; 0: none",
+        least=0,
+        most=12,
+    )
+    profile: int = setting(
+        0, "steps of this part of the run whose trace is written into `profile/` of the run folder; 0: none", least=0
+    )
 
     def __post_init__(self) -> None:
         settle(self, "trainer")
@@ -107,6 +118,7 @@ def build_trainer(
         num_sanity_val_steps=0,
         logger=loggers,
         callbacks=[
+            *([Profile(folder, config.profile)] if config.profile else []),
             *callbacks,
             Watch(folder, config.hang_seconds),
             LogSteps(config.log_every),

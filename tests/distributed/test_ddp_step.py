@@ -93,6 +93,7 @@ class Step:
                 caption_ids_C=self.caption_ids[captions],
                 clip_ids_B=torch.tensor(captions),
                 clip_valid_B=self.valid[captions],
+                corpus_B=torch.tensor([row % 2 for row in captions]),
                 seed_B=self.seed[captions],
                 keys=[str(row) for row in captions],
             ),

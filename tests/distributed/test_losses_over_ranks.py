@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 from ranks import on_ranks
 
+from flam_train.distributed import sum_over_ranks
 from flam_train.losses import contrastive_loss, framewise, framewise_loss, prior_loss
-from flam_train.losses.framewise import framewise_loss_of
+from flam_train.losses.contrastive import contrastive_terms
+from flam_train.losses.framewise import framewise_terms
 from flam_train.losses.phrases import Pairs, join_phrases
 from flam_train.losses.prior import prior_loss_of
-from flam_train.losses.weak import POOLINGS, weak_loss_of
+from flam_train.losses.weak import POOLINGS, weak_terms
 from flam_train.models.frontend import MelNorm
 
 T, D, VOCABULARY = 6, 8, 12
@@ -123,19 +125,23 @@ def losses_of_rank(rank: int, world: int, scenario: str) -> dict:
         "prior of what is known": prior_loss_of(tags, bias[ids]),
     }
     out = with_gradients(terms, leaves)
+    # Of three groups of clips, by loss: the sum of their terms and how many these are.
+    groups = {"global": contrastive_terms(*pairs_of_clips, captions)}
     for exchange in EXCHANGES:
         how, _, pieces = exchange.partition(" ")
         with mock.patch.object(framewise, "BLOCK_TERMS", 5 if pieces else framewise.BLOCK_TERMS):
             for norm in framewise.REMOTE_NORMS:
                 alone = framewise_loss(*embedded, *pairs, **options, exchange=how, remote_norm=norm)
-                once = framewise_loss_of(phrases, *embedded, exchange=how, remote_norm=norm)
+                once = framewise_terms(phrases, *embedded, exchange=how, remote_norm=norm)
                 name = f"{norm}, {exchange}"
-                out |= with_gradients({name: alone, f"{name}, joined once": once}, leaves)
-            known = framewise_loss_of(tags, *embedded, exchange=how)
-            pooled = {p: weak_loss_of(tags, *embedded, p, how) for p in POOLINGS}
+                groups[name] = once
+                out |= with_gradients({name: alone, f"{name}, joined once": once.mean()}, leaves)
+            known = framewise_terms(tags, *embedded, exchange=how).mean()
+            pooled = {f"{p}, {exchange}": weak_terms(tags, *embedded, p, how) for p in POOLINGS}
+            groups |= pooled
             out |= with_gradients({f"what is known, {exchange}": known}, leaves)
-            out |= with_gradients({f"{p}, {exchange}": loss for p, loss in pooled.items()}, leaves)
-    return out
+            out |= with_gradients({name: terms.mean() for name, terms in pooled.items()}, leaves)
+    return out | {"groups": {n: sum_over_ranks(one.by_group(d["corpus"][rows], 3)) for n, one in groups.items()}}
 
 
 def on_one_rank(rank: int, world: int) -> dict:
@@ -196,8 +202,17 @@ def on_the_joined_batch(world: int, scenario: str) -> dict:
         weight = (~positive).sum(1, keepdim=True) * hard / hard.sum(1, keepdim=True)
         return logit + torch.where(positive, 1.0, weight).log()
 
+    both_ways = sum(0.5 * F.cross_entropy(x, target, reduction="none") for x in (cosine, cosine.T))
+    bags = {name: -torch.where(clip_tag, x, 1 - x).log() for name, x in pooled.items()}
+    of_clip = {
+        "joined": (torch.where(counted, terms, 0).sum((1, 2)), counted.sum((1, 2))),
+        "released": (torch.where(counted, terms * released, 0).sum((1, 2)), counted.sum((1, 2))),
+        **{name: (torch.where(pair, x, 0).sum(1), pair.sum(1)) for name, x in bags.items()},
+    }
+    groups = {name: by_loop(*one, d["corpus"]) for name, one in of_clip.items()}
+    groups["global"] = by_loop(both_ways, torch.ones(len(target)), d["corpus"][d["audio_valid"]])
     count = counted.sum().clamp(min=1)
-    return with_gradients(
+    return {"groups": groups} | with_gradients(
         {
             "joined": terms[counted].sum() / count,
             "released": (terms * released)[counted].sum() / count,
@@ -211,6 +226,14 @@ def on_the_joined_batch(world: int, scenario: str) -> dict:
         },
         leaves,
     )
+
+
+def by_loop(total_B: torch.Tensor, counted_B: torch.Tensor, group_B: torch.Tensor) -> torch.Tensor:
+    """(sum, count) of each of three groups."""
+    out = torch.zeros(3, 2, dtype=torch.float64)
+    for total, counted, group in zip(total_B.tolist(), counted_B.tolist(), group_B.tolist(), strict=True):
+        out[group] += torch.tensor([total, counted], dtype=torch.float64)
+    return out
 
 
 @pytest.fixture(scope="module", params=WORLDS)
@@ -237,6 +260,20 @@ def test_joined_batch(ranks, scenario):
         for k, grad in enumerate(grads, 1):
             mean = torch.stack([got[scenario][name][k] for got in ranks]).mean(0)
             assert torch.allclose(mean, grad, rtol=1e-9, atol=1e-13), (name, k)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_loss_is_the_mean_of_its_groups(ranks, scenario):
+    """Each group's sum and count are those of its clips; the groups' means, weighted by their counts, are the loss."""
+    found = {f"{name}, {how}": name for name in POOLINGS for how in EXCHANGES} | {"global": "global"}
+    found |= {name: norm for norm, name in each_frame_loss()}
+    twin = on_the_joined_batch(len(ranks), scenario)["groups"]
+    for got in ranks:
+        assert got[scenario]["groups"].keys() == found.keys()
+        for name, groups in got[scenario]["groups"].items():
+            assert torch.allclose(groups, twin[found[name]], rtol=1e-12), name
+            total, count = groups.sum(0)
+            assert torch.allclose(total / count.clamp(min=1), got[scenario][name][0], rtol=1e-12), name
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -12,7 +12,7 @@ from bench_losses import measure, problem
 from ranks import on_ranks
 
 from flam_train.losses.contrastive import contrastive_loss
-from flam_train.losses.framewise import framewise_loss_of
+from flam_train.losses.framewise import framewise_terms
 from flam_train.losses.phrases import Pairs, join_phrases
 from flam_train.losses.prior import prior_loss_of
 from flam_train.models.frontend import MelNorm
@@ -30,8 +30,8 @@ def traffic(rank: int, world: int) -> dict[str, list]:
     given = [values[k] for k in ("frame_BTD", "text_CD", "scale_C", "bias_C")]
     calls = {
         "join": lambda: join_phrases(Pairs(**pairs)),
-        "gather": lambda: framewise_loss_of(phrases, *given, exchange="gather").backward(),
-        "ring": lambda: framewise_loss_of(phrases, *given, exchange="ring").backward(),
+        "gather": lambda: framewise_terms(phrases, *given, exchange="gather").mean().backward(),
+        "ring": lambda: framewise_terms(phrases, *given, exchange="ring").mean().backward(),
         "prior": lambda: prior_loss_of(phrases, values["bias_C"].clone().requires_grad_()).backward(),
         "contrastive": lambda: contrastive_loss(clip_BD, 2 * clip_BD, torch.tensor(1.0), valid_B, ids_B).backward(),
         "bn0": lambda: MelNorm(BINS).train()(torch.ones(CLIPS, 7, BINS)),

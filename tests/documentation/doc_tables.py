@@ -36,7 +36,8 @@ OVERRIDES = (
     (
         TRAINS,
         "steps<=2 global_batch<=2 frame_batch<=2 weak_batch<=2 optim.warmup_steps=1 data.workers=0 "
-        "overwrite=true trainer.accelerator=cpu trainer.validate_every=2 trainer.checkpoint_every=2",
+        "overwrite=true trainer.accelerator=cpu trainer.validate_every=2 trainer.checkpoint_every=2 "
+        "trainer.pictures=1",
     ),
     (r"flam-train -m", "seed=0,1 optim.lr=1e-3"),
     (r"flam-convert clap .* --tokenizer", "--tokenizer clap-htsat-unfused"),
@@ -74,6 +75,7 @@ NOT_RUN = (
     (r"torchrun --nnodes 2", "two machines"),
     (r"flam-convert checkpoint", "a long run's best step: test_choosing.py"),
     (r"flam-convert (to-)?openflam ", "RoBERTa's weights and tokenizer: test_protocol_commands.py, with random ones"),
+    (r"tensorboard ", "a server, which does not end"),
     (r"flam-\w+ \w+ hf://", "no hub: test_hub.py plays one"),
     (r"pip install '?flam-train", "the tests have their environment"),
 )

@@ -16,8 +16,9 @@ from test_elastic import EXACT, assert_close, on_parts
 from tiny_runs import TINY, conf, harm, on_shards, write_bank, write_corpus
 
 from flam_train.cli.train import compose_conf, main
+from flam_train.training.description import describe
 from flam_train.training.launch import node
-from flam_train.training.run import build, describe, train
+from flam_train.training.run import build, train
 
 
 @pytest.fixture(scope="session")

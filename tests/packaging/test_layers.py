@@ -31,10 +31,10 @@ FLOORS = {
         "card",
     ],
     "training": [
-        "objective module averaging micro_batches corpora content sources datamodule layers optim loggers progress "
-        "validation",
+        "objective by_corpus module averaging micro_batches corpora content sources datamodule layers optim loggers "
+        "progress validation pictures profiling",
         "fault_tolerance",
-        "trainer configuration saved extension exports run",
+        "trainer configuration saved extension exports description log_settings run",
         "launch",
     ],
 }

@@ -148,7 +148,7 @@ def harm(tar: Path, fault: str) -> None:
 TINY = [
     "model=test", "text=bytes", "optim.freeze=[]", "steps=4", "data.workers=0", "optim.warmup_steps=1",
     "trainer.validate_every=2", "trainer.checkpoint_every=2", "trainer.log_every=1", "trainer.monitor=null",
-    "trainer.accelerator=cpu",
+    "trainer.accelerator=cpu", "trainer.pictures=0",
 ]  # fmt: skip
 
 

@@ -54,6 +54,7 @@ def collate_captions(
         caption_ids_C=torch.tensor([phrase_id(caption) for caption in captions]),
         clip_ids_B=torch.tensor([phrase_id(f"{clip.corpus}/{clip.key}") for clip in clips]),
         clip_valid_B=torch.tensor([clip.error is None for clip in clips]),
+        corpus_B=torch.tensor([clip.corpus for clip in clips]),
         seed_B=torch.tensor([clip.seed for clip in clips]),
         keys=[clip.key for clip in clips],
         errors=[clip.error for clip in clips if clip.error is not None],

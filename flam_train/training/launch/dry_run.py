@@ -12,10 +12,11 @@ from torch import Tensor
 
 from flam_train.batch import FrameBatch, GlobalBatch, StepBatch
 from flam_train.training.configuration import Config
+from flam_train.training.description import describe
 from flam_train.training.micro_batches import joined, stacked
 from flam_train.training.module import FLAMModule
 from flam_train.training.optim import build_optimizer
-from flam_train.training.run import begin, begins_anew, describe, has_ended
+from flam_train.training.run import begin, begins_anew, has_ended
 from flam_train.training.saved import Saved
 from flam_train.training.trainer import launch_shape
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss, weak_loss
 from flam_train.losses.contrastive import hard_negative_weights
-from flam_train.losses.framewise import framewise_loss_of
+from flam_train.losses.framewise import framewise_terms
 from flam_train.losses.phrases import Pairs, join_phrases
 from flam_train.losses.prior import prior_loss_of
 from flam_train.losses.weak import POOLINGS
@@ -93,7 +93,7 @@ def test_framewise_and_prior(seed, shared_ids, masked, frame_valid, unknown):
     options["unknown_BC"] = d["unknown"] if unknown else None
     phrases = join_phrases(Pairs(d["label"], d["audio_valid"], d["phrase_valid"], **options))
     embedded = (d["frame"], d["text"], d["scale"], d["bias"])
-    got = framewise_loss_of(phrases, *embedded), prior_loss_of(phrases, d["bias"])
+    got = framewise_terms(phrases, *embedded).mean(), prior_loss_of(phrases, d["bias"])
     if not unknown:
         del options["unknown_BC"]
         pairs = (d["label"], d["audio_valid"], d["phrase_valid"])

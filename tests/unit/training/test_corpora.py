@@ -18,8 +18,9 @@ from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Event
 from flam_train.training.configuration import read_data
 from flam_train.training.corpora import CorpusConfig
+from flam_train.training.description import describe
 from flam_train.training.launch.node import places
-from flam_train.training.run import build, describe
+from flam_train.training.run import build
 
 DOG = [(0.0, 0.05, "dog")]
 
