@@ -111,7 +111,7 @@ def locate(chosen: Chosen, model: FLAM, validation: CorpusValidation) -> list[Lo
     waveform_BS = torch.cat([clip.waveform_BS for clip in chosen.clips]).to(model.device)
     frame_BTD = model.embed_audio(waveform_BS).frame_BTD
     words = validation.asked.words
-    said = {name: phrases[0] for name, phrases in zip(words.classes, words.phrases, strict=True)} if words else {}
+    said = dict(zip(words.classes, words.phrases[0], strict=True)) if words else {}
     more = sorted({e.label for clip in chosen.clips for e in clip.records[0].events} - said.keys())
     scores, labels = [], [*said, *more]
     if said:

@@ -55,7 +55,7 @@ def test_what_a_page_holds():
     assert [str(line) for line in found] == [
         "p.md:7 flam-train experiment=demo seed=1",
         "p.md:9 until flam-train experiment=...; do [ $? -eq 75 ] || break; done",
-        "p.md:10 NAME=x python eval/table.py results --out table >log.txt 2>&1 && ls table.md ...",
+        "p.md:10 NAME=x python eval/table.py results --out table >log.txt 2>&1 && ls...",
         "p.md:11 cat > mine.yaml <<'EOF'",
     ]
     assert found[-1].here == "kind: sed\nEOF"

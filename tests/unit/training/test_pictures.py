@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,12 +54,13 @@ def test_scores_are_those_of_the_validation(tiny):
     shards, model, validation = tiny
     chosen = Chosen(shards, model.grid, 3)
     assert chosen.rows == [0, 1, 2]  # a siren, a bird, an engine
-    located = locate(chosen, model, validation)
+    located, words = locate(chosen, model, validation), validation.asked.words
+    said = dict(zip(words.classes, words.phrases[0], strict=True))
     for row, clip in zip(chosen.rows, located, strict=True):
         record = shards.record(row)
         (event,) = record.events
         assert clip.key == record.key
-        assert clip.phrases[0] == validation.phrases[validation.classes[event.label]]
+        assert clip.phrases[0] == said[event.label]
         assert len(clip.phrases) == 1 + pictures.OTHERS
         np.testing.assert_array_equal(clip.waveform_S, shards.waveform(row))
         with torch.no_grad():
@@ -70,7 +72,7 @@ def test_scores_are_those_of_the_validation(tiny):
         highest = clip.score_KT.max(1)[1:]
         assert (np.diff(highest) <= 0).all()
         with torch.no_grad():
-            every = model.localize(frame_BTD, model.embed_text(validation.phrases))[0].amax(1)
+            every = model.localize(frame_BTD, model.embed_text(list(said.values())))[0].amax(1)
         assert highest[-1] >= every.sort(descending=True).values[pictures.OTHERS].item() - 1e-6
 
 
@@ -113,7 +115,7 @@ def test_open_labels_short_clips_and_nothing_to_show(tiny, tmp_path):
     events = [(0.5, 1.0, "my own sound"), (1.5, 2.0, "my own sound")]
     shards = corpus(tmp_path / "open", (1,), make=lambda key: sample(key, 2.0, (), events))
     validation = CorpusValidation(shards, model.grid, 16)
-    validation.classes, validation.phrases = {}, []  # as of a corpus with too many labels
+    validation.asked = replace(validation.asked, words=None)  # as of a corpus whose labels are too many
     chosen = Chosen(shards, model.grid, 3)
     (clip,) = locate(chosen, model, validation)
     assert clip.phrases == ["my own sound"]
