@@ -26,6 +26,9 @@ GROUPS = (
     "logger",
 )  # fmt: skip
 
+BROUGHT = ("model.", "text.")
+"""Sections whose keys do not all stand in conf/."""
+
 EXAMPLES = """examples:
   flam-train experiment=demo
   flam-train experiment=esc10 seed=1 optim.lr=3e-4
@@ -68,15 +71,19 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
 
 TEXT = re.compile(
     r"(?P<key>\+{0,2}(?:name|run_dir|shards|init|(?:text|data\.(?:global|frame|weak)\.\w+)\.(?:name|path|validation)))="
-    r"(?P<value>[\w.+-]+)"
+    r"(?P<value>[\w.+-]+|[\w./:@~+,=-]+=[\w./:@~+,=-]*)"
 )
-"""Settings that are text, also where it looks like a number."""
+"""Settings that are text, also where it looks like a number, or has the `=` and `,` of a sweep's folders."""
 
 
 def as_text(override: str) -> str:
-    """`name=1e-4` is a name: in quotes, Hydra leaves it as it was typed."""
+    """`name=1e-4` is a name, `init=runs/lr/seed=0,optim.lr=1e-4/export` a folder: in quotes, Hydra leaves it as it was
+    typed."""
     found = TEXT.fullmatch(override)
-    if found is None or (isinstance(yaml.safe_load(found["value"]), str | None) and not _is_number(found["value"])):
+    if found is None:
+        return override
+    plain = "=" not in found["value"] and not _is_number(found["value"])
+    if plain and isinstance(yaml.safe_load(found["value"]), str | None):
         return override
     return f"{found['key']}='{found['value']}'"
 
@@ -119,7 +126,8 @@ def _explain(error: Exception, overrides: list[str], home: Path, folder: Path | 
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(home), version_base=None):
             known = _keys(OmegaConf.to_container(compose("train", overrides=_choices(overrides)), resolve=False))
-        return f"no key {key!r} in the configuration: {nearest(key, known)}"
+        adds = f"+{key}=... adds one of what `init` or the default brings; " if key.startswith(BROUGHT) else ""
+        return f"no key {key!r} in the configuration: {adds}{nearest(key, known)}"
     group = re.search(r"Could not override '?([^'\s]+)'?\.\s*No match in the defaults list", text)
     if group:
         return f"{group.group(1)}: no such group of choices: {nearest(group.group(1), GROUPS)}"

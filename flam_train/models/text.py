@@ -113,7 +113,8 @@ class PretrainedTower(nn.Module):
 
     def __init__(self, model: nn.Module, pooling: str, fresh: tuple[str, ...] = ()):
         super().__init__()
-        self.model, self.pooling, self.fresh = model, pooling, fresh
+        self.model, self.pooling = model, pooling
+        self.fresh = tuple(f"model.{name}" for name in fresh)
         self.width: int = model.config.hidden_size  # type: ignore[union-attr, assignment]
 
     @property
@@ -138,8 +139,6 @@ class PretrainedTower(nn.Module):
 class ByteTower(nn.Module):
     """A small transformer over bytes, for tests: needs no files and no pretrained weights."""
 
-    fresh: tuple[str, ...] = ()
-
     def __init__(self, width: int = 64, layers: int = 2, heads: int = 4, max_tokens: int = 77):
         super().__init__()
         self.architecture = {"width": width, "layers": layers, "heads": heads, "max_tokens": max_tokens}
@@ -149,6 +148,7 @@ class ByteTower(nn.Module):
         layer = nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
+        self.fresh = tuple(name for name, _ in self.named_parameters())
 
     def forward(self, tokens_CL: Tensor, attention_CL: Tensor) -> Tensor:
         return self.pool(self.states(tokens_CL, attention_CL), attention_CL)

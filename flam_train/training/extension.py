@@ -14,7 +14,7 @@ from flam_train.training.configuration import STREAMS, said
 from flam_train.training.fault_tolerance.checkpoint import LAST, AtomicCheckpointIO
 from flam_train.training.saved import Saved
 
-MAY_CHANGE = ("steps", "global_batch", "frame_batch", "optim.", "loss.", "data.phrases_per_clip")
+MAY_CHANGE = ("steps", "global_batch", "frame_batch", "weak_batch", "optim.", "loss.", "data.phrases_per_clip")
 
 FIXED = {
     "optim.freeze": "which parts learn",
@@ -23,6 +23,7 @@ FIXED = {
     "init": "what the run started from",
     "seed": "the seed",
     "data.": "the corpora and their order",
+    "augment.": "what is done to clips",
 }
 """Keys that may not change, though others that begin alike may: and what they are."""
 

@@ -103,7 +103,7 @@ def build(conf: dict[str, Any], saved: Saved | None = None) -> Run:
 
 def untrained(model: FLAM, started: Table | None) -> set[str]:
     """Parameters that nothing has trained: what `init` does not have, but for a pretrained text tower."""
-    text = {f"text.model.{name}" for name in model.text.fresh}  # type: ignore[union-attr]
+    text = {f"text.{name}" for name in model.text.fresh}  # type: ignore[union-attr]
     names = {name for name, _ in model.named_parameters()}
     fresh = names if started is None else names & set(started.fresh)
     return text | {name for name in fresh if part_of(name) != "text"}

@@ -41,7 +41,10 @@ class Sources:
         self.banks: dict[tuple[str, ...], tuple[Bank, int]] = {}
         self.left_out = LeftOut(config.exclude or ())
         background = augment.background
-        self.backgrounds = ItemCache(self._open_bank(background), BACKGROUNDS) if background else None
+        try:
+            self.backgrounds = ItemCache(self._open_bank(background), BACKGROUNDS) if background else None
+        except ValueError as error:
+            raise ValueError(f"augment.background: {error}") from error
 
     def stream(self, kind: str, corpora: dict[str, CorpusConfig], batch: int, since: tuple[int, int]) -> Stream | None:
         """One of the three kinds; None where it is switched off. since: as in `Stream`."""

@@ -138,6 +138,19 @@ def test_balanced_shards_behind_a_url_need_a_cache_for_all_of_them(corpora, tmp_
         assert build(compose_conf([*common, "data.frame.synthetic.balance=0.5"])).data.events.by_class[0] is not None
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("augment.background=[/nowhere]", r"augment\.background: .*/nowhere"),
+        ("augment.shift_seconds=11", r"augment\.shift_seconds=11: clips last 10 s"),
+        ("augment.mix_share=2", r"augment\.mix_share: 2 must be"),
+    ],
+)
+def test_what_is_wrong_is_named(override, message, corpora, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        build(conf(corpora, tmp_path, override))
+
+
 def test_check_reads_backgrounds_and_counts_what_travels(corpora, everything, tmp_path, capsys):
     common = [*TINY, *on_shards(*corpora), f"run_dir={tmp_path}", "global_batch=4", "frame_batch=4", "data.workers=1"]
     assert main([*common, *everything, "--check"]) == 0

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tagged_tones import PITCH, tones
 from test_training import assert_same_run, stopped_after
-from tiny_runs import TINY, flam_train_on_ranks, metrics
+from tiny_runs import TINY, flam_train_on_ranks, metrics, write_corpus
 
 from flam_train.cli.train import compose_conf, main
 from flam_train.data import Corpus
@@ -145,3 +145,22 @@ def test_the_run_and_the_dry_run_name_labels_that_are_one_to_the_tokenizer(shard
     assert told in capsys.readouterr().out
     assert main([*arguments, "text.max_tokens=3"]) == 0
     assert told in capsys.readouterr().err
+
+
+def test_a_number_that_would_never_be_one_is_not_monitored(tmp_path):
+    """Shards with a vocabulary and tags alone have no event to find."""
+    tagged = write_corpus(tmp_path / "tagged", 4, 0, tagged=True)
+    monitor = "trainer.monitor=val/custom/auroc_macro"
+    tags = ["data/weak=[custom]", f"data.weak.custom.path={tagged}", "weak_batch=4", monitor]
+    with pytest.raises(ValueError, match="is not computed, the validation shards have no events"):
+        build(
+            compose_conf([*TINY, *OFF, *tags, f"data.weak.custom.validation={tagged}", f"run_dir={tmp_path / 'run'}"])
+        )
+    with pytest.raises(ValueError, match="nothing is validated: set data"):
+        build(compose_conf([*TINY, *OFF, *tags, f"run_dir={tmp_path / 'run'}"]))
+
+
+def test_a_text_tower_that_nothing_trained_is_not_frozen(shards, tmp_path):
+    with pytest.raises(ValueError, match=r"optim\.freeze: 'text\..*of text was never trained"):
+        build(compose_conf(on_tags(shards, tmp_path, "optim.freeze=[text]")))
+    assert main(on_tags(shards, tmp_path, "optim.freeze=[nonsense]", "--check")) == 2

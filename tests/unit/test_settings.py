@@ -204,6 +204,8 @@ def configuration_copy(node: Any) -> Any:
         ("data.frame.custom.path=2026", "2026"),
         ("init=1_000", "1_000"),
         ("init=null", None),
+        ("init=runs/lr/seed=0,optim.lr=1e-4/export", "runs/lr/seed=0,optim.lr=1e-4/export"),
+        ("run_dir=runs/seed=1", "runs/seed=1"),
     ],
 )
 def test_names_stay_as_they_were_typed(override, want):

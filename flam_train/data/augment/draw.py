@@ -32,7 +32,9 @@ class Augmentation:
     """
 
     def __init__(self, config: AugmentConfig, seconds: float, backgrounds: ItemCache | None, mix: bool) -> None:
-        """seconds: of a clip. Raises ValueError where no background is so long."""
+        """seconds: of a clip. Raises ValueError where no background is so long, and for a longer shift."""
+        if config.shift_seconds > seconds:
+            raise ValueError(f"augment.shift_seconds={config.shift_seconds:g}: clips last {seconds:g} s: at most that")
         self.config, self.samples = config, round(seconds * SAMPLE_RATE)
         self.mix_share = config.mix_share if mix else 0.0
         self.backgrounds = backgrounds if config.background_share else None

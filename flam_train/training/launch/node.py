@@ -31,7 +31,9 @@ from flam_train.disk import check_writable, existing
 from flam_train.models.flam import FLAMConfig
 from flam_train.training.configuration import STREAMS, Config
 from flam_train.training.corpora import CorpusConfig, DataConfig
+from flam_train.training.exports import EXPORTS
 from flam_train.training.fault_tolerance.checkpoint import LAST
+from flam_train.training.optim import freeze
 from flam_train.training.saved import Saved
 from flam_train.training.validation import Asked, check_monitor
 
@@ -238,10 +240,13 @@ def find_run_folder(found: Findings, config: Config) -> None:
     saved = begun(config)
     model = saved.model() if saved else build(config.model, config.text, config.init)
     assert model is not None
+    with found.looking():
+        freeze(model, config.optim)  # its patterns
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    # A checkpoint has the weights and AdamW's two moments, and is written beside the one that it replaces.
-    checkpoints = 3 if config.trainer.monitor else 2
-    need = weights * (3 * checkpoints + 1)
+    # A checkpoint has the weights, AdamW's two moments and perhaps a running mean, and is written beside the one that
+    # it replaces.
+    checkpoints, copies = 3 if config.trainer.monitor else 2, 4 if config.optim.ema else 3
+    need = weights * (copies * checkpoints + len(EXPORTS[config.export]))
     if free < need:
         found.problems.append(
             f"{there}: {size(free)} free, checkpoints and export take {size(need)}: make room, or set run_dir elsewhere"

@@ -57,6 +57,8 @@ class Asked:
         if corpus.vocabulary.classes:
             if not corpus.remote:
                 check_labels(corpus, set(corpus.vocabulary.classes), set(), None)
+                if not any(corpus.record(n).events for n in range(len(corpus))):
+                    return cls(*size)
             return cls(*size, Words.of(corpus, corpus.vocabulary, "trained"))
         records = [corpus.record(n) for n in range(len(corpus))]
         count = Counter(event.label for record in records for event in record.events)
@@ -93,6 +95,8 @@ class Asked:
     def told(self) -> list[str]:
         """Lines for the log, of what is not as everybody would think."""
         lines = []
+        if self.words is None:
+            lines.append("no clip has an event: frames are not scored")
         if self.left_out:
             lines.append(f"the {MOST_LABELS:,} most frequent labels are scored, {self.left_out:,} others are not")
         if self.only_listed:
@@ -121,6 +125,10 @@ def _bounded(record: Record, labels: set[str], grid: FrameGrid) -> bool:
 
 def check_monitor(monitor: str, validations: Mapping[str, Asked]) -> None:
     """ValueError for a `trainer.monitor` that none of the validations, by name, logs."""
+    if not validations:
+        raise ValueError(
+            f"trainer.monitor={monitor}: nothing is validated: set data.frame.NAME.validation to a folder of shards"
+        )
     known = []
     for name, asked in validations.items():
         logged = [f"val/{name}/{number}" for number in asked.logged]

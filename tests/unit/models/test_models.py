@@ -380,7 +380,7 @@ def test_any_roberta_from_a_folder_with_a_fresh_pooler(tmp_path):
     RobertaModel(tiny, add_pooling_layer=False).save_pretrained(tmp_path)
     tower = build_text(TextConfig("roberta", str(tmp_path)))
     assert tower.width == 16
-    assert tower.fresh == ("pooler.dense.bias", "pooler.dense.weight")
+    assert tower.fresh == ("model.pooler.dense.bias", "model.pooler.dense.weight")
     rebuilt = build_text(TextConfig("roberta", architecture=tower.architecture), pretrained=False)
     rebuilt.load_state_dict(tower.state_dict())
     tokens = torch.tensor([[0, 5, 6, 2]])

@@ -41,6 +41,14 @@ def test_streams_go_on_at_the_position_reached_whatever_the_batches_were(conf, t
     assert begun.facts.extended == []
 
 
+def test_the_stream_of_tags_goes_on_likewise(tmp_path):
+    tags = ["data/weak=[custom]", "data.weak.custom.path=x", "weak_batch=4"]
+    was = compose_conf([*TINY, *on_shards(tmp_path / "a"), *tags, "global_batch=4", "frame_batch=6", "steps=10"])
+    now = was | {"weak_batch": 2, "steps": 20}
+    begun = Saved(tmp_path, 10, RunFacts(was), {"content": {}, "since": {}})
+    assert extended(begun, now).since["weak"] == (10, 40)
+
+
 @pytest.mark.parametrize(
     ("section", "key", "value", "what"),
     [
@@ -48,6 +56,7 @@ def test_streams_go_on_at_the_position_reached_whatever_the_batches_were(conf, t
         ("text", "max_tokens", 9, r"the text tower .*text\.max_tokens was 77, is 9"),
         ("optim", "freeze", ["text"], r"which parts learn .*optim\.freeze was \(\), is \('text',\)"),
         ("data", "block_shards", 9, r"the corpora and their order .*data\.block_shards was 4, is 9"),
+        ("augment", "mix_share", 0.5, r"what is done to clips .*augment\.mix_share was 0\.0, is 0\.5"),
         ("", "seed", 1, r"the seed .*seed was 0, is 1"),
         ("", "init", "x", r"what the run started from .*init was None, is 'x'"),
         ("", "name", "x", r"name .*name was 'flam', is 'x'"),
