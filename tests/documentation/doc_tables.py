@@ -31,8 +31,8 @@ EXEMPT_BLOCKS: tuple[tuple[str, str, str], ...] = ()
 TRAINS = r"(flam-train|(python|torchrun).* -m flam_train\.cli\.train)"
 
 OVERRIDES = (
-    (TRAINS + r"(?!.* init=)", "model=test text=bytes"),  # those take both from it, but for:
-    (TRAINS + r".* init=(HTSAT|630k)", "text=bytes"),  # no text tower, no tokenizer
+    (TRAINS + r"(?!.* init=)", "model=test text=bytes optim.freeze=[]"),  # those take both from it, but for:
+    (TRAINS + r".* init=(HTSAT|630k)", "text=bytes optim.freeze=[]"),  # no text tower, no tokenizer
     (
         TRAINS,
         "steps<=2 global_batch<=2 frame_batch<=2 weak_batch<=2 optim.warmup_steps=1 data.workers=0 "

@@ -37,8 +37,9 @@ ONE_A_NODE = [*TASKS, "--ntasks-per-node=1"]
 """Where four tasks show no more than two: each imports torch twice, on this one machine."""
 
 TRAIN = [
-    "experiment=demo", "model=test", "text=bytes", "steps=4", "global_batch=4", "frame_batch=8", "data.workers=0",
-    "trainer.validate_every=4", "trainer.checkpoint_every=2", "trainer.log_every=1", "trainer.accelerator=cpu",
+    "experiment=demo", "model=test", "text=bytes", "optim.freeze=[]", "steps=4", "global_batch=4", "frame_batch=8",
+    "data.workers=0", "trainer.validate_every=4", "trainer.checkpoint_every=2", "trainer.log_every=1",
+    "trainer.accelerator=cpu",
 ]  # fmt: skip
 """`make demo`, tiny."""
 
