@@ -249,3 +249,11 @@ def test_one_item_is_a_list_of_one():
     found = Config.read(compose_conf([*TINY, "optim.freeze=text", "data.exclude=overlap.txt"]))
     assert found.optim.freeze == ("text",)
     assert found.data.exclude == ("overlap.txt",)
+
+
+def test_a_key_of_what_init_brings_is_added():
+    with pytest.raises(
+        ValueError, match=r"no key 'model.frontend.mask_stripes' .* \+model.frontend.mask_stripes=\.\.\. "
+    ):
+        compose_conf(["model.frontend.mask_stripes=0"])
+    assert compose_conf(["+model.frontend.mask_stripes=0"])["model"]["frontend"] == {"mask_stripes": 0}
