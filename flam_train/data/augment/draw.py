@@ -52,13 +52,13 @@ class Augmentation:
         return 1 + int(further * REACH) if mixed < self.mix_share else 0
 
     def clip(self, clip: Clip, other: Clip | None) -> Clip:
-        """The clip with its draws. other: what it is mixed with, if it is; a bad sample is not mixed with."""
+        """The clip with its draws. other: what it is mixed with, if it is; not with a bad sample, nor where `hides`."""
         if clip.error is not None:
             return clip
         shift = self._shift(clip.seed, "shift")
         events, sounds, added = rolled(clip.events, shift, self.samples), [], []
         tags = rolled_tags(clip, shift, self.samples)
-        if other is not None and other.error is None:
+        if other is not None and other.error is None and not (hides(clip, other) or hides(other, clip)):
             (level,) = uniform(clip.seed, "mix", 1)
             by = self._shift(clip.seed, "mix shift")
             events += rolled(other.events, by, self.samples)
@@ -106,6 +106,12 @@ def uniform(seed: int, name: str, count: int) -> list[float]:
 
 def between(bounds: Sequence[float] | np.ndarray, share: float) -> float:
     return float(bounds[0] + (bounds[1] - bounds[0]) * share)
+
+
+def hides(clip: Clip, other: Clip) -> bool:
+    """Whether a mixture of the two could say that a sound is in the frames of the other's events alone, though the clip
+    has it as a tag, somewhere. Labels are not compared: several may be one concept."""
+    return bool(other.events) and not {tag.label for tag in clip.tags} <= {event.label for event in clip.events}
 
 
 def rolled(events: Sequence[Event], shift: int, samples: int) -> tuple[Event, ...]:

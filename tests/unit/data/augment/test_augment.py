@@ -356,6 +356,18 @@ def test_a_mixed_clip_has_the_tags_of_both():
     assert heard(found, OPEN, weak=False) == ([], {"dog", "rain", "wind"})
 
 
+def test_clips_are_not_mixed_where_events_would_hide_what_a_tag_leaves_open():
+    augmentation = Augmentation(AugmentConfig(mix_share=1.0), SECONDS, None, mix=True)
+    timed, weak = noise(0, 0.1, (0.0, 0.05, "dog")), tagged(noise(1), ("dog", 0.0, 0.1))
+    for one, other in ((timed, weak), (weak, timed)):
+        found = augmentation.clip(one, other)
+        assert (found.events, [tag.label for tag in found.tags]) == (one.events, [tag.label for tag in one.tags])
+        assert not found.added
+    both = tagged(noise(2, 0.1, (0.05, 0.1, "dog")), ("dog", 0.0, 0.1))  # it has the event, too
+    found = augmentation.clip(timed, both)
+    assert sorted((e.onset, e.offset) for e in found.events) == [(0.0, 0.05), (0.05, 0.1)]
+
+
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpora")
