@@ -30,7 +30,7 @@ OF_NO_MODEL = (
     "seed", "name", "run_dir", "shards", "overwrite", "resume", "logger", "data.workers", "data.prefetch",
     "data.verify", "data.validation_batch", "data.cache_", "trainer.accelerator", "trainer.devices", "trainer.nodes",
     "trainer.checkpoint_every", "trainer.log_every", "trainer.hang_seconds", "trainer.requeue", "trainer.keep",
-    "trainer.progress_seconds", "extended",
+    "trainer.progress_seconds", "trainer.pictures", "trainer.profile", "extended",
 )  # fmt: skip
 """What keys begin with that make no other model of the same data: runs are grouped without them."""
 

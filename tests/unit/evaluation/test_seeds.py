@@ -8,6 +8,7 @@ import math
 import random
 import shutil
 import statistics
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from flam_train.evaluation.seeds import (
     written,
 )
 from flam_train.training.configuration import FREE
+from flam_train.training.trainer import TrainerConfig
 
 AUROC = "val/synthetic/auroc_macro"
 CURVE = {2: 0.5, 5: 0.75, 8: 0.7}
@@ -105,6 +107,13 @@ def test_settings_that_make_no_other_model_may_change_as_a_run_goes_on():
     assert [key for key in free if not key.startswith(FREE) and key not in FREE and key + "." not in FREE] == []
     assert settings_of(conf(seed=3, shards="x", data={"workers": 3, "cache_gib": 2, "phrases_per_clip": 5})).keys() == {
         "steps", "optim.lr", "optim.betas", "init", "trainer.monitor", "data.phrases_per_clip",
+    }  # fmt: skip
+
+
+def test_a_new_setting_of_the_trainer_says_whether_it_makes_another_model():
+    found = {f"trainer.{f.name}" for f in fields(TrainerConfig)}
+    assert {key for key in found if not key.startswith(OF_NO_MODEL)} == {
+        "trainer.precision", "trainer.compile", "trainer.validate_every", "trainer.monitor", "trainer.patience",
     }  # fmt: skip
 
 
