@@ -55,6 +55,7 @@ PANELS = (
     _Panel(r"train/(.+)", "train", "value", "wide"),
     _Panel(r"val/(.+/|)auroc(.*)", "validation: frame AUROC", "AUROC (chance 0.5, best 1)"),
     _Panel(r"val/(.*R@\d+.*)", "validation: retrieval", "recall (share of queries)", "from0"),
+    _Panel(r"val/(.*(?:event_f1|psds1))", "validation: events", "PSDS1, event F1 at 0.5", "from0"),
     _Panel(r"val/(.+)", "validation: other", "value"),
     _Panel(r"(?:optim/lr|learning_rate)", "learning rate", "learning rate", "from0", noisy=False),
     _Panel(r"optim/gradient_norm", "gradient norm", "norm before clipping", "wide"),
@@ -103,6 +104,7 @@ def _panels(curves: dict[str, Points]) -> list[tuple[_Panel, dict[str, Points]]]
         match = re.fullmatch(panel.pattern, name)
         assert match is not None, name
         label = "".join(match.groups()).replace("/_", ": ").replace("/", ": ").replace("_", " ").strip()
+        label = re.sub(r"\b(f1|psds1)\b", lambda one: one[0].upper(), label)
         found.setdefault(panel, {})[label or name] = points
     return sorted(found.items(), key=lambda pair: PANELS.index(pair[0]) if pair[0] in PANELS else len(PANELS))
 

@@ -20,6 +20,8 @@ RUN = {
     "val/tones/auroc_macro": lambda s: 0.7 + s / 1000,
     "val/tones/auroc_micro": lambda s: 0.8,
     "val/tones/text_to_audio_R@1": lambda s: 0.1,
+    "val/tones/event_f1": lambda s: 0.2,
+    "val/tones/psds1": lambda s: 0.3,
 }
 
 
@@ -47,6 +49,7 @@ def test_what_is_of_another_unit_has_its_own_axis(drawn):
         "loss": "loss (total: weighted sum)",
         "validation: frame AUROC": "AUROC (chance 0.5, best 1)",
         "validation: retrieval": "recall (share of queries)",
+        "validation: events": "PSDS1, event F1 at 0.5",
         "learning rate": "learning rate",
         "gradient norm": "norm before clipping",
         "speed": "clips per second",
@@ -54,6 +57,7 @@ def test_what_is_of_another_unit_has_its_own_axis(drawn):
     }
     assert names(panels["loss"]) == ["global", "prior", "total"]
     assert names(panels["validation: frame AUROC"]) == ["tones: macro", "tones: micro"]
+    assert names(panels["validation: events"]) == ["tones: event F1", "tones: PSDS1"]
     assert panels["loss"].get_yscale() == "log"
     # A line fills its axis, whatever the size of its numbers.
     rate = panels["learning rate"]
