@@ -10,6 +10,7 @@ import torch
 import yaml
 from hub_server import Repository, files_of
 from hub_server import hub as hub_of
+from recorded_runs import RecordedRun, assert_same
 from same_runs import assert_same_run, stopped_after
 from tiny_runs import TINY, conf, on_shards, tiny_roberta
 
@@ -75,6 +76,27 @@ def test_an_export_alone_is_enough(roberta, corpora, tmp_path, monkeypatch, caps
     assert model.provenance["init"]["sha256"] == load_model(roberta).provenance["sha256"]
     assert main(["--dry-run", *overrides]) == 0
     assert ", all 4 steps are done" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_ranks_go_on_without_it(roberta, corpora, tmp_path):
+    """The node that goes on need not be the one that has begun."""
+
+    def run_from(folder, init):
+        run = RecordedRun(folder, corpora, "trainer.checkpoint_every=2", ranks=2)
+        run.overrides = [o for o in run.overrides if o not in CHOSEN] + [f"init={init}"]
+        return run
+
+    want = run_from(tmp_path / "undisturbed", roberta)
+    assert want.finish() == 0, want.said[-3000:]
+    export = shutil.copytree(roberta, tmp_path / "given")
+    run = run_from(tmp_path / "killed", export)
+    assert run.finish(FAULT="saved:0:2") != 0, run.said[-3000:]
+    shutil.rmtree(export)
+    assert run.finish() == 0, run.said[-3000:]
+    assert_same(run, want)
+    provenance = load_model(run.run / "export").provenance
+    assert provenance["init"]["sha256"] == load_model(roberta).provenance["sha256"]
 
 
 @pytest.mark.slow
