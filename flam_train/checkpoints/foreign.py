@@ -40,7 +40,7 @@ def recognise(path: str | Path, weights: bool = True) -> Conversion:
     if path.is_dir():
         return read_hf_clap(path) if _is_hf_clap(path) else _export(path, weights)
     if not path.is_file():
-        raise ValueError(f"there is nothing at {path}")
+        raise ValueError(f"there is nothing at {path}: give {READ}, where every node sees it")
     found = read_file(path)
     try:
         return convert_run(found, path) if is_run(found) else recognise_state(state_of(found, path))

@@ -48,11 +48,13 @@ def test_all_problems_are_told_at_once(corpora, tmp_path, capsys):
     with (cut / "shard-000001.tar").open("r+b") as tar:
         tar.truncate(1000)
     overrides = [*on_shards(cut, tmp_path / "none"), "accumulate=3", f"init={tmp_path}/no.pt"]
+    overrides += [f"data.exclude=[{tmp_path}/gone.csv]"]
     arguments = ["--check", *(f"{o}" for o in overrides), "model=test", "text=bytes", f"run_dir={tmp_path}/run"]
     assert main([*arguments, "text.name=x", "trainer.accelerator=cpu"]) == 2
     problems = "\n".join(lines(capsys.readouterr().out, "problem"))
-    for part in ("global_batch=32 does not divide", "shard-000001.tar: 1000 bytes", "none: is not there", "no.pt"):
+    for part in ("global_batch=32 does not divide", "shard-000001.tar: 1000 bytes", "none: is not there", "gone.csv"):
         assert part in problems
+    assert problems.count("no.pt") == 1
 
 
 def test_a_damaged_sample_is_found(corpora, tmp_path, capsys):

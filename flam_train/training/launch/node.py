@@ -20,7 +20,6 @@ import torch
 
 from flam_train import __version__
 from flam_train.batch import SAMPLE_RATE
-from flam_train.checkpoints.foreign import fetched
 from flam_train.checkpoints.initial import build, config_of
 from flam_train.data.mixing.recipe import MixRecipe
 from flam_train.data.shards.cache import GIB, ShardCache
@@ -68,7 +67,9 @@ class Findings:
         try:
             yield
         except (ValueError, OSError, RuntimeError) as error:
-            self.problems.append(" ".join(str(error).split()))
+            problem = " ".join(str(error).split())
+            if problem not in self.problems:  # weights that cannot be read are missed more than once
+                self.problems.append(problem)
 
 
 def find_gpu(found: Findings, local_rank: int, accelerator: str) -> None:
@@ -124,11 +125,9 @@ def find_on_node(found: Findings, config: Config, processes: int, world: int) ->
     find_validation(found, config, cache)
     with found.looking():
         find_run_folder(found, config)
-    with found.looking():
-        init = None if begun(config) or not config.init else fetched(config.init)
-        for name in [init, *(config.data.exclude or ())]:
-            if name and not Path(name).exists():
-                found.problems.append(f"{name}: not there: copy it where every node sees it")
+    for name in config.data.exclude or ():
+        if not Path(name).exists():
+            found.problems.append(f"{name}: not there: copy it where every node sees it")
     found.shown["cores"] = f"{many(own_cores(), 'core')} and {many(workers, 'loader worker')} a process"
     found.shown["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
 
