@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,8 +64,15 @@ def check_writable(folder: Path, option: str) -> None:
 
 
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A draft that becomes `folder`, whole or not at all, at the end of the block; what was there before goes then."""
+def replacing(folder: Path, what: str, own: Sequence[str]) -> Iterator[Path]:
+    """A draft that becomes `folder`, whole or not at all, at the end of the block; what was there before goes then.
+
+    own: names of what such a folder has, `what` it is. A folder that is there must be empty or have the first of them,
+    else ValueError; whatever else lies in it stays.
+    """
+    there = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if there and not (folder / own[0]).exists():
+        raise ValueError(f"{folder}: is there, and is no {what} ({own[0]} is missing): name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -79,6 +86,9 @@ def replacing(folder: Path) -> Iterator[Path]:
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
             os.replace(folder, old / folder.name)
             os.replace(draft, folder)
+            for path in (old / folder.name).iterdir():
+                if path.name not in own and not (folder / path.name).exists():
+                    os.replace(path, folder / path.name)
             shutil.rmtree(old)
         else:
             os.replace(draft, folder)

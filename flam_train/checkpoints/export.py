@@ -33,12 +33,13 @@ EXPORT_VERSION = 1
 
 
 def save_export(model: FLAM, folder: str | Path, provenance: dict[str, Any]) -> Path:
-    """Writes the export folder whole or not at all; an older export of that name is replaced.
+    """Writes the export folder whole or not at all; of an older export of that name all but the weights' own files
+    stays. Raises ValueError for a folder that is there and is no export.
 
     provenance: plain data, kept beside the weights' sha256 and the version of this package.
     """
     folder = Path(folder)
-    with replacing(folder) as draft:
+    with replacing(folder, "export", (PROVENANCE, CONFIG, WEIGHTS, TOKENIZER)) as draft:
         with naming(folder / WEIGHTS, draft / WEIGHTS):
             save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, draft / WEIGHTS)
         (draft / CONFIG).write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")

@@ -184,7 +184,7 @@ def save_hf_clap(model: FLAM, folder: Path) -> Table:
     if folder.exists():
         raise ValueError(f"{folder}: there already: name a new folder, or remove it")
     state, config, extractor, table = to_hf_clap(model)
-    with replacing(folder) as draft:
+    with replacing(folder, "ClapModel", (CONFIG,)) as draft:
         save_file({k: v.contiguous() for k, v in state.items()}, draft / "model.safetensors", metadata={"format": "pt"})
         (draft / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         (draft / EXTRACTOR_FILES[0]).write_text(json.dumps(extractor, indent=2) + "\n")

@@ -124,11 +124,9 @@ def save_onnx(model: FLAM, folder: str | Path) -> dict[str, float]:
     folder = Path(folder)
     if lacking := [name for name in PACKAGES if find_spec(name) is None]:
         raise ValueError(f"ONNX needs {' and '.join(lacking)}: pip install 'flam-train[export]'")
-    if folder.exists() and not (folder / ABOUT).is_file():
-        raise ValueError(f"{folder}: is there, and is no ONNX model ({ABOUT} is missing): name another folder")
     if model.tokenizer is None:
         raise ValueError("this model has no tokenizer, and no one could ask it: load it from an export that has one")
-    with replacing(folder) as draft:
+    with replacing(folder, "ONNX model", (ABOUT, AudioGraph.file, TextGraph.file, TOKENIZER)) as draft:
         for graph in (AudioGraph(exact(model)), TextGraph(model)):
             _trace(graph, draft / graph.file)
         found = differences((AudioGraph(model), TextGraph(model)), draft)

@@ -103,6 +103,8 @@ def _to_openflam(args: argparse.Namespace) -> None:
     import torch  # not for --help
 
     check_writable(args.out.parent, "OUT")
+    if args.out.exists():
+        raise ValueError(f"{args.out}: is there: name a new file, or remove it")
     state = checkpoints.to_openflam(checkpoints.load_export(args.export))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     replace_with(args.out, lambda file: torch.save(state, file))

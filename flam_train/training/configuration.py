@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import MISSING, asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from flam_train.checkpoints.initial import filled, is_as_init
@@ -77,6 +78,14 @@ class Config:
 
     def __post_init__(self) -> None:
         settle(self, "")
+        for key in ("name", "run_dir"):
+            if not getattr(self, key).strip():
+                raise ValueError(f"{key}: is empty: name one, as {key}={'flam' if key == 'name' else 'runs/flam'}")
+        if self.overwrite and self.init and Path(self.init).resolve().is_relative_to(Path(self.run_dir).resolve()):
+            raise ValueError(
+                f"init={self.init}: lies in the run folder {self.run_dir}, which overwrite=true empties: give another "
+                "run_dir, or move it"
+            )
         if self.export != "last" and self.trainer.monitor is None:
             raise ValueError(f"export={self.export}: best by what? Set trainer.monitor, as val/NAME/auroc_macro")
 

@@ -42,7 +42,8 @@ def describe(run: Run) -> str:
     lines += [f"  warning: {line}" for line in run.data.confused()]
     if optim.warmup_steps >= run.config.steps:
         lines.append(
-            f"  note   optim.warmup_steps={optim.warmup_steps} is as long as the run: lr is reached at its end"
+            f"  warning: optim.warmup_steps={optim.warmup_steps} of {run.config.steps} steps: lr rises until the end, "
+            f"to {run.config.steps / optim.warmup_steps:.0%} of it"
         )
     if run.started is not None:
         lines += [f"  {line}" for line in (f"init   {run.config.init}", *run.started.lines())]

@@ -27,7 +27,8 @@ def export_checkpoint(path: Path, out: Path) -> Path:
     Raises ValueError for a file that is altered or no checkpoint, and where the model cannot be built.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: not there: give a checkpoint of a run folder, as {LAST} or {BEST}")
+        what = f"is a folder: give a checkpoint in it, {path / LAST}" if path.is_dir() else "is not there: give one"
+        raise ValueError(f"{path}: {what}, as {LAST} or {BEST} of a run folder")
     found = AtomicCheckpointIO().load_checkpoint(path)
     saved = Saved.of(found, path.parent)
     model = saved.model() or _built(saved)

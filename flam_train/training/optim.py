@@ -51,12 +51,19 @@ class OptimConfig:
         settle(self, "optim")
 
 
-def freeze(model: FLAM, config: OptimConfig, unused: tuple[str, ...] = (), untrained: Collection[str] = ()) -> None:
+def freeze(
+    model: FLAM,
+    config: OptimConfig,
+    unused: tuple[str, ...] = (),
+    untrained: Collection[str] = (),
+    steps: int | None = None,
+) -> None:
     """Sets requires_grad. What learns only from a step on has it from the start (DDP takes no parameters in later):
     `held` says until when its gradients are thrown away.
 
     unused: modules that no loss reaches (DDP hangs on parameters without gradient). untrained: parameters that nothing
-    has ever trained. Raises ValueError where one of them would stay so: a frozen part must have been trained.
+    has ever trained. steps: of the run. Raises ValueError where one of them would stay so, frozen, held until the run's
+    end or at a rate of 0: what does not learn must have been trained.
     """
     names = [name for name, _ in model.named_parameters()]
     frozen = meant("optim.freeze", config.freeze, names)
@@ -66,13 +73,19 @@ def freeze(model: FLAM, config: OptimConfig, unused: tuple[str, ...] = (), untra
     def is_unused(name: str) -> bool:
         return any(name == module or name.startswith(f"{module}.") for module in unused)
 
-    fresh = [name for name in names if name in untrained and name in frozen and not is_unused(name)]
-    if fresh:
-        part, more = part_of(fresh[0]), f" (and {len(fresh) - 1} more)" if len(fresh) > 1 else ""
-        raise ValueError(
-            f"optim.freeze: {fresh[0]!r}{more} of {part} was never trained and must not be frozen: let it learn, or "
-            "start from an export or a CLAP or FLAM checkpoint that has it (init=...)"
-        )
+    stays = {
+        "optim.freeze": frozen,
+        f"optim.unfreeze, in {steps} steps": set() if steps is None else held(model, config, steps - 1),
+        "optim.lr_scale": {name for name in names if rate(config, part_of(name)) == 0},
+    }
+    for key, still in stays.items():
+        fresh = [name for name in names if name in untrained and name in still and not is_unused(name)]
+        if fresh:
+            part, more = part_of(fresh[0]), f" (and {len(fresh) - 1} more)" if len(fresh) > 1 else ""
+            raise ValueError(
+                f"{key}: {fresh[0]!r}{more} of {part} was never trained and must not be frozen: let it learn, or start "
+                "from an export or a CLAP or FLAM checkpoint that has it (init=...)"
+            )
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name not in frozen and not is_unused(name))
 
@@ -84,29 +97,50 @@ def held(model: FLAM, config: OptimConfig, step: int) -> set[str]:
     return meant("optim.unfreeze", later, names)
 
 
-def build_optimizer(model: FLAM, config: OptimConfig) -> AdamW:
-    """AdamW over what learns, one group for each (part, depth, decayed or not); vectors and scalars are not decayed."""
-    groups: dict[tuple[str, int, bool], list[nn.Parameter]] = {}
+def groups_of(model: FLAM, config: OptimConfig) -> dict[tuple[str, int, bool], dict[str, nn.Parameter]]:
+    """{(part, depth, decayed or not): what learns of it, by name}, in the optimiser's order; vectors and scalars are
+    not decayed."""
+    groups: dict[tuple[str, int, bool], dict[str, nn.Parameter]] = {}
     depth_of = depths([name for name, _ in model.named_parameters()]) if config.layer_decay != 1 else {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decayed = parameter.ndim > 1 and "relative_position_bias_table" not in name
-            groups.setdefault((part_of(name), depth_of.get(name, 0), decayed), []).append(parameter)
+            groups.setdefault((part_of(name), depth_of.get(name, 0), decayed), {})[name] = parameter
+    return dict(sorted(groups.items()))
+
+
+def build_optimizer(model: FLAM, config: OptimConfig) -> AdamW:
+    """AdamW over what learns, in the groups of `groups_of`."""
+    groups = groups_of(model, config)
     if not groups:
         raise ValueError("nothing learns: every part is frozen or unused (see optim.freeze and the batch sizes)")
     return AdamW(
         [
             {
-                "params": parameters,
+                "params": list(parameters.values()),
                 "lr": rate(config, part, depth),
                 "weight_decay": config.weight_decay if decayed else 0.0,
                 "name": f"{part}{f' {depth} below' if depth else ''}/{'decayed' if decayed else 'plain'}",
             }
-            for (part, depth, decayed), parameters in sorted(groups.items())
+            for (part, depth, decayed), parameters in groups.items()
         ],
         betas=config.betas,
         eps=config.eps,
     )
+
+
+def regrouped(
+    state: dict[str, Any], was: Collection[Collection[str]], now: Collection[Collection[str]]
+) -> dict[str, Any]:
+    """An optimiser's state dict whose groups had the parameters `was`, for one whose groups have those of `now`: the
+    same ones in other groups. The rates are those of the first group, until `hold_to`."""
+    place = {name: n for n, name in enumerate(name for group in was for name in group)}
+    number = {name: n for n, name in enumerate(name for group in now for name in group)}
+    about = {key: value for key, value in state["param_groups"][0].items() if key != "params"}
+    return {
+        "state": {number[name]: state["state"][at] for name, at in place.items() if at in state["state"]},
+        "param_groups": [about | {"params": [number[name] for name in group]} for group in now],
+    }
 
 
 def rate(config: OptimConfig, part: str, depth: int = 0) -> float:

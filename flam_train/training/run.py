@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from lightning.pytorch import Callback
 
 from flam_train.checkpoints import initial
 from flam_train.checkpoints.conversion import Table
+from flam_train.checkpoints.export import TOKENIZER
 from flam_train.data.stream.server import start_server
 from flam_train.disk import check_writable
 from flam_train.models.flam import FLAM
@@ -32,16 +34,18 @@ from flam_train.training.exports import EXPORTS, are_written, write_exports
 from flam_train.training.extension import extend, rewrite
 from flam_train.training.fault_tolerance.checkpoint import LAST, not_written
 from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
-from flam_train.training.fault_tolerance.lock import LOCK, OwnFolder, RunLock
+from flam_train.training.fault_tolerance.lock import OwnFolder, RunLock
 from flam_train.training.fault_tolerance.requeue import requeue
 from flam_train.training.layers import part_of
 from flam_train.training.log_settings import LogSettings
 from flam_train.training.loggers import METRICS, SteppedWandbLogger, build_loggers
 from flam_train.training.module import FLAMModule, Requests, StepFailed
 from flam_train.training.optim import freeze
+from flam_train.training.pictures import FOLDER as PICTURES
 from flam_train.training.pictures import Pictures
+from flam_train.training.profiling import FOLDER as PROFILE
 from flam_train.training.saved import KeepFacts, RunFacts, Saved
-from flam_train.training.trainer import build_trainer, is_first_process, quiet
+from flam_train.training.trainer import build_trainer, is_first_process, launch_shape, quiet
 from flam_train.training.validation import CorpusValidation, check_monitor
 
 
@@ -88,7 +92,7 @@ def build(conf: dict[str, Any], saved: Saved | None = None) -> Run:
     scales = model.config.phrase_scale == "phrase" and (data.events or data.tags)
     heads = scales or (model.config.phrase_bias == "phrase" and data.events)
     unused += ["text.model.pooler"] if model.codebook is not None and not heads else []
-    freeze(model, config.optim, tuple(unused), set() if saved else untrained(model, started))
+    freeze(model, config.optim, tuple(unused), set() if saved else untrained(model, started), config.steps)
     memory_N, accumulate = data.sources.memory(), config.data.accumulate
     by_corpus = ByCorpus({stream.name: [source.name for source in stream.sources] for stream in data.streams})
     module = FLAMModule(model, config.loss, config.optim, config.steps, config.seed, memory_N, accumulate, by_corpus)
@@ -130,11 +134,8 @@ def train(conf: dict[str, Any]) -> Path:
         if is_first_process():
             check_writable(folder, "run_dir")
             callbacks = [OwnFolder(stack.enter_context(RunLock(folder)))]
-            if anew:
-                remove_run(folder)
         if ended:
             return finish(config, folder) if is_first_process() else export
-        # The other ranks do not look at what is being removed.
         trainer, _ = fit(conf, folder, None if anew else Saved.read(folder), requests, callbacks)
         if trainer.is_global_zero:
             finish(config, folder)
@@ -197,13 +198,17 @@ def going_on(saved: Saved, conf: dict[str, Any]) -> tuple[Saved, dict[str, tuple
 def fit(
     conf: dict[str, Any], folder: Path, found: Saved | None, requests: Requests, callbacks: list[Callback]
 ) -> tuple[pl.Trainer, Run]:
-    """From what is found of the run, or from the beginning, to the last step. callbacks: before those of every run."""
+    """From what is found of the run, or from the beginning, to the last step, which throws away what is there.
+    callbacks: before those of every run."""
     if conf["data"].get("workers") != 0:
         # Imports what the workers need while the model is being built.
         start_deaf(partial(start_server, *WORKERS_NEED))
     run, saved, changed = begin(conf, found)
-    if saved is not None and is_first_process():
-        take_over(saved, changed)
+    if is_first_process():  # now that all can begin: what is wrong with the settings changes nothing
+        if saved is not None:
+            take_over(saved, changed, run)
+        else:
+            remove_run(folder)  # the other ranks do not look at it
     quiet()
     run.module.requests = requests
     if run.config.trainer.compile:
@@ -248,10 +253,12 @@ def fit(
 def begin(conf: dict[str, Any], found: Saved | None) -> tuple[Run, Saved | None, dict[str, tuple[Any, Any]]]:
     """What is run, from where it goes on, and what that changes (`going_on`). found: what is found of the run.
 
-    Raises ValueError that names what differs from what the run began with.
+    Raises ValueError that names what differs from what the run began with, and for a batch that the ranks cannot share.
     """
     saved, changed = going_on(found, conf) if found else (None, {})
     run = build(conf, saved)
+    devices, nodes = launch_shape(run.config.trainer)
+    run.data.steps_of(0, devices * nodes)
     if saved is not None:
         run.data.check_same(saved.data)
         if saved.compared:
@@ -268,7 +275,7 @@ def facts_of(run: Run, saved: Saved | None) -> RunFacts:
     return RunFacts(run.conf, architecture, run.data.provenance(), init, extended, commit)
 
 
-def take_over(saved: Saved, changed: dict[str, tuple[Any, Any]]) -> None:
+def take_over(saved: Saved, changed: dict[str, tuple[Any, Any]], run: Run) -> None:
     """Says what could not be compared; the run's checkpoint becomes one of the new settings, if there are any."""
     if not saved.compared:
         print(
@@ -277,7 +284,9 @@ def take_over(saved: Saved, changed: dict[str, tuple[Any, Any]]) -> None:
             file=sys.stderr,
         )
     if changed:
-        rewrite(saved)
+        optim = run.config.optim
+        decay = changed.get("optim.layer_decay", (optim.layer_decay, None))[0]
+        rewrite(saved, run.module.model, replace(optim, layer_decay=decay), optim)
 
 
 def restarted() -> bool:
@@ -285,12 +294,22 @@ def restarted() -> bool:
     return any(int(os.environ.get(name) or 0) > 0 for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
 
 
+WRITTEN = (
+    rf"((last|best|step-\d+)\.ckpt|{re.escape(CONFIG)}|{re.escape(METRICS)}|curves\.png|wandb_id|wandb|tensorboard|"
+    rf"{TOKENIZER}|export|export-best|{PICTURES}|{PROFILE}|failed)"
+)
+"""Names of what a run writes into its folder; `.NAME...` is a draft of it."""
+
+
 def remove_run(folder: Path) -> None:
-    """Empties a folder that a run wrote, but for its lock."""
-    if not (folder / CONFIG).is_file():
+    """Removes what a run wrote into its folder, but for its lock. What is somebody else's stays, and so do runs whose
+    folders lie in it."""
+    config = folder / CONFIG
+    if not config.is_file() or "\nrun_dir:" not in config.read_text(errors="replace"):
         return
     for path in folder.iterdir():
-        if path.name.startswith(LOCK) or (path / CONFIG).is_file():  # a run of its own
+        mine = re.fullmatch(WRITTEN, path.name) or re.fullmatch(rf"\.{WRITTEN}([.-].*)?", path.name)
+        if not mine or (path / CONFIG).is_file():  # a run of its own
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from flam_train.batch import SAMPLE_RATE
 from flam_train.data.augment.config import AugmentConfig
 from flam_train.data.augment.draw import Augmentation
 from flam_train.data.mixing.bank import Bank
@@ -137,8 +138,8 @@ class Sources:
 
 
 def drawn_by_class(where: str, entry: CorpusConfig, source: Source, folder: Path, weak: bool) -> ByClass | None:
-    """What of a source is drawn by class; None: nothing. `where` it stands in the settings; folder, weak: as in
-    `ByClass.of`.
+    """What of a source is drawn by class; None: nothing. `where` it stands in the settings; folder: as in
+    `ByClass.of`; weak: tags count, too.
 
     Raises ValueError for what has no classes, or might have others on another node.
     """
@@ -153,4 +154,5 @@ def drawn_by_class(where: str, entry: CorpusConfig, source: Source, folder: Path
             f"{where}.balance: all ranks must find the same classes, and shards are damaged "
             f"({source.corpus.damaged[0]}): mend them, or set this to 0"
         )
-    return ByClass.of(entry.balance, source.corpus, folder, source.kept, weak)
+    tags_in = source.samples / SAMPLE_RATE if weak else None
+    return ByClass.of(entry.balance, source.corpus, folder, source.kept, tags_in)

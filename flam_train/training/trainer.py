@@ -28,6 +28,9 @@ from flam_train.training.progress import Progress
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
 
+SRUN = ".*The `srun` command is available on your system but is not used.*"
+
+
 @dataclass(frozen=True)
 class TrainerConfig:
     """Where and how it runs."""
@@ -100,7 +103,7 @@ def build_trainer(
     patience = timedelta(seconds=max(1800.0, 2 * config.hang_seconds))
     # Lightning's own requeueing looks for its checkpoint in another folder.
     plugins: list[Any] = [AtomicCheckpointIO()]
-    if SLURMEnvironment.detect() and "TORCHELASTIC_RUN_ID" not in os.environ:
+    if under_slurm() and "TORCHELASTIC_RUN_ID" not in os.environ:
         plugins.append(SLURMEnvironment(auto_requeue=False))
     trainer = pl.Trainer(
         accelerator="gpu" if gpu else "cpu",
@@ -170,13 +173,20 @@ def launch_shape(config: TrainerConfig) -> tuple[int, int]:
     if "TORCHELASTIC_RUN_ID" in env:
         local = int(env["LOCAL_WORLD_SIZE"])
         started = local, int(env["WORLD_SIZE"]) // local
-    elif SLURMEnvironment.detect():
+    elif under_slurm():
         nodes = int(env.get("SLURM_NNODES", 1))
         started = int(env["SLURM_NTASKS"]) // nodes, nodes
     else:
         started = 1, 1
     devices = started[0] if config.devices == "auto" else int(config.devices)
     return devices, started[1] if config.nodes == "auto" else int(config.nodes)
+
+
+def under_slurm() -> bool:
+    """Whether srun has started this process. Lightning warns where it has not, and could have: it is no mistake."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=SRUN)
+        return SLURMEnvironment.detect()
 
 
 def quiet() -> None:
@@ -187,7 +197,7 @@ def quiet() -> None:
         ".*does not have many workers.*",  # validation runs in the main process, see datamodule.py
         ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning's own
         ".*`broadcast_buffers` is deprecated.*",  # its successor is newer than the oldest torch we run on
-        ".*The `srun` command is available on your system but is not used.*",
+        SRUN,
         ".*is smaller than the logging interval.*",
         ".*``compute`` method of metric.*before the ``update``.*",  # a validation corpus may have no captions
         ".*sync_dist=True.*",  # validation metrics are those of all ranks when they are logged
@@ -202,6 +212,6 @@ def is_first_process() -> bool:
     env = os.environ
     if "RANK" in env:
         return env["RANK"] == "0"
-    if SLURMEnvironment.detect():
+    if under_slurm():
         return env["SLURM_PROCID"] == "0"
     return env.get("NODE_RANK", "0") == env.get("LOCAL_RANK", "0") == "0"

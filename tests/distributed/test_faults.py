@@ -116,7 +116,7 @@ def test_altered_samples_are_named_with_their_node(corpora, tmp_path):
     assert run.finish(COPY=f"{corpora[0]}:{copy}") != 0
     (message,) = [line for line in run.said.splitlines() if line.startswith("flam-train: ")]
     assert "samples are bad, over 1%" in message
-    assert f"{socket.gethostname()}: train: {copy}/shard-000001.tar: sample" in message
+    assert f"{socket.gethostname()}: synthetic: {copy}/shard-000001.tar: sample" in message
 
 
 @pytest.mark.slow

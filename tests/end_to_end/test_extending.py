@@ -13,7 +13,7 @@ from same_runs import stopped_after
 from tiny_runs import conf, metrics
 
 from flam_train.training.configuration import Config
-from flam_train.training.optim import lr_factor
+from flam_train.training.optim import OptimConfig, groups_of, lr_factor
 from flam_train.training.run import build, train
 
 EXTEND = ["resume=extend", "steps=7", "global_batch=6", "frame_batch=2", "optim.lr=1e-3", "optim.schedule=linear"]
@@ -65,6 +65,46 @@ def test_it_happens_once(corpora, tmp_path, monkeypatch, capsys):
     for step in range(4, 7):
         factor = lr_factor(step, config.optim, 7)
         assert float(metrics(folder)[step, "optim/lr"]) == pytest.approx(1e-3 * factor), step
+
+
+@pytest.mark.parametrize("decays", [(1.0, 0.5), (0.5, 1.0)])
+def test_layers_may_learn_at_other_rates(decays, corpora, tmp_path):
+    """The optimiser then has other groups; each parameter keeps its means."""
+    was, now = ([f"optim.layer_decay={decay}", "trainer.checkpoint_every=1"] for decay in decays)
+    train(conf(corpora, tmp_path, *was, "steps=2"))
+    before = means(tmp_path, decays[0], corpora)
+    with pytest.MonkeyPatch.context() as patch, stopped_after(2, patch):
+        train(conf(corpora, tmp_path, *now, "steps=4", "resume=extend"))
+    after = means(tmp_path, decays[1], corpora)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], mean) for name, mean in after.items())
+    assert len(after) > 20
+    train(conf(corpora, tmp_path, *now, "steps=4", "resume=extend"))
+    rates = {group["initial_lr"] for group in torch.load(tmp_path / "last.ckpt")["optimizer_states"][0]["param_groups"]}
+    assert (len(rates) > 1) == (decays[1] < 1)
+
+
+def means(folder: Path, decay: float, corpora) -> dict[str, torch.Tensor]:
+    """Adam's first mean of each parameter, of a run with this decay."""
+    state = torch.load(folder / "last.ckpt", weights_only=True)["optimizer_states"][0]
+    model = build(conf(corpora, folder)).module.model
+    names = [n for group in groups_of(model, OptimConfig(layer_decay=decay)).values() for n in group]
+    return {name: state["state"][at]["exp_avg"] for at, name in enumerate(names) if at in state["state"]}
+
+
+def test_what_cannot_be_trained_changes_nothing(corpora, tmp_path):
+    train(conf(corpora, tmp_path))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for wrong, why in (
+        (["resume=extend", "steps=8", "global_batch=3", "accumulate=2"], "global_batch=3 does not divide"),
+        (["overwrite=true", "init=/nope"], "there is nothing at /nope"),
+        (["overwrite=true", f"data.global.synthetic.path={tmp_path}/nope"], "nope"),
+        (["overwrite=true", f"init={tmp_path}/export"], "lies in the run folder"),
+        (["overwrite=true", "global_batch=3", "accumulate=2"], "global_batch=3 does not divide"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            train(conf(corpora, tmp_path, *wrong))
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def finished_parts(folder: Path, corpora, ranks: int = 1) -> RecordedRun:

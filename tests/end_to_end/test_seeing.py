@@ -161,6 +161,9 @@ def test_two_ranks_show_what_one_does(corpora, other, tmp_path):
 @pytest.mark.slow
 def test_wandb_has_settings_and_pictures(corpora, tmp_path):
     train(conf(corpora, tmp_path / "run", "logger=wandb", "trainer.pictures=1", "steps=2", "optim.lr=3e-4"))
+    import wandb
+
+    wandb.finish()  # as at the end of the process: until then its file may lack what was logged last
     (kept,) = (tmp_path / "run/wandb").glob("offline-run-*")
     there = {path.name.split("_")[0] for path in (kept / "files/media/images/pictures/synthetic").iterdir()}
     assert there == {"clip-1", "retrieval"}

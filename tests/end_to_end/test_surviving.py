@@ -69,6 +69,18 @@ def test_kill_9_at_25_random_moments(corpora, undisturbed, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.ci), 2])
+def test_kill_9_where_a_part_begins_to_learn(ranks, corpora, tmp_path):
+    options = ["steps=6", "optim.unfreeze={audio: 3}", "trainer.checkpoint_every=1", "data.workers=0"]
+    want = finished(tmp_path / "undisturbed", corpora, *options, ranks=ranks)
+    run = RecordedRun(tmp_path / "killed", corpora, *options, ranks=ranks)
+    for fault in (f"die:{ranks - 1}:3", "saved:0:4", f"die:{ranks - 1}:4"):  # in its first step, right after it
+        assert run.finish(FAULT=fault) != 0, run.said[-3000:]
+    assert run.finish() == 0, run.said[-3000:]
+    assert_same(run, want)
+
+
+@pytest.mark.slow
 def test_kill_9_of_two_ranks(corpora, tmp_path):
     want = finished(tmp_path / "undisturbed", corpora, *LONG, ranks=2)
     run = killed(tmp_path / "killed", corpora, 3, 7, LONG, ranks=2)

@@ -121,15 +121,23 @@ def test_points_for_a_scheduler(corpora, finished, tmp_path, capsys):
 
 
 def test_overwriting_a_run_leaves_the_runs_in_its_folder(corpora, finished, tmp_path):
-    """A run whose name is a sweep's lies in the same folder."""
+    """A run whose name is a sweep's lies in the same folder. Nor does it touch what no run has written."""
     from flam_train.training.run import remove_run
 
-    (tmp_path / CONFIG).write_text("")
-    (tmp_path / "export").mkdir()
+    for name in ("export", "notes", "failed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text("")
+    for name in ("last.ckpt", "step-00000004.ckpt", ".last.ckpt.draft", "metrics.csv", "thesis.txt", ".lock"):
+        (tmp_path / name).write_text("")
+    (tmp_path / CONFIG).write_text("training: mine\n")  # not a run's
+    before = sorted(tmp_path.rglob("*"))
+    remove_run(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / CONFIG).write_text("name: x\nrun_dir: here\n")
     (tmp_path / "seed=0").mkdir()
     (tmp_path / "seed=0" / CONFIG).write_text("")
     remove_run(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["seed=0"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "notes", "seed=0", "thesis.txt"]
 
 
 @pytest.mark.slow

@@ -56,6 +56,15 @@ def test_a_clap_becomes_an_export_and_a_clap_again(given, tmp_path, capsys):
     assert converted("clap", given / "htsat.ckpt", tmp_path / "none") == 2
     assert "it is no whole model; start a run from it with init=" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/last.ckpt").write_text("hours of training")
+    assert converted("clap", given / "hf", tmp_path / "mine") == 2
+    assert "mine: is there, and is no export" in capsys.readouterr().err
+    assert converted("to-openflam", tmp_path / "export", tmp_path / "mine/last.ckpt") == 2
+    assert "last.ckpt: is there: name a new file" in capsys.readouterr().err
+    assert (tmp_path / "mine/last.ckpt").read_text() == "hours of training"
+    assert converted("checkpoint", tmp_path / "mine", tmp_path / "out") == 2
+    assert "mine: is a folder: give a checkpoint in it, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

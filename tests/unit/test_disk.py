@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from flam_train.data.shards.tars import replace_with
-from flam_train.disk import check_writable
+from flam_train.disk import check_writable, replacing
 from flam_train.evaluation.parts import Kept
 
 
@@ -54,6 +54,32 @@ def test_a_disk_with_less_than_a_file_s_room(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="No space left on device"):
         check_writable(tmp_path, "OUT")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_replaced_by_its_own_kind_alone(tmp_path):
+    def write(folder):
+        with replacing(folder, "export", ("about.json", "weights", "tokenizer")) as draft:
+            (draft / "about.json").write_text("new")
+            (draft / "weights").write_text("new")
+
+    out = tmp_path / "out"
+    for _ in range(2):  # a new one, then an empty one
+        write(out)
+        assert sorted(path.name for path in out.iterdir()) == ["about.json", "weights"]
+        for path in out.iterdir():
+            path.unlink()
+    (out / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"out: is there, and is no export \(about.json is missing\): name another"):
+        write(out)
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "thesis.txt"]
+    (out / "about.json").write_text("old")
+    (out / "tokenizer").mkdir()
+    write(out)
+    assert {path.name: path.read_text() for path in out.iterdir()} == {
+        "about.json": "new", "weights": "new", "thesis.txt": "mine",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"thesis.txt: is there, and is no export"):
+        write(out / "thesis.txt")
 
 
 class Full:

@@ -238,6 +238,9 @@ def test_other_overrides_are_left_alone():
         (["augment.mix_share=2"], "augment.mix_share: 2 must be at least 0 and at most 1"),
         (["augment.gain_db=[3,-3]"], r"augment.gain_db: \[3, -3\] must be \[lowest, highest\]"),
         (["optim.eps=0"], "optim.eps: 0 must be above 0"),
+        (["run_dir="], "run_dir: is empty: name one, as run_dir=runs/flam"),
+        (["name=''"], "name: is empty: name one"),
+        (["run_dir=runs/x", "init=runs/x/export", "overwrite=true"], "init=runs/x/export: lies in the run folder"),
     ],
 )
 def test_named_in_the_configuration(overrides, message):

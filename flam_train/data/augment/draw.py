@@ -15,8 +15,9 @@ from flam_train.batch import SAMPLE_RATE, Added, Draws
 from flam_train.data.augment.config import AugmentConfig
 from flam_train.data.mixing.item_cache import ItemCache
 from flam_train.data.shards.schema import Event, Tag
-from flam_train.data.stream.clips import Clip, of_clip
+from flam_train.data.stream.clips import Clip
 from flam_train.data.stream.order import stable_seed
+from flam_train.data.stream.tags import of_clip
 
 REACH = 1000
 """A clip is mixed with one of so many that come next in its corpus: these lie in shards that are read anyway."""

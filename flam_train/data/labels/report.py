@@ -12,7 +12,8 @@ from pathlib import Path
 from flam_train.data.preparation.planned import WINDOW, clear, events_of, windows
 from flam_train.data.preparation.recordings import Recording
 from flam_train.data.shards.schema import END_TOLERANCE, Event
-from flam_train.data.stream.clips import cut, moved, of_clip
+from flam_train.data.stream.clips import cut
+from flam_train.data.stream.tags import moved, of_clip
 from flam_train.frames import FrameGrid
 
 SLACK = 0.5

@@ -28,7 +28,8 @@ from flam_train.data.sound.channels import Channel, check_channel, loudest
 from flam_train.data.sound.faults import FIX, Fault, Unusable
 from flam_train.data.sound.opening import measure
 from flam_train.data.sound.reading import read
-from flam_train.data.stream.clips import cut, moved
+from flam_train.data.stream.clips import cut
+from flam_train.data.stream.tags import moved
 
 WINDOW = 10.0
 """Seconds. A longer recording with events is cut into windows of this length, one behind the other, from its start."""

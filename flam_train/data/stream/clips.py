@@ -18,6 +18,7 @@ from flam_train.data.shards.places import RemoteShards
 from flam_train.data.shards.schema import Event, Tag
 from flam_train.data.shards.tars import ShardEntry
 from flam_train.data.stream.order import Place, stable_seed
+from flam_train.data.stream.tags import moved
 from flam_train.vocabulary import Vocabulary
 
 if TYPE_CHECKING:  # tensors stand beside it; clips need none
@@ -175,16 +176,6 @@ class ShardSource:
         )
 
 
-INSIDE = 0.9
-"""Share of a tag's seconds that lie in a clip for it to be a tag of the clip: some are 10.4 s long, clips 10 s."""
-
-
-def of_clip(tag: Tag, duration: float) -> bool:
-    """Whether it is heard in a clip of so many seconds; else nobody knows. tag: with its offset, of `moved`."""
-    assert tag.offset is not None
-    return min(tag.offset, duration) - max(tag.onset, 0.0) >= INSIDE * (tag.offset - tag.onset)
-
-
 def padded(waveform_S: np.ndarray, samples: int) -> np.ndarray:
     """int16 [samples]: zeros after the end, never a repetition."""
     if len(waveform_S) >= samples:
@@ -196,10 +187,3 @@ def cut(events: Sequence[Event], start: float, seconds: float) -> tuple[Event, .
     """What of the events lies in [start, start + seconds), in seconds from `start`; less than a sample is nothing."""
     inside = (Event(max(e.onset - start, 0.0), min(e.offset - start, seconds), e.label) for e in events)
     return tuple(e for e in inside if e.offset - e.onset >= 1 / SAMPLE_RATE)
-
-
-def moved(tags: Sequence[Tag], duration: float, start: float, seconds: float) -> tuple[Tag, ...]:
-    """Those of the tags of `duration` seconds that have some in [start, start + seconds), in seconds from `start`. They
-    are not cut: what is heard somewhere in a minute need not be heard in ten seconds of it."""
-    ends = (Tag(t.label, t.onset - start, (duration if t.offset is None else t.offset) - start) for t in tags)
-    return tuple(t for t in ends if t.offset is not None and t.onset < seconds and t.offset > 0)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from flam_train.batch import Augment, Draws, FrameBatch, GlobalBatch, Pieces
 from flam_train.data.stream import shared
-from flam_train.data.stream.clips import Clip, Source, of_clip
+from flam_train.data.stream.clips import Clip, Source
 from flam_train.data.stream.order import Place, stable_seed
+from flam_train.data.stream.tags import of_clip
 from flam_train.frames import FrameGrid
 from flam_train.vocabulary import Vocabulary, phrase_id
 

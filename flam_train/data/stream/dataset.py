@@ -21,8 +21,9 @@ from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.schema import Record
 from flam_train.data.stream.ahead import Ahead
 from flam_train.data.stream.classes import ByClass
-from flam_train.data.stream.clips import Augmenter, Clip, ShardSource, Source, cut, moved, padded
+from flam_train.data.stream.clips import Augmenter, Clip, ShardSource, Source, cut, padded
 from flam_train.data.stream.order import Order, Place, stable_seed
+from flam_train.data.stream.tags import moved
 
 
 class Stream:

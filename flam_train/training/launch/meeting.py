@@ -18,6 +18,8 @@ from typing import Any
 import torch.distributed as dist
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
+from flam_train.training.trainer import under_slurm
+
 JOIN = timedelta(seconds=120)
 """For all processes to come."""
 
@@ -38,7 +40,7 @@ def launched() -> Launch:
     env = os.environ
     if "TORCHELASTIC_RUN_ID" in env:
         return Launch("torchrun", int(env["RANK"]), int(env["WORLD_SIZE"]), env["MASTER_ADDR"], int(env["MASTER_PORT"]))
-    if SLURMEnvironment.detect():
+    if under_slurm():
         if int(env["SLURM_NTASKS"]) > 1 and "SLURM_NTASKS_PER_NODE" not in env:
             raise ValueError(
                 "SLURM was asked for --ntasks: ask for --nodes and --ntasks-per-node, as Lightning wants it"

@@ -35,6 +35,7 @@ class Asked:
     only_listed  the classes that are scored in the clips alone that list them
     left_out     labels beyond MOST_LABELS
     bounded      whether some clip that counts for a class has frames with it and without
+    captioned    whether some clip has captions; True where no descriptions were read
     """
 
     clips: int
@@ -43,6 +44,7 @@ class Asked:
     only_listed: tuple[str, ...] = ()
     left_out: int = 0
     bounded: bool = True
+    captioned: bool = True
 
     @classmethod
     def of(cls, corpus: Corpus, grid: FrameGrid) -> Asked:
@@ -51,23 +53,25 @@ class Asked:
         The descriptions of an open corpus are read for it, and of another one that is on this machine. Raises
         ValueError for an event of a class that the vocabulary does not know, and for a corpus without clips.
         """
-        size = (len(corpus), grid.frames)
+        size, here = (len(corpus), grid.frames), not corpus.remote or not corpus.vocabulary.classes
         if not len(corpus):
             raise ValueError(f"validation corpus {corpus.folder}: it has no clip: prepare it again, or leave it out")
+        records = [corpus.record(n) for n in range(len(corpus))] if here else []
+        captioned = not here or any(record.captions for record in records)
         if corpus.vocabulary.classes:
-            if not corpus.remote:
+            if here:
                 check_labels(corpus, set(corpus.vocabulary.classes), set(), None)
-                if not any(corpus.record(n).events for n in range(len(corpus))):
-                    return cls(*size)
-            return cls(*size, Words.of(corpus, corpus.vocabulary, "trained"))
-        records = [corpus.record(n) for n in range(len(corpus))]
+                if not any(record.events for record in records):
+                    return cls(*size, captioned=captioned)
+            return cls(*size, Words.of(corpus, corpus.vocabulary, "trained"), captioned=captioned)
         count = Counter(event.label for record in records for event in record.events)
         if not count:
-            return cls(*size)
+            return cls(*size, captioned=captioned)
         labels = sorted(sorted(count, key=lambda label: (-count[label], label))[:MOST_LABELS])
         listed = only_listed(corpus, corpus.vocabulary, labels)
         bounded = len(listed) < len(labels) or any(_bounded(record, set(labels), grid) for record in records)
-        return cls(*size, Words(labels, [labels], []), tuple(listed), len(count) - len(labels), bounded)
+        left_out = len(count) - len(labels)
+        return cls(*size, Words(labels, [labels], []), tuple(listed), left_out, bounded, captioned)
 
     @property
     def pairs(self) -> int:
@@ -139,6 +143,12 @@ def check_monitor(monitor: str, validations: Mapping[str, Asked]) -> None:
             why = f"{asked.pairs:,} pairs of a frame and a phrase are too many for it"
         elif asked.only_listed:
             why = "the validation shards are not labelled completely, and it counts false positives in all clips"
+        found = [f"val/{name}/{number}" for number in FOUND]
+        if monitor in found and not asked.captioned:
+            raise ValueError(
+                f"trainer.monitor={monitor}: is not computed, no clip of the validation shards has a caption: monitor "
+                "another number or corpus"
+            )
         wanted = [f"val/{name}/{number}" for number in ("auroc_macro", "auroc_micro", "event_f1", "psds1")]
         if monitor in wanted and monitor not in logged:
             raise ValueError(f"trainer.monitor={monitor}: is not computed, {why}: monitor another number or corpus")
@@ -148,5 +158,5 @@ def check_monitor(monitor: str, validations: Mapping[str, Asked]) -> None:
                 "begins or ends, so there is nothing to tell it from: monitor another number, or prepare them with "
                 "--complete if they are"
             )
-        known += logged + [f"val/{name}/{number}" for number in FOUND]
+        known += logged + (found if asked.captioned else [])
     one_of("trainer.monitor", monitor, known)

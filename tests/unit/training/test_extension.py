@@ -62,6 +62,7 @@ def test_the_stream_of_tags_goes_on_likewise(tmp_path):
         ("", "name", "x", r"name .*name was 'flam', is 'x'"),
         ("", "frame_batch", 0, r"frame_batch was 6, is 0: a batch cannot be switched on or off"),
         ("", "steps", 9, r"steps=9, but 10 are done"),
+        ("optim", "lr", 0.1, r"steps=10, but 10 are done"),  # nothing would be trained by it
     ],
 )
 def test_what_cannot_change_is_refused_by_name(section, key, value, what, conf, tmp_path):

@@ -68,7 +68,12 @@ def test_what_was_never_trained_is_not_frozen(model):
     with pytest.raises(ValueError, match=message):
         freeze(model, OptimConfig(freeze=("audio",)), (), untrained)
     freeze(model, OptimConfig(freeze=("heads",)), ("scale_head",), {"scale_head.0.weight"})  # no loss reaches it
-    freeze(model, OptimConfig(unfreeze={"audio": 3}), (), untrained)  # it will learn
+    freeze(model, OptimConfig(unfreeze={"audio": 3}), (), untrained, steps=4)  # it will learn
+    with pytest.raises(ValueError, match=r"optim\.unfreeze, in 3 steps: 'audio\.norm\.weight'"):
+        freeze(model, OptimConfig(unfreeze={"audio": 3}), (), untrained, steps=3)
+    with pytest.raises(ValueError, match=r"optim\.lr_scale: 'scale_head\.0\.weight'.* of heads was never trained"):
+        freeze(model, OptimConfig(lr_scale={"heads": 0}), (), untrained, steps=3)
+    freeze(model, OptimConfig(lr_scale={"text": 0}), (), untrained, steps=3)
     freeze(model, OptimConfig())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -152,8 +154,11 @@ def test_where_scores_would_not_fit_auroc_alone_is_computed(tmp_path, monkeypatc
 def test_what_may_be_monitored(tmp_path):
     listed = asked.Asked.of(written(tmp_path / "listed", "listed"), Listener().grid)
     assert "labels are not complete: each of 3 is scored in the clips that list it" in listed.told()[0]
-    for name in ("auroc_macro", "auroc_micro", "event_f1", "text_to_audio_R@1"):
+    for name in ("auroc_macro", "auroc_micro", "event_f1"):
         check_monitor(f"val/x/{name}", {"x": listed})
+    with pytest.raises(ValueError, match=r"val/x/text_to_audio_R@1: is not computed, no clip .* has a caption"):
+        check_monitor("val/x/text_to_audio_R@1", {"x": listed})
+    check_monitor("val/x/text_to_audio_R@1", {"x": replace(listed, captioned=True)})
     with pytest.raises(ValueError, match=r"val/x/psds1: is not computed, the validation shards are not labelled compl"):
         check_monitor("val/x/psds1", {"x": listed})
     complete = asked.Asked.of(written(tmp_path / "complete", "complete"), Listener().grid)

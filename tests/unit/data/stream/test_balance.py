@@ -17,7 +17,7 @@ from flam_train.data.shards.corpus import Corpus
 from flam_train.data.shards.exclusion import Kept
 from flam_train.data.shards.schema import Tag
 from flam_train.data.stream import classes
-from flam_train.data.stream.classes import ByClass
+from flam_train.data.stream.classes import ByClass, clips_of_labels
 from flam_train.data.stream.order import Order, Place, cycle_counts, interleave, permutation, stable_seed
 
 SIZES = [np.array([5, 0, 3, 4]), np.array([6])]
@@ -155,12 +155,29 @@ def test_classes_are_concepts_of_a_vocabulary_or_phrases(tmp_path):
     assert [kept.row(n) for n in range(3)] == [0, 3, 4]
     tagged = corpus(tmp_path / "tagged", make=lambda key: with_tags(labelled(key), "wind"))
     assert rows_of(ByClass.of(0.5, tagged, tmp_path)) == rows_of(ByClass.of(0.5, phrases, tmp_path))
-    assert rows_of(ByClass.of(0.5, tagged, tmp_path, weak=True)) == [[1, 3], [0, 3], [1], [4], [0, 1, 2, 3, 4]]
+    assert rows_of(ByClass.of(0.5, tagged, tmp_path, tags_in=10.0)) == [[1, 3], [0, 3], [1], [4], [0, 1, 2, 3, 4]]
     silent = corpus(tmp_path / "silent")
     with pytest.raises(ValueError, match="silent: no clip has an event, and none can be drawn by class: set"):
         ByClass.of(0.5, silent, tmp_path)
     with pytest.raises(ValueError, match="silent: no clip has a tag, and none"):
-        ByClass.of(0.5, silent, tmp_path, weak=True)
+        ByClass.of(0.5, silent, tmp_path, tags_in=10.0)
+
+
+def test_a_tag_that_teaches_nothing_is_no_class_of_its_clip(tmp_path):
+    """Where nobody knows whether it is heard in a clip (`collate.heard`) it would be drawn without a positive."""
+    tags = {
+        "0-0": Tag("whole"), "0-1": Tag("cut", -20.0, 1.0), "0-2": Tag("cut", 0.0, 30.0),
+        "1-0": Tag("edge", -0.05, 1.0), "1-1": Tag("later", 0.5, 0.9),
+    }  # fmt: skip
+
+    def make(key: str):
+        record, waveform = sample(key, 1.0)
+        return replace(record, tags=(tags[key.removeprefix("toy-")],)), waveform
+
+    found = corpus(tmp_path / "tagged", make=make)
+    assert list(clips_of_labels(found, tmp_path, 10.0)) == ["edge", "later", "whole"]
+    assert list(clips_of_labels(found, tmp_path, 0.5)) == ["later"]  # others fit in no clip of half a second
+    assert list(clips_of_labels(found, tmp_path)) == []
 
 
 def test_classes_of_a_large_corpus_are_read_once(tmp_path, monkeypatch):

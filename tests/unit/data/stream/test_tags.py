@@ -10,9 +10,10 @@ from shard_samples import corpus, sample
 from test_collate import CONCEPTS, OPEN, bad, clip, column, frame_batch
 
 from flam_train.data.shards.schema import Tag
-from flam_train.data.stream.clips import ShardSource, moved, of_clip
+from flam_train.data.stream.clips import ShardSource
 from flam_train.data.stream.collate import Concepts
 from flam_train.data.stream.order import Place
+from flam_train.data.stream.tags import moved, of_clip
 from flam_train.vocabulary import phrase_id
 
 
