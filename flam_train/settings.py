@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+MOST_STEPS = 10**9
+"""Of a run: with any batch, the position in a stream stays a number of 64 bits."""
 
 SETTING = "setting"
 """The key of a field's `Setting` among its metadata."""
@@ -87,13 +92,11 @@ def setting(
 def settle(config: Any, where: str) -> None:
     """For the `__post_init__` of a dataclass: every field in its type (`typed`) and range, or a ValueError that begins
     with `where` and the field's name."""
-    kinds = get_type_hints(type(config))
+    kinds = _kinds(type(config))  # type: ignore[arg-type]
     for f in fields(config):
         key = f"{where}.{f.name}" if where else f.name
-        value = typed(key, getattr(config, f.name), kinds[f.name])
-        if (about := f.metadata.get(SETTING)) is not None:
-            about.check(key, value)
-        object.__setattr__(config, f.name, value)
+        about = f.metadata.get(SETTING, Setting())
+        object.__setattr__(config, f.name, _checked(key, getattr(config, f.name), kinds[f.name], about))
 
 
 def nearest(given: object, known: Iterable[object]) -> str:
@@ -114,32 +117,55 @@ def one_of(where: str, value: Any, choices: Iterable[Any]) -> Any:
     return value
 
 
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Puts `where` a mistake stands at the head of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
 def from_plain(cls: type[T], where: str, raw: dict[str, Any]) -> T:
     """The dataclass `cls` from a dict, each value in its field's type (`typed`).
 
     Raises ValueError that begins with `where` for a key that is unknown or missing, and for a value of another type or
-    out of its range.
+    out of its range. where: empty for what stands at the top.
     """
     if not isinstance(raw, dict):
-        raise ValueError(f"{where}: needs one `key: value` a line, got {raw!r}")
-    known, kinds = {f.name: f for f in fields(cls)}, get_type_hints(cls)  # type: ignore[arg-type]
+        raise ValueError(f"{where}: {raw!r} needs `key: value`, as {{a: 1, b: 2}}".removeprefix(": "))
+    known, kinds = {f.name: f for f in fields(cls)}, _kinds(cls)  # type: ignore[arg-type]
     values = {}
     for key, value in raw.items():
         if key not in known:
-            raise ValueError(f"{where}: unknown key {key!r}: {nearest(key, known)}")
+            raise ValueError(f"{where}: unknown key {key!r}: {nearest(key, known)}".removeprefix(": "))
         name = f"{where}.{key}" if where else key
-        values[key] = typed(name, value, kinds[key])
-        if (about := known[key].metadata.get(SETTING)) is not None:
-            about.check(name, values[key])
+        values[key] = _checked(name, value, kinds[key], known[key].metadata.get(SETTING, Setting()))
     for name, f in known.items():
         if name not in values and f.default is MISSING and f.default_factory is MISSING:
-            raise ValueError(f"{where}: {name!r} is missing: write it down")
+            raise ValueError(f"{where}: {name!r} is missing: write it down".removeprefix(": "))
     return cls(**values)
+
+
+@cache
+def _kinds(cls: type) -> dict[str, Any]:
+    """The type of each field."""
+    return get_type_hints(cls)
+
+
+def _checked(where: str, value: Any, kind: Any, about: Setting) -> Any:
+    """`value` in its type and range."""
+    texts = kind is str or set(get_args(kind)) == {str, NoneType}
+    if texts and about.choices is not None and isinstance(value, (int, float)):
+        one_of(where, value, about.choices)  # quotes would not help
+    found = typed(where, value, kind)
+    about.check(where, found)
+    return found
 
 
 def typed(where: str, value: Any, kind: Any) -> Any:
     """`value` as a `kind`: int, float, bool, str, a tuple or dict of them, one of several, a dataclass that it is
-    already, or Any.
+    already or is read into (`from_plain`), or Any.
 
     YAML reads 1e-4 as text and 10 as int, both of which are a float here; a list of one may be given as that one alone.
     Raises ValueError that begins with `where`.
@@ -153,6 +179,8 @@ def typed(where: str, value: Any, kind: Any) -> Any:
         if not isinstance(value, dict):
             raise ValueError(f"{where}: {value!r} needs `key: value`, as {{a: 1, b: 2}}")
         return {typed(f"{where}: a key", k, inner[0]): typed(f"{where}.{k}", v, inner[1]) for k, v in value.items()}
+    if isinstance(kind, type) and is_dataclass(kind):
+        return value if isinstance(value, kind) else from_plain(kind, where, value)
     if kind is NoneType and value is not None:
         raise ValueError(f"{where}: {value!r} is not null")
     if kind in (int, float):
@@ -189,19 +217,21 @@ def _tuple(where: str, value: Any, inner: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _wrong(where: str, value: Any, kinds: tuple[Any, ...]) -> str:
+    if float in kinds:
+        kinds = tuple(kind for kind in kinds if kind is not int)  # both are a number
     wanted = " or ".join(KINDS.get(kind) or f"a list of {KINDS.get(get_args(kind)[0], 'values')}" for kind in kinds)
     quote = ": put it in quotes" if kinds == (str,) and isinstance(value, (int, float)) else ""
     return f"{where}: {value!r} is not {wanted}{quote}"
 
 
 def number(where: str, value: Any, kind: type[int] | type[float]) -> Any:
-    """`value` as an int or a float, which numbers in text are, too. Raises ValueError that begins with `where`, and for
-    a float that is not a number; infinite ones are left to ranges."""
+    """`value` as an int or a float, which numbers in text are, too. Raises ValueError that begins with `where`, also
+    for what is infinite or no number: no setting means anything by it."""
     try:
         if isinstance(value, bool):
             raise ValueError
         found = float(value)
-        if math.isnan(found) or (kind is int and found != int(found)):
+        if not math.isfinite(found) or (kind is int and found != int(found)):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise ValueError(_wrong(where, value, (kind,))) from None

@@ -98,6 +98,10 @@ def _given(init: str | None, weights: bool = True) -> Conversion | None:
 
 def _config(model: dict[str, Any], text: dict[str, Any], given: Conversion | None) -> tuple[FLAMConfig, bool]:
     """What is built, and whether the text tower is that of the weights."""
+    if text.get("architecture"):
+        raise ValueError(
+            "text.architecture: is filled in when the tower is built: leave it out, and choose text.tower and text.name"
+        )
     theirs = given.config.to_dict() if given else FLAMConfig().to_dict()
     their_text = theirs.pop("text")
     if given is not None and not given.built_here:

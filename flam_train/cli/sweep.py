@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from flam_train.cli.overrides import choices
 from flam_train.cli.train import compose_conf
-from flam_train.paths import conf_dir
 from flam_train.training.launch.points import FOLDER, Planned, digest, parse, points, quoted
 
 CONFIG = "config.yaml"
@@ -76,12 +76,6 @@ def plan(overrides: Sequence[str], folder: Path | None = None) -> list[Planned]:
         )
         for point, conf in confs.items()
     ]
-
-
-def choices(group: str, folder: Path | None) -> list[str]:
-    """Of a group: the files of its folder in conf/, and in the user's."""
-    places = [conf_dir(), folder] if folder else [conf_dir()]
-    return sorted({path.stem for place in places for path in (place / group).glob("*.yaml")})
 
 
 def job_name(one: Planned) -> str:

@@ -17,14 +17,10 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from flam_train.cli.overrides import GROUPS, as_text, check_override, choices
 from flam_train.disk import FULL
 from flam_train.paths import conf_dir
 from flam_train.settings import nearest
-
-GROUPS = (
-    "experiment", "model", "text", "data/global", "data/frame", "data/weak", "augment", "loss", "optim", "trainer",
-    "logger",
-)  # fmt: skip
 
 BROUGHT = ("model.", "text.")
 """Sections whose keys do not all stand in conf/."""
@@ -47,6 +43,8 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
     """
     home = conf_dir()
     overrides = [as_text(override) for override in overrides]
+    for override in overrides:
+        check_override(override, folder)
     search = [f"hydra.searchpath=[file://{folder.resolve()}]"] if folder else []
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(home), version_base=None):
@@ -56,9 +54,13 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(_explain(error, overrides, home, folder)) from error
     assert isinstance(plain, dict)
+    data = plain.get("data")
     for kind in ("global", "frame", "weak"):
-        corpora = plain["data"].get(kind) or {}
-        for name in [name for name, entry in corpora.items() if not entry or entry.keys() == {"weight"}]:
+        corpora = data.get(kind) if isinstance(data, dict) else None
+        if not isinstance(corpora, dict):  # none, or a mistake that is told where it is read
+            continue
+        weighted = [name for name, entry in corpora.items() if isinstance(entry, dict) and [*entry] == ["weight"]]
+        for name in (*weighted, *[name for name, entry in corpora.items() if not entry]):
             key = f"data.{kind}.{name}"
             if any(override.lstrip("+~").startswith((f"{key}.", f"{key}=")) for override in overrides):
                 raise ValueError(f"{key}: {name} is not among data/{kind}=[...]: add it there")
@@ -67,33 +69,6 @@ def compose_conf(overrides: list[str], folder: Path | None = None) -> dict[str, 
                 raise ValueError(f"{key}: no corpus of data/{kind}: {nearest(name, known)}")
             del corpora[name]  # an experiment weights all of its corpora, also those that the command line leaves out
     return {str(k): v for k, v in plain.items()}
-
-
-TEXT = re.compile(
-    r"(?P<key>\+{0,2}(?:name|run_dir|shards|init|(?:text|data\.(?:global|frame|weak)\.\w+)\.(?:name|path|validation)))="
-    r"(?P<value>[\w.+-]+|[\w./:@~+,=-]+=[\w./:@~+,=-]*)"
-)
-"""Settings that are text, also where it looks like a number, or has the `=` and `,` of a sweep's folders."""
-
-
-def as_text(override: str) -> str:
-    """`name=1e-4` is a name, `init=runs/lr/seed=0,optim.lr=1e-4/export` a folder: in quotes, Hydra leaves it as it was
-    typed."""
-    found = TEXT.fullmatch(override)
-    if found is None:
-        return override
-    plain = "=" not in found["value"] and not _is_number(found["value"])
-    if plain and isinstance(yaml.safe_load(found["value"]), str | None):
-        return override
-    return f"{found['key']}='{found['value']}'"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _corpora(kind: str, places: list[Path]) -> list[str]:
@@ -113,14 +88,14 @@ def _explain(error: Exception, overrides: list[str], home: Path, folder: Path | 
     missing = re.search(r"Could not (?:find|load) '([^']+)'", text)
     if missing:
         group, _, name = missing.group(1).rpartition("/")
-        places = [home, folder] if folder else [home]
-        choices = sorted({p.stem for place in places for p in (place / group).glob("*.yaml")}) if group else []
-        if choices:
-            return f"{group}={name}: no such choice: {nearest(name, choices)}"
+        known = choices(group, folder) if group else []
+        if known:
+            return f"{group}={name}: no such choice: {nearest(name, known)}"
         return f"{group or name}: no such group of choices: {nearest(group or name, GROUPS)}"
-    unknown = re.search(r"Could not override '([^']+)'", text) or re.search(r"full_key: (\S+)", text)
+    whole = f"{text}\n{error.__cause__}"
+    unknown = re.findall(r"Could not override '([^']+)'", text) + re.findall(r"full_key: (\S+)", whole)
     if unknown and ("not in struct" in text or "Could not override" in text):
-        key = unknown.group(1).strip()
+        key = max(unknown, key=len).strip()  # one may be the section of the other
         if "/" in key:
             return f"{key}: no such group of choices: {nearest(key, GROUPS)}"
         GlobalHydra.instance().clear()
@@ -135,6 +110,10 @@ def _explain(error: Exception, overrides: list[str], home: Path, folder: Path | 
     if several:
         key, _, value = several.group(1).partition("=")
         return f"{key}={value}: several values: -m trains with each of them; one that is a list is {key}=[...]"
+    merged = re.search(r"Cannot merge .*\n\s*full_key: (\S+)\n\s*object_type=(dict|list)", whole)
+    if merged:
+        wants = "`key: value`, as {a: 1, b: 2}" if merged.group(2) == "dict" else "a list, as [a, b]"
+        return f"{merged.group(1)}: needs {wants}"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) not in text else ""
     return f"the configuration does not compose: {'; '.join(lines[:3])}{cause}"
@@ -157,9 +136,7 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     home = conf_dir()
-    groups = "\n".join(
-        f"  {g + '=':14s} {', '.join(sorted(p.stem for p in (home / g).glob('*.yaml')))}" for g in GROUPS
-    )
+    groups = "\n".join(f"  {g + '=':14s} {', '.join(choices(g, None))}" for g in GROUPS)
     parser = argparse.ArgumentParser(
         prog="flam-train",
         description=__doc__,

@@ -38,7 +38,7 @@ class FLAMConfig:
     frontend: FrontendConfig = field(default_factory=FrontendConfig)
     audio: HTSATConfig = field(default_factory=HTSATConfig)
     text: TextConfig = field(default_factory=TextConfig)
-    embedding: int = setting(512, "width of the space that audio and text share", least=1)
+    embedding: int = setting(512, "width of the space that audio and text share", least=1, most=2**14)
     phrase_scale: str = setting(
         "phrase", "alpha(y): `phrase` is FLAM, `one` or `none` are the ablations (`heads.phrase_head`)", choices=HEADS
     )
@@ -49,12 +49,14 @@ class FLAMConfig:
         "pools) or `codebook` (MGA-CLAP, `mga.SharedCodebook`)",
         choices=("mean", "codebook"),
     )
-    codewords: int = setting(4096, "of the codebook", least=1)
+    codewords: int = setting(4096, "of the codebook", least=1, most=2**20)
 
     def __post_init__(self) -> None:
         settle(self, "model")
         if self.audio.mel_bins != self.frontend.mel_bins:
-            raise ValueError(f"audio.mel_bins {self.audio.mel_bins} is not frontend.mel_bins {self.frontend.mel_bins}")
+            raise ValueError(
+                f"model.audio.mel_bins: {self.audio.mel_bins} must be that of model.frontend, {self.frontend.mel_bins}"
+            )
 
     @property
     def grid(self) -> FrameGrid:
@@ -86,7 +88,7 @@ class FLAMConfig:
 
 def audio_preset(name: str) -> HTSATConfig:
     """tiny, base, large, base-12hz or small. Raises ValueError with the nearest names."""
-    return PRESETS[one_of("audio encoder", name, PRESETS)]
+    return PRESETS[one_of("model.audio", name, PRESETS)]
 
 
 def cosines(frame_BTD: Tensor, text_CD: Tensor) -> Tensor:

@@ -25,22 +25,30 @@ MASK_STREAM = 1
 class FrontendConfig:
     """FLAM's front end; every number is part of the trained model. Seconds, Hz, bins."""
 
-    seconds: float = setting(10.0, "length of a clip", above=0)
-    sample_rate: int = setting(SAMPLE_RATE, "Hz; shards hold 48,000", least=1)
-    n_fft: int = setting(1024, "samples of a window", least=2)
-    hop: int = setting(480, "samples from one window to the next", least=1)
-    mel_bins: int = setting(64, "bands of the spectrogram", least=1)
-    low_hz: float = setting(50.0, "where the lowest band begins", least=0)
-    high_hz: float = setting(14_000.0, "where the highest band ends", above=0)
-    mask_stripes: int = setting(2, "bands of bins that are masked in training", least=0)
-    mask_bins: int = setting(8, "how many bins each of them has at most", least=0)
+    seconds: float = setting(10.0, "length of a clip", above=0, most=3600)
+    sample_rate: int = setting(SAMPLE_RATE, "Hz; shards hold 48,000", least=1, most=10**6)
+    n_fft: int = setting(1024, "samples of a window", least=2, most=2**20)
+    hop: int = setting(480, "samples from one window to the next", least=1, most=2**20)
+    mel_bins: int = setting(64, "bands of the spectrogram", least=1, most=1024)
+    low_hz: float = setting(50.0, "where the lowest band begins", least=0, most=10**6)
+    high_hz: float = setting(14_000.0, "where the highest band ends", above=0, most=10**6)
+    mask_stripes: int = setting(2, "bands of bins that are masked in training", least=0, most=1024)
+    mask_bins: int = setting(8, "how many bins each of them has at most", least=0, most=1024)
 
     def __post_init__(self) -> None:
         settle(self, "model.frontend")
         if self.low_hz >= self.high_hz:
             raise ValueError(f"model.frontend.low_hz: {self.low_hz:g} must be below high_hz, {self.high_hz:g}")
-        if self.mask_bins > self.mel_bins:
-            raise ValueError(f"model.frontend.mask_bins: {self.mask_bins} must be at most mel_bins, {self.mel_bins}")
+        for name in ("mask_stripes", "mask_bins"):
+            if getattr(self, name) > self.mel_bins:
+                raise ValueError(
+                    f"model.frontend.{name}: {getattr(self, name)} must be at most mel_bins, {self.mel_bins}"
+                )
+        if self.samples <= self.n_fft // 2:  # the first window is filled up with its mirror image
+            raise ValueError(
+                f"model.frontend.seconds: {self.seconds:g} are {self.samples} samples, which must be more than half of "
+                f"n_fft, {self.n_fft}"
+            )
 
     @property
     def samples(self) -> int:

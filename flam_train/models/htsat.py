@@ -30,28 +30,45 @@ DROP_STREAM = 2
 class HTSATConfig:
     """Of the encoder; entries of `depths` and `heads` are stages."""
 
-    width: int = setting(96, "of the first stage, doubled at each next", least=1)
-    depths: tuple[int, ...] = setting((2, 2, 6, 2), "blocks", least=1)
-    heads: tuple[int, ...] = setting((4, 8, 16, 32), "attention heads", least=1)
-    patch: int = setting(4, "side of a patch, in bins and stretched frames", least=1)
-    window: int = setting(8, "side of an attention window, in patches", least=1)
-    mlp_ratio: float = setting(4.0, "hidden width of a block's perceptron over its width", above=0)
+    width: int = setting(96, "of the first stage, doubled at each next", least=1, most=2**12)
+    depths: tuple[int, ...] = setting((2, 2, 6, 2), "blocks", least=1, most=1000)
+    heads: tuple[int, ...] = setting((4, 8, 16, 32), "attention heads", least=1, most=2**14)
+    patch: int = setting(4, "side of a patch, in bins and stretched frames", least=1, most=1024)
+    window: int = setting(8, "side of an attention window, in patches", least=1, most=128)
+    mlp_ratio: float = setting(4.0, "hidden width of a block's perceptron over its width", above=0, most=1000)
     drop_path: float = setting(0.1, "of the last block, rising linearly from 0", least=0, below=1)
-    mel_bins: int = setting(64, "as the front end's", least=1)
+    mel_bins: int = setting(64, "as the front end's", least=1, most=1024)
     last_block: str = setting(
         "attention", "`attention`, or `local` (MGA-CLAP, `mga.LocalBlock`)", choices=("attention", "local")
     )
 
     def __post_init__(self) -> None:
         settle(self, "model.audio")
-        if len(self.depths) != len(self.heads):
-            raise ValueError(f"depths {self.depths} and heads {self.heads} must be of one length: one entry a stage")
+        stages = len(self.depths)
+        if not stages or stages != len(self.heads):
+            raise ValueError(f"model.audio.heads: {[*self.heads]} must be of one length with depths, {[*self.depths]}")
         for stage, heads in enumerate(self.heads):
             if (self.width << stage) % heads:
-                raise ValueError(f"stage {stage}: width {self.width << stage} does not divide by {heads} heads")
-        if self.side % (self.patch << (len(self.depths) - 1)):
+                raise ValueError(
+                    f"model.audio.heads: stage {stage}: width {self.width << stage} does not divide by {heads} heads"
+                )
+        if int(self.width * self.mlp_ratio) < 1:
+            raise ValueError(f"model.audio.mlp_ratio: {self.mlp_ratio:g} of width {self.width} leaves nothing")
+        if self.side % (self.patch << (stages - 1)):
             raise ValueError(
-                f"an image of {self.side} cannot be halved {len(self.depths) - 1} times at patch {self.patch}"
+                f"model.audio.patch: an image of {self.side} cannot be halved {stages - 1} times at patch {self.patch}"
+            )
+        if self.last_side % CHUNKS:
+            raise ValueError(
+                f"model.audio.depths: after {stages} stages {self.last_side} of {self.side} rows are left at patch "
+                f"{self.patch}, which do not divide by {CHUNKS}: give fewer stages, or a smaller patch"
+            )
+        sides = [self.side // (self.patch << stage) for stage in range(stages)]
+        if not _window_fits(self.window, sides):
+            fit = [str(window) for window in range(1, sides[0] + 1) if _window_fits(window, sides)]
+            raise ValueError(
+                f"model.audio.window: {self.window} does not divide the stages' sides of "
+                f"{', '.join(map(str, sides))} patches: {', '.join(fit)} do"
             )
 
     @property
@@ -70,6 +87,11 @@ class HTSATConfig:
     @property
     def out_width(self) -> int:
         return self.width << (len(self.depths) - 1)
+
+
+def _window_fits(window: int, sides: list[int]) -> bool:
+    """Of a map no larger than a window, all is one window."""
+    return all(side % min(window, side) == 0 for side in sides)
 
 
 PRESETS: dict[str, HTSATConfig] = {

@@ -48,7 +48,7 @@ class TextConfig:
         choices=POOLING,
     )
     name: str = setting("", "a Hugging Face name or a local folder; empty means the tower's own default")
-    max_tokens: int = setting(77, "of a phrase, with its end marks: what is longer is cut", least=3)
+    max_tokens: int = setting(77, "of a phrase, with its end marks: what is longer is cut", least=3, most=2**15)
     architecture: dict[str, Any] = setting({}, "filled in when the tower is built, so that an export needs no hub")
 
     def __post_init__(self) -> None:

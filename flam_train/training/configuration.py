@@ -10,8 +10,9 @@ from typing import Any
 from flam_train.checkpoints.initial import filled, is_as_init
 from flam_train.data.augment.config import AugmentConfig
 from flam_train.models.flam import FLAMConfig
-from flam_train.settings import SETTING, from_plain, nearest, setting, settle, typed
+from flam_train.settings import MOST_STEPS, SETTING, from_plain, nearest, setting, settle, typed
 from flam_train.training.corpora import CorpusConfig, DataConfig
+from flam_train.training.loggers import LoggerConfig
 from flam_train.training.objective import LossConfig
 from flam_train.training.optim import OptimConfig
 from flam_train.training.trainer import TrainerConfig
@@ -23,6 +24,9 @@ BATCHES = ("global_batch", "frame_batch", "weak_batch", "accumulate")
 
 STREAMS = {"global": "captions", "frame": "frames", "weak": "tags"}
 """Sections of `data`, and the fields of `DataConfig` that they are."""
+
+LOSSES = {"global": ("global",), "frame": ("sed", "prior"), "weak": ("weak",)}
+"""Of each, by their names in `loss.weights`."""
 
 FREE = (
     "trainer.", "logger.", "overwrite", "resume", "export", "run_dir", "shards", "accumulate", "data.workers",
@@ -51,11 +55,11 @@ class Config:
     trainer: TrainerConfig
     model: dict[str, Any]
     text: dict[str, Any]
-    logger: dict[str, dict[str, Any] | None]
+    logger: LoggerConfig
     name: str = setting(MISSING, "of the run, in its folder and in the loggers")
     run_dir: str = setting(MISSING, "one folder a run: the same command goes on where its last.ckpt stopped")
     shards: str = setting(MISSING, "where prepared corpora lie")
-    steps: int = setting(MISSING, "optimiser steps", least=1)
+    steps: int = setting(MISSING, "optimiser steps", least=1, most=MOST_STEPS)
     seed: int = setting(0, "of everything that is random", least=0, below=2**32)
     init: str | None = setting(
         None,
@@ -90,29 +94,51 @@ class Config:
             raise ValueError(f"export={self.export}: best by what? Set trainer.monitor, as val/NAME/auroc_macro")
 
     @classmethod
-    def read(cls, conf: dict[str, Any]) -> Config:
-        """From plain data, as `cli.train.compose_conf` gives it. Raises ValueError that names the key and the fix."""
+    def read(cls, conf: dict[str, Any], asked: bool = True) -> Config:
+        """From plain data, as `cli.train.compose_conf` gives it. Raises ValueError that names the key and the fix.
+
+        asked: False for what a run of before had, where a setting that did nothing does no harm.
+        """
         known = {*(cls.__dataclass_fields__), *BATCHES}
         for key in conf:
             if key not in known:
                 raise ValueError(f"unknown key {key!r}: {nearest(key, known)}")
-        sections = {
-            "data": read_data(conf),
-            "augment": from_plain(AugmentConfig, "augment", conf.get("augment", {})),
-            "loss": from_plain(LossConfig, "loss", conf["loss"]),
-            "optim": from_plain(OptimConfig, "optim", conf["optim"]),
-            "trainer": from_plain(TrainerConfig, "trainer", conf["trainer"]),
-        }
         rest = {key: value for key, value in conf.items() if key not in BATCHES}
-        return from_plain(cls, "", rest | sections)
+        config = from_plain(cls, "", {"augment": {}} | rest | {"data": read_data(conf)})
+        if asked:
+            config._check_all_do_something()
+        return config
+
+    def _check_all_do_something(self) -> None:
+        """Raises ValueError for a setting that would do nothing beside the others, which is a mistake."""
+        if self.optim.schedule == "constant" and self.optim.final:
+            raise ValueError(
+                f"optim.final={self.optim.final:g}: schedule=constant keeps the whole learning rate to the end: set it "
+                "to 0, or schedule to cosine or linear"
+            )
+        for kind, (_, corpora) in self.data.streams.items():
+            for name, entry in corpora.items():
+                for key in () if entry.bank else ("recipe", "size", "memory_gib"):
+                    if getattr(entry, key) != getattr(CorpusConfig(), key):
+                        raise ValueError(
+                            f"data.{kind}.{name}.{key}: only mixtures have one, and this corpus has no bank to make "
+                            "them from: leave it out, or give `bank` in the place of `path`"
+                        )
+        losses = [loss for kind, (batch, _) in self.data.streams.items() if batch for loss in LOSSES[kind]]
+        if not any(self.loss.weights[loss] for loss in losses):
+            raise ValueError(
+                f"loss.weights: {' and '.join(losses)}, which the batches have, weigh 0, so nothing would be trained: "
+                "give one a weight above 0"
+            )
 
 
 def read_data(conf: dict[str, Any]) -> DataConfig:
     """`data`, and the batches that stand beside it. Errors as in `Config.read`."""
-    section = dict(typed("data", conf["data"], dict[str, Any]))
+    section = dict(typed("data", conf.get("data"), dict[str, Any]))
     streams = {}
     for kind, name in STREAMS.items():
-        corpora = typed(f"data.{kind}", section.pop(kind, None) or {}, dict[str, dict[str, Any]])
+        found = section.pop(kind, None)
+        corpora = typed(f"data.{kind}", {} if found is None else found, dict[str, dict[str, Any]])
         streams[name] = {n: from_plain(CorpusConfig, f"data.{kind}.{n}", entry) for n, entry in corpora.items()}
     batches = {key: typed(key, conf[key], int) for key in BATCHES if key in conf}
     for key, f in DataConfig.__dataclass_fields__.items():
@@ -154,7 +180,7 @@ def sections_of(model: FLAMConfig) -> dict[str, Any]:
 def full(conf: dict[str, Any]) -> dict[str, Any]:
     """Plain data with every key of the settings' classes, in their types; `as_init` stays as it is."""
     # Where it runs is free to change, and what an older part of the run had may not be there any more.
-    config = Config.read(conf | {"trainer": {}, "logger": {}, "export": "last"})
+    config = Config.read(conf | {"trainer": {}, "logger": {}, "export": "last"}, asked=False)
     out = asdict(config)
     data = out.pop("data")
     streams = {kind: data.pop(name) for kind, name in STREAMS.items()}

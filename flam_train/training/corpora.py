@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flam_train.data.shards.places import place_of
-from flam_train.settings import setting, settle
+from flam_train.settings import named, setting, settle
+
+MOST_CLIPS = 10**6
+"""Of a batch: it takes a terabyte as it is read."""
+
+MOST_GIB = 10**9
+"""An exbibyte: more than there is in one place."""
 
 
 @dataclass(frozen=True)
@@ -16,14 +22,15 @@ class CorpusConfig:
     path: str | None = setting(None, "a folder of shards or its URL, or the one above its train/ and validation/")
     bank: tuple[str, ...] | None = setting(None, "folders of shards that mixtures are made from")
     recipe: str = setting("paper", "how: a name in conf/mixing, or a .yaml file")
-    size: int = setting(100_000, "mixtures in one pass", least=1)
+    size: int = setting(100_000, "mixtures in one pass", least=1, most=10**12)
     memory_gib: float | None = setting(
         None,
         "null: the bank is in memory; else its sounds are read as they are needed, and so much of them is kept by the "
         "workers of each rank together",
         above=0,
+        most=MOST_GIB,
     )
-    weight: float = setting(1.0, "share in the stream, beside the other corpora's", least=0)
+    weight: float = setting(1.0, "share in the stream, beside the other corpora's", least=0, most=1e9)
     balance: float = setting(
         0.0,
         "share of its clips that is drawn evenly over its classes (of shards; mixtures have their recipe's `choose`)",
@@ -59,23 +66,34 @@ class DataConfig:
     captions: dict[str, CorpusConfig]
     frames: dict[str, CorpusConfig]
     tags: dict[str, CorpusConfig]
-    global_batch: int = setting(0, "clips with captions a step, over all ranks; 0 switches them off", least=0)
-    frame_batch: int = setting(0, "clips with events a step, over all ranks; 0 switches them off", least=0)
-    weak_batch: int = setting(0, "clips with tags a step, over all ranks; 0 switches them off", least=0)
-    accumulate: int = setting(1, "micro-batches of each rank's share of them; 1: the whole batch at once", least=1)
-    phrases_per_clip: int = setting(5, "of each clip up to so many of its concepts enter the batch", least=1)
-    block_shards: int = setting(4, "shards whose samples are shuffled together", least=1)
-    workers: int | None = setting(
-        None, "loader processes of each rank; null: one for each core the rank has to itself, at most 8", least=0
+    global_batch: int = setting(
+        0, "clips with captions a step, over all ranks; 0 switches them off", least=0, most=MOST_CLIPS
     )
-    prefetch: int = setting(2, "steps that each worker holds ready", least=1)
+    frame_batch: int = setting(
+        0, "clips with events a step, over all ranks; 0 switches them off", least=0, most=MOST_CLIPS
+    )
+    weak_batch: int = setting(
+        0, "clips with tags a step, over all ranks; 0 switches them off", least=0, most=MOST_CLIPS
+    )
+    accumulate: int = setting(
+        1, "micro-batches of each rank's share of them; 1: the whole batch at once", least=1, most=MOST_CLIPS
+    )
+    phrases_per_clip: int = setting(5, "of each clip up to so many of its concepts enter the batch", least=1, most=1000)
+    block_shards: int = setting(4, "shards whose samples are shuffled together", least=1, most=10**6)
+    workers: int | None = setting(
+        None,
+        "loader processes of each rank; null: one for each core the rank has to itself, at most 8",
+        least=0,
+        most=1024,
+    )
+    prefetch: int = setting(2, "steps that each worker holds ready", least=1, most=1000)
     verify: bool = setting(False, "compare every shard's sha256 at the start")
-    validation_batch: int = setting(16, "clips", least=1)
+    validation_batch: int = setting(16, "clips", least=1, most=MOST_CLIPS)
     cache_folder: str | None = setting(
         None, "where shards that lie behind a URL are kept on this machine; null: TMPDIR/flam-shards-UID"
     )
-    cache_gib: float = setting(50.0, "how much of them, by all processes of the machine", above=0)
-    cache_ahead: int = setting(100, "of how many coming steps they are fetched meanwhile", least=0)
+    cache_gib: float = setting(50.0, "how much of them, by all processes of the machine", above=0, most=MOST_GIB)
+    cache_ahead: int = setting(100, "of how many coming steps they are fetched meanwhile", least=0, most=10**6)
     bad_shards: str = setting(
         "stop",
         "a shard is missing, cut off or altered on a node: `stop` at the start, or `skip` its samples, which count as "
@@ -114,21 +132,25 @@ class DataConfig:
         }
 
     @property
-    def validations(self) -> dict[str, str]:
-        """{name, as in `val/NAME/...`: the folder or URL}, of entries `with_splits`."""
-        out: dict[str, str] = {}
+    def validations(self) -> dict[str, tuple[str, str]]:
+        """{name, as in `val/NAME/...`: (the setting that names it, the folder or URL)}, of entries `with_splits`."""
+        out: dict[str, tuple[str, str]] = {}
         for kind in ("frame", "global", "weak"):
             for name, entry in self.streams[kind][1].items():
-                if entry.validation and out.get(name) != entry.validation:
+                if entry.validation and out.get(name, ("", ""))[1] != entry.validation:
                     # One corpus may be validated on different shards for its events and for its captions.
-                    out[f"{name}-{kind}" if name in out else name] = entry.validation
+                    place = f"data.{kind}.{name}.validation", entry.validation
+                    out[f"{name}-{kind}" if name in out else name] = place
         return out
 
     def with_splits(self) -> DataConfig:
         """With those of its entries; tags validate on nothing that is not named."""
-        return replace(
-            self,
-            captions={name: entry.with_splits() for name, entry in self.captions.items()},
-            frames={name: entry.with_splits() for name, entry in self.frames.items()},
-            tags={name: entry.with_splits(validate=False) for name, entry in self.tags.items()},
-        )
+
+        def split(kind: str, validate: bool = True) -> dict[str, CorpusConfig]:
+            out = {}
+            for name, entry in self.streams[kind][1].items():
+                with named(f"data.{kind}.{name}.path"):
+                    out[name] = entry.with_splits(validate)
+            return out
+
+        return replace(self, captions=split("global"), frames=split("frame"), tags=split("weak", validate=False))

@@ -15,6 +15,7 @@ from flam_train.data.augment import draw as augmentation
 from flam_train.data.augment.config import AugmentConfig
 from flam_train.data.mixing import source as mixtures
 from flam_train.data.mixing.source import MixtureSource
+from flam_train.data.shards.corpus import Corpus
 from flam_train.data.stream import collate, dataset
 from flam_train.data.stream.collate import Concepts, collate_captions, collate_events
 from flam_train.data.stream.dataset import ClipsDataset, Steps, StepSampler, Stream
@@ -22,6 +23,7 @@ from flam_train.data.stream.workers import loader_options, workers_of_rank
 from flam_train.frames import FrameGrid
 from flam_train.models.same_tokens import told
 from flam_train.models.text import Tokenizer
+from flam_train.settings import named
 from flam_train.training.content import Content, check_same_content, facts_of
 from flam_train.training.corpora import DataConfig
 from flam_train.training.micro_batches import MicroBatches
@@ -61,7 +63,10 @@ class DataModule(LightningDataModule):
             self.sources.stream(kind, corpora, batch, (since or {}).get(kind, (0, 0)))
             for kind, (batch, corpora) in config.streams.items()
         )
-        self.validation = {name: self.sources.corpus(place) for name, place in config.validations.items()}
+        self.validation: dict[str, Corpus] = {}
+        for name, (where, place) in config.validations.items():
+            with named(where):
+                self.validation[name] = self.sources.corpus(place)
         self._reading: MicroBatches | None = None
         self.sources.check_cache(self.streams)
 

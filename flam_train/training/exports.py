@@ -53,7 +53,7 @@ def provenance(saved: Saved, checkpoint: dict[str, Any], name: str) -> dict[str,
 
 def _built(saved: Saved) -> FLAM:
     """Of a run that began before run folders held their tokenizer: as it was built then."""
-    config = Config.read(saved.facts.conf | {"trainer": {}, "logger": {}, "export": "last"})
+    config = Config.read(saved.facts.conf | {"trainer": {}, "logger": {}, "export": "last"}, asked=False)
     return initial.build(config.model, config.text, config.init)
 
 

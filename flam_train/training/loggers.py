@@ -6,6 +6,7 @@ import csv
 import os
 import uuid
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,41 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from flam_train.settings import setting, settle
+
 METRICS = "metrics.csv"
 COLUMNS = ("step", "name", "value")
+
+
+@dataclass(frozen=True)
+class WandbConfig:
+    """What wandb is told of a run beside its settings; `name` is the run's own."""
+
+    mode: str = setting(
+        "offline",
+        "`offline` writes to the run folder (`wandb sync` sends it later), `online` sends",
+        choices=("offline", "online"),
+    )
+    project: str = setting("flam", "where wandb files the run")
+    entity: str | None = setting(None, "the user or team whose project it is; null: wandb's own default")
+    group: str | None = setting(None, "runs that wandb shows together, as the seeds of one setting")
+    job_type: str | None = setting(None, "what kind of run it is, within its group")
+    tags: tuple[str, ...] = setting((), "to find the run by")
+    notes: str | None = setting(None, "what is to be remembered of the run")
+    id: str | None = setting(None, "of the run, whose curves are gone on with; null: the run folder's own")
+
+    def __post_init__(self) -> None:
+        settle(self, "logger.wandb")
+
+
+@dataclass(frozen=True)
+class LoggerConfig:
+    """What is written beside metrics.csv and TensorBoard."""
+
+    wandb: WandbConfig | None = setting(None, "Weights & Biases; null: nothing")
+
+    def __post_init__(self) -> None:
+        settle(self, "logger")
 
 
 class CSVLogger(Logger):
@@ -133,19 +167,17 @@ class SteppedWandbLogger(WandbLogger):
             self.log_metrics(values, step)
 
 
-def build_loggers(config: dict[str, Any], folder: Path, name: str, resumed_step: int) -> list[Logger]:
-    """config: `logger` of the configuration; `wandb: {...}` adds wandb (offline unless mode says otherwise)."""
+def build_loggers(config: LoggerConfig, folder: Path, name: str, resumed_step: int) -> list[Logger]:
+    """metrics.csv and TensorBoard always, wandb where it is configured."""
     out: list[Logger] = [
         CSVLogger(folder, resumed_step),
         TensorBoardLogger(
             str(folder), name="tensorboard", version="", purge_step=resumed_step, default_hp_metric=False
         ),
     ]
-    if config.get("wandb"):
-        options = dict(config["wandb"])
-        mode = options.pop("mode", "offline")
-        run_id = options.pop("id", None) or wandb_id(folder)
-        out.append(SteppedWandbLogger(folder, resumed_step, name=name, id=run_id, resume="allow", mode=mode, **options))
+    if config.wandb is not None:
+        options = asdict(config.wandb) | {"id": config.wandb.id or wandb_id(folder)}
+        out.append(SteppedWandbLogger(folder, resumed_step, name=name, resume="allow", **options))
     return out
 
 

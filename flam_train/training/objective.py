@@ -29,6 +29,7 @@ class LossConfig:
         WEIGHTS,
         "of `loss/global`, `loss/sed`, `loss/prior`, `loss/weak` as they are logged (unweighted)",
         least=0,
+        most=1e9,
         choices=tuple(WEIGHTS),
     )
     unannotated: str = setting(
@@ -53,17 +54,23 @@ class LossConfig:
         0.0,
         "beta of MGA-CLAP's weights of negatives in the global loss (0.15 there); 0: all weigh the same",
         least=0,
+        most=100,
     )
     exchange: str = setting("auto", "how frames meet the phrases of all ranks (`losses.framewise`)", choices=EXCHANGES)
     remote_norm: str = setting("joined", "how other ranks' phrases weigh (`losses.framewise`)", choices=REMOTE_NORMS)
     max_bad_share: float = setting(0.01, "the run stops when more of the samples seen are bad", least=0, most=1)
     bad_grace: int = setting(
-        1000, "samples that count as seen from the start, so that one bad one in a first batch is not a share", least=0
+        1000,
+        "samples that count as seen from the start, so that one bad one in a first batch is not a share",
+        least=0,
+        most=10**12,
     )
 
     def __post_init__(self) -> None:
         settle(self, "loss")
         object.__setattr__(self, "weights", WEIGHTS | self.weights)
+        if not any(self.weights.values()):
+            raise ValueError("loss.weights: all are 0, so nothing would be trained: give one a weight above 0")
 
 
 def losses(

@@ -24,6 +24,7 @@ from flam_train.data.stream.clips import ShardSource, Source
 from flam_train.data.stream.dataset import Stream
 from flam_train.data.stream.order import stable_seed
 from flam_train.data.stream.workers import workers_of_rank
+from flam_train.settings import named
 from flam_train.training.corpora import CorpusConfig, DataConfig
 
 BACKGROUNDS = 1 << 28
@@ -40,12 +41,11 @@ class Sources:
         self.config, self.augment, self.seconds, self.seed = config, augment, seconds, seed
         self.cache = ShardCache(config.cache_folder, config.cache_gib)
         self.banks: dict[tuple[str, ...], tuple[Bank, int]] = {}
-        self.left_out = LeftOut(config.exclude or ())
+        with named("data.exclude"):
+            self.left_out = LeftOut(config.exclude or ())
         background = augment.background
-        try:
+        with named("augment.background"):
             self.backgrounds = ItemCache(self._open_bank(background), BACKGROUNDS) if background else None
-        except ValueError as error:
-            raise ValueError(f"augment.background: {error}") from error
 
     def stream(self, kind: str, corpora: dict[str, CorpusConfig], batch: int, since: tuple[int, int]) -> Stream | None:
         """One of the three kinds; None where it is switched off. since: as in `Stream`."""
@@ -70,12 +70,15 @@ class Sources:
         return Stream(kind, sources, weights, batch, self.seed, self.config.block_shards, since, by_class, augmenter)
 
     def _source(self, kind: str, name: str, entry: CorpusConfig) -> Source:
+        where = f"data.{kind}.{name}"
         if entry.bank:
-            bank, base = self._bank(entry.bank, in_memory=entry.memory_gib is None)
-            recipe = MixRecipe.load(entry.recipe)
+            with named(f"{where}.bank"):
+                bank, base = self._bank(entry.bank, in_memory=entry.memory_gib is None)
+            with named(f"{where}.recipe"):
+                recipe = MixRecipe.load(entry.recipe)
             if recipe.clip_seconds != self.seconds:
                 raise ValueError(
-                    f"data.{kind}.{name}.recipe: its mixtures last {recipe.clip_seconds} s, the model takes clips of "
+                    f"{where}.recipe: its mixtures last {recipe.clip_seconds} s, the model takes clips of "
                     f"{self.seconds} s: set clip_seconds in the recipe"
                 )
             # Mixture number n is a function of the seed: each corpus of each stream must have its own.
@@ -86,13 +89,12 @@ class Sources:
             phrasings = "trained" if kind == "global" else None
             return MixtureSource(name, bank, recipe, entry.size, seed, phrasings, base, cache)
         if not entry.path:
-            raise ValueError(
-                f"data.{kind}.{name} has neither `path` (a folder of shards) nor `bank` (folders to mix from)"
-            )
-        corpus = self.corpus(entry.path, let_in=self.config.bad_shards == "skip")
+            raise ValueError(f"{where} has neither `path` (a folder of shards) nor `bank` (folders to mix from)")
+        with named(f"{where}.path"):
+            corpus = self.corpus(entry.path, let_in=self.config.bad_shards == "skip")
         for error in corpus.damaged:
             print(f"skipped on {socket.gethostname()}: {error}", file=sys.stderr)
-        return ShardSource(corpus, self.seconds, self.left_out.kept(f"data.{kind}.{name}", corpus), name)
+        return ShardSource(corpus, self.seconds, self.left_out.kept(where, corpus), name)
 
     def _bank(self, folders: tuple[str, ...], in_memory: bool) -> tuple[Bank, int]:
         """A bank and its first sample in the memory of all banks; streams over the same folders share it."""

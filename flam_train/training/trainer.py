@@ -17,13 +17,16 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
-from flam_train.settings import setting, settle
+from flam_train.settings import MOST_STEPS, setting, settle
 from flam_train.training.fault_tolerance.checkpoint import AtomicCheckpointIO, Checkpoints
 from flam_train.training.fault_tolerance.interrupt import StopOnRequest
 from flam_train.training.fault_tolerance.watch import Watch
 from flam_train.training.loggers import LogSteps
 from flam_train.training.profiling import Profile
 from flam_train.training.progress import Progress
+
+YEAR = 365 * 24 * 3600
+"""Seconds."""
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "64-true")
 
@@ -37,27 +40,30 @@ class TrainerConfig:
 
     accelerator: str = setting("auto", "auto: a GPU if there is one", choices=("auto", "cpu", "gpu"))
     devices: int | str = setting(
-        "auto", "of each node; auto: what torchrun or SLURM started, else one", least=1, choices=("auto",)
+        "auto", "of each node; auto: what torchrun or SLURM started, else one", least=1, most=1024, choices=("auto",)
     )
-    nodes: int | str = setting("auto", "likewise", least=1, choices=("auto",))
+    nodes: int | str = setting("auto", "likewise", least=1, most=100_000, choices=("auto",))
     precision: str = setting("auto", "auto is bf16-mixed on a GPU and 32-true on a CPU", choices=PRECISIONS)
-    validate_every: int = setting(1000, "steps between two validations", least=1)
-    checkpoint_every: int = setting(1000, "steps between two checkpoints", least=1)
-    log_every: int = setting(10, "steps between two points of a curve", least=1)
+    validate_every: int = setting(1000, "steps between two validations", least=1, most=MOST_STEPS)
+    checkpoint_every: int = setting(1000, "steps between two checkpoints", least=1, most=MOST_STEPS)
+    log_every: int = setting(10, "steps between two points of a curve", least=1, most=MOST_STEPS)
     monitor: str | None = setting(None, "the validation metric that `best.ckpt` follows")
     patience: int | None = setting(
-        None, "validations without a better `monitor` after which the run ends; null: never", least=1
+        None, "validations without a better `monitor` after which the run ends; null: never", least=1, most=MOST_STEPS
     )
     keep_hours: float | None = setting(
-        None, "of every so many hours of training a checkpoint stays as `step-*.ckpt`", least=0
+        None, "of every so many hours of training a checkpoint stays as `step-*.ckpt`", least=0, most=YEAR / 3600
     )
-    keep: int = setting(3, "how many of these stay, the last ones; 0: all", least=0)
+    keep: int = setting(3, "how many of these stay, the last ones; 0: all", least=0, most=MOST_STEPS)
     hang_seconds: float = setting(
-        900.0, "several processes stop when on none of them anything has moved for so long; 0: never", least=0
+        900.0,
+        "several processes stop when on none of them anything has moved for so long; 0: never",
+        least=0,
+        most=YEAR,
     )
     requeue: bool = setting(True, "on SIGUSR1 a SLURM job is put back into the queue")
     compile: bool = setting(False, "torch.compile on the audio encoder")
-    progress_seconds: float = setting(10.0, "between two lines where there is no terminal", least=0)
+    progress_seconds: float = setting(10.0, "between two lines where there is no terminal", least=0, most=YEAR)
     pictures: int = setting(
         3,
         "at each validation of each corpus: clips that show where labels are heard, and captions that show which clips "
@@ -66,7 +72,10 @@ class TrainerConfig:
         most=12,
     )
     profile: int = setting(
-        0, "steps of this part of the run whose trace is written into `profile/` of the run folder; 0: none", least=0
+        0,
+        "steps of this part of the run whose trace is written into `profile/` of the run folder; 0: none",
+        least=0,
+        most=1000,
     )
 
     def __post_init__(self) -> None:

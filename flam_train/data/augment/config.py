@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from flam_train.batch import SAMPLE_RATE
 from flam_train.settings import setting, settle
 
+MOST_DB = 200
+"""More than lies between a sample's smallest step and what 16 bits hold."""
+
 RANGES = ("mix_db", "background_db", "low_hz", "high_hz", "gain_db")
 
 
@@ -16,19 +19,25 @@ class AugmentConfig:
     band on a logarithmic scale)."""
 
     shift_seconds: float = setting(
-        0.0, "a clip and its events are rolled in time by up to so much, either way; 0: none are", least=0
+        0.0, "a clip and its events are rolled in time by up to so much, either way; 0: none are", least=0, most=3600
     )
     mix_share: float = setting(
         0.0, "share of the clips with events that another clip of their corpus is added to", least=0, most=1
     )
-    mix_db: tuple[float, float] = setting((-6.0, 6.0), "level of the added clip, relative to the clip's")
+    mix_db: tuple[float, float] = setting(
+        (-6.0, 6.0), "level of the added clip, relative to the clip's", least=-MOST_DB, most=MOST_DB
+    )
     background: tuple[str, ...] = setting((), "folders of bank shards with backgrounds; none: none are added")
     background_share: float = setting(0.5, "share of the clips that a background is added to", least=0, most=1)
-    background_db: tuple[float, float] = setting((-30.0, -10.0), "level of the background, relative to the clip's")
+    background_db: tuple[float, float] = setting(
+        (-30.0, -10.0), "level of the background, relative to the clip's", least=-MOST_DB, most=MOST_DB
+    )
     band_share: float = setting(0.0, "share of the clips that are heard through a cheap microphone", least=0, most=1)
-    low_hz: tuple[float, float] = setting((50.0, 300.0), "where its band begins (-3 dB)", above=0)
+    low_hz: tuple[float, float] = setting((50.0, 300.0), "where its band begins (-3 dB)", above=0, most=SAMPLE_RATE / 2)
     high_hz: tuple[float, float] = setting((4000.0, 12_000.0), "where its band ends", above=0, most=SAMPLE_RATE / 2)
-    gain_db: tuple[float, float] = setting((0.0, 0.0), "by which the whole is made louder")
+    gain_db: tuple[float, float] = setting(
+        (0.0, 0.0), "by which the whole is made louder", least=-MOST_DB, most=MOST_DB
+    )
 
     def __post_init__(self) -> None:
         settle(self, "augment")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,52 +10,96 @@ import yaml
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.paths import conf_file
-from flam_train.settings import nearest
+from flam_train.settings import from_plain, named, setting, settle
+
+Number = int | float
+"""Stays what was written, 6 or 6.0: checkpoints compare the recipes that a run's data was mixed by (`to_dict`)."""
+
+RANGES = ("background_db", "events", "event_seconds", "split_parts", "repeat_times", "snr_db")
+
+LOWEST_DB = -200
+"""Below the level of a single sample's smallest step in an hour."""
+
+MOST_SECONDS = 3600
 
 
 @dataclass(frozen=True)
 class MixRecipe:
-    """How mixtures are made: every number of it. Ranges are [lowest, highest], drawn uniformly, both ends included.
+    """How mixtures are made: every number of it. Ranges are [lowest, highest], drawn uniformly, both ends included."""
 
-    clip_seconds            length of a mixture; one background of at least this length runs through it
-    background_db           the level the background is brought to (dBFS, A-weighted RMS); null: as recorded
-    events                  events a mixture; one that finds no free place in `tries` is left out
-    event_seconds           an event is cropped at random to a length from this range; null: whole
-    choose                  "class": each class is equally likely; "item": each recording is
-    at_once                 highest number of events sounding at one time
-    split_share, _parts     share of the events that are cut in so many parts, with pauses between them
-    repeat_share, _times    share of the events that are heard so many times
-    snr_db                  an event's level above the background's (both A-weighted RMS over sounding hops)
-    peak_db                 where a recording's peak would pass this (dBFS), the whole mixture is lowered
-    fade_seconds            linear fade at both ends of every piece
-    inactive_db             20 ms under this level (dBFS, A-weighted, after the gain) are not labelled
-    inactive_below_peak_db  nor are 20 ms that lie this far under the recording's loudest; null: no such rule
-    bridge_seconds          a shorter gap between two active stretches of a class is labelled too
-    shortest_seconds        a shorter active stretch is not labelled
-    captions                captions a mixture
-    caption_words           a caption leaves out the quietest events until it has so many words; null: all are told
-    """
+    clip_seconds: Number = setting(
+        MISSING,
+        "length of a mixture; one background of at least this length runs through it",
+        above=0,
+        most=MOST_SECONDS,
+    )
+    background_db: tuple[Number, Number] | None = setting(
+        MISSING,
+        "the level the background is brought to (dBFS, A-weighted RMS); null: as recorded",
+        least=LOWEST_DB,
+        most=0,
+    )
+    events: tuple[int, int] = setting(
+        MISSING, "events a mixture; one that finds no free place in `tries` is left out", least=1, most=1000
+    )
+    event_seconds: tuple[Number, Number] | None = setting(
+        MISSING, "an event is cropped at random to a length from this range; null: whole", above=0, most=MOST_SECONDS
+    )
+    choose: str = setting(
+        MISSING, "`class`: each class is equally likely; `item`: each recording is", choices=("class", "item")
+    )
+    at_once: int = setting(MISSING, "highest number of events sounding at one time", least=1, most=1000)
+    split_share: Number = setting(
+        MISSING, "share of the events that are cut in parts, with pauses between them", least=0, most=1
+    )
+    split_parts: tuple[int, int] = setting(MISSING, "in how many", least=1, most=1000)
+    repeat_share: Number = setting(MISSING, "share of the events that are heard several times", least=0, most=1)
+    repeat_times: tuple[int, int] = setting(MISSING, "how many", least=1, most=1000)
+    snr_db: tuple[Number, Number] = setting(
+        MISSING,
+        "an event's level above the background's (both A-weighted RMS over sounding hops)",
+        least=LOWEST_DB,
+        most=-LOWEST_DB,
+    )
+    peak_db: Number = setting(
+        MISSING,
+        "where a recording's peak would pass this (dBFS), the whole mixture is lowered",
+        least=LOWEST_DB,
+        most=0,
+    )
+    fade_seconds: Number = setting(MISSING, "linear fade at both ends of every piece", least=0, most=MOST_SECONDS)
+    inactive_db: Number = setting(
+        MISSING,
+        "20 ms under this level (dBFS, A-weighted, after the gain) are not labelled",
+        least=LOWEST_DB,
+        most=0,
+    )
+    inactive_below_peak_db: Number | None = setting(
+        MISSING,
+        "nor are 20 ms that lie this far under the recording's loudest; null: no such rule",
+        least=0,
+        most=-LOWEST_DB,
+    )
+    bridge_seconds: Number = setting(
+        MISSING, "a shorter gap between two active stretches of a class is labelled too", least=0, most=MOST_SECONDS
+    )
+    shortest_seconds: Number = setting(MISSING, "a shorter active stretch is not labelled", least=0, most=MOST_SECONDS)
+    captions: int = setting(MISSING, "captions a mixture", least=1, most=1000)
+    caption_words: int | None = setting(
+        MISSING,
+        "a caption leaves out the quietest events until it has so many words; null: all are told",
+        least=1,
+        most=10_000,
+    )
+    tries: int = setting(20, "draws of a place for an event", least=1, most=10_000)
 
-    clip_seconds: float
-    background_db: tuple[float, float] | None
-    events: tuple[int, int]
-    event_seconds: tuple[float, float] | None
-    choose: str
-    at_once: int
-    split_share: float
-    split_parts: tuple[int, int]
-    repeat_share: float
-    repeat_times: tuple[int, int]
-    snr_db: tuple[float, float]
-    peak_db: float
-    fade_seconds: float
-    inactive_db: float
-    inactive_below_peak_db: float | None
-    bridge_seconds: float
-    shortest_seconds: float
-    captions: int
-    caption_words: int | None
-    tries: int = 20
+    def __post_init__(self) -> None:
+        settle(self, "")
+        for name in RANGES:
+            if (value := getattr(self, name)) is not None and value[0] > value[1]:
+                raise ValueError(f"{name}: {list(value)} must be [lowest, highest]")
+        if self.split_share + self.repeat_share > 1:
+            raise ValueError("split_share: with repeat_share it must be at most 1")
 
     @classmethod
     def load(cls, name: str | Path) -> MixRecipe:
@@ -70,62 +114,12 @@ class MixRecipe:
     @classmethod
     def from_dict(cls, raw: Any, where: str = "recipe") -> MixRecipe:
         """From plain data; `where` stands at the head of a message."""
-        if not isinstance(raw, dict):
-            raise ValueError(f"{where}: needs one `key: value` a line")
-        known = [f.name for f in fields(cls)]
-        for key in raw:
-            if key not in known:
-                raise ValueError(f"{where}: unknown key {key!r}: {nearest(key, known)}")
-        missing = [f for f in known if f not in raw and f != "tries"]
-        if missing:
-            raise ValueError(f"{where}: {missing[0]!r} is missing: every number of a recipe is written down")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
-        recipe = cls(**values)
-        recipe._check(where)
-        return recipe
+        with named(where):
+            return from_plain(cls, "", raw)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data (lists for ranges), for a manifest; `from_dict` reads it."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    def _check(self, where: str) -> None:
-        def number(value: object) -> bool:
-            return isinstance(value, int | float) and not isinstance(value, bool)
-
-        for name in ("background_db", "events", "event_seconds", "split_parts", "repeat_times", "snr_db"):
-            value = getattr(self, name)
-            if value is None and name in ("background_db", "event_seconds"):
-                continue
-            if not (isinstance(value, tuple) and len(value) == 2 and all(map(number, value)) and value[0] <= value[1]):
-                raise ValueError(f"{where}: {name} is {value!r}: write [lowest, highest]")
-            if name in ("events", "split_parts", "repeat_times") and (value[0] < 1 or any(v != int(v) for v in value)):
-                raise ValueError(f"{where}: {name} is {value!r}: both must be whole numbers from 1")
-        for name in ("clip_seconds", "at_once", "captions", "tries"):
-            value = getattr(self, name)
-            if not number(value) or value <= 0:
-                raise ValueError(f"{where}: {name} is {value!r}: it must be a number above 0")
-        for name in (
-            "split_share",
-            "repeat_share",
-            "peak_db",
-            "fade_seconds",
-            "inactive_db",
-            "bridge_seconds",
-            "shortest_seconds",
-        ):
-            if not number(getattr(self, name)):
-                raise ValueError(f"{where}: {name} is {getattr(self, name)!r}: it must be a number")
-        for name in ("inactive_below_peak_db", "caption_words"):
-            if getattr(self, name) is not None and not number(getattr(self, name)):
-                raise ValueError(f"{where}: {name} is {getattr(self, name)!r}: it must be a number or null")
-        if not (self.split_share >= 0 and self.repeat_share >= 0 and self.split_share + self.repeat_share <= 1):
-            raise ValueError(f"{where}: split_share and repeat_share must lie in [0, 1], their sum too")
-        if self.peak_db > 0 or self.fade_seconds < 0:
-            raise ValueError(f"{where}: peak_db must not be above 0, fade_seconds not below 0")
-        if self.event_seconds is not None and self.event_seconds[0] <= 0:
-            raise ValueError(f"{where}: event_seconds must be above 0")
-        if self.choose not in ("class", "item"):
-            raise ValueError(f"{where}: choose is {self.choose!r}: write class or item")
 
     @property
     def clip_samples(self) -> int:

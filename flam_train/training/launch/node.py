@@ -28,6 +28,7 @@ from flam_train.data.stream import shared
 from flam_train.data.stream.workers import batches_in_use, own_cores, workers_of_rank
 from flam_train.disk import check_writable, existing
 from flam_train.models.flam import FLAMConfig
+from flam_train.settings import named
 from flam_train.training.configuration import STREAMS, Config
 from flam_train.training.corpora import CorpusConfig, DataConfig
 from flam_train.training.exports import EXPORTS
@@ -148,9 +149,9 @@ def find_shards(found: Findings, config: Config, cache: ShardCache) -> int:
     """Opens every folder of shards that training will read, and reads the first and the last sample of it. Of those
     behind a URL only the manifest; how many bytes these have."""
     remote, opened = 0, 0
-    folders = [*places(config.data), *dict.fromkeys(config.augment.background)]
-    for place in folders:
-        with found.looking():
+    folders = places(config.data) | dict.fromkeys(config.augment.background, "augment.background")
+    for place, where in folders.items():
+        with found.looking(), named(where):
             corpus = Corpus(place, cache=cache)
             text = json.dumps(corpus.manifest, sort_keys=True)
             found.alike[f"the manifest (sha256) of {place}"] = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -167,8 +168,8 @@ def find_validation(found: Findings, config: Config, cache: ShardCache) -> None:
     URL no description is read."""
     with found.looking():
         model, validations = model_config(config), {}
-        for name, place in config.data.with_splits().validations.items():
-            with found.looking():
+        for name, (where, place) in config.data.with_splits().validations.items():
+            with found.looking(), named(where):
                 corpus = Corpus(place, cache=cache)
                 if corpus.vocabulary.classes or not corpus.remote:
                     validations[name] = Asked.of(corpus, model.grid)
@@ -194,14 +195,15 @@ def memory_free() -> int | None:
     return 1024 * int(found[1]) if found else None
 
 
-def places(data: DataConfig) -> list[str]:
-    """Every folder or URL of shards that a run with this configuration opens, once."""
-    out: dict[str, None] = {}
-    for entry in entries(data):
-        for place in [*(entry.bank or ()), None if entry.bank else entry.path]:
-            if place:
-                out[place] = None
-    return list(out | dict.fromkeys(data.with_splits().validations.values()))
+def places(data: DataConfig) -> dict[str, str]:
+    """{folder or URL of shards that a run with this configuration opens: the setting that names it first}."""
+    out: dict[str, str] = {}
+    data = data.with_splits()
+    for kind, (batch, corpora) in data.streams.items():
+        for name, entry in corpora.items() if batch else ():
+            folders = entry.bank or ((entry.path,) if entry.path else ())
+            out |= {f: f"data.{kind}.{name}.{'bank' if entry.bank else 'path'}" for f in folders if f not in out}
+    return out | {place: where for where, place in data.validations.values() if place not in out}
 
 
 def entries(data: DataConfig, kinds: tuple[str, ...] = tuple(STREAMS)) -> list[CorpusConfig]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -232,7 +233,7 @@ def test_ablated_heads(small_config):
         ({"embeding": 3}, "did you mean embedding"),
         ({"text": {"tower": "roberto"}}, "did you mean roberta"),
         ({"audio": {"width": 30, "depths": [1], "heads": [4]}}, "does not divide by 4 heads"),
-        ({"audio": {"depths": [1, 2], "heads": [4]}}, "must be of one length"),
+        ({"audio": {"depths": [1, 2], "heads": [4]}}, r"model\.audio\.heads: .*must be of one length"),
     ],
 )
 def test_configuration_mistakes(raw, message):
@@ -386,3 +387,21 @@ def test_any_roberta_from_a_folder_with_a_fresh_pooler(tmp_path):
     tokens = torch.tensor([[0, 5, 6, 2]])
     tower.eval(), rebuilt.eval()
     assert torch.equal(rebuilt(tokens, torch.ones_like(tokens)), tower(tokens, torch.ones_like(tokens)))
+
+
+@pytest.mark.parametrize("patch", [1, 2, 3, 4, 8])
+def test_an_encoder_is_refused_by_its_key_or_hears(patch):
+    heard, refused = 0, []
+    for window, stages in itertools.product((1, 2, 3, 4, 5, 8, 16, 64), range(1, 6)):
+        try:
+            config = HTSATConfig(2, (2,) * stages, (1,) * stages, patch, window, mel_bins=8)
+        except ValueError as error:
+            refused.append(str(error))
+        else:
+            heard += 1
+            assert HTSAT(config)(torch.zeros(1, 9, 8)).shape == (1, config.frames, config.out_width)
+    assert (heard > 0) == (patch != 3)
+    assert refused
+    assert all(
+        told.startswith(tuple(f"model.audio.{key}: " for key in ("patch", "depths", "window"))) for told in refused
+    )

@@ -47,7 +47,7 @@ def test_train_and_validation_are_found_below_a_folder(above):
     said = describe(run)
     assert f"2 clips a step from custom (5 clips of {above}/train)" in said
     assert f"  val    custom (2 clips of {above}/validation)" in said
-    assert places(read_data(given)) == [f"{above}/train", f"{above}/validation"]
+    assert [*places(read_data(given))] == [f"{above}/train", f"{above}/validation"]
     assert build(conf(f"data.frame.custom.path={above}", "trainer.monitor=val/custom/event_f1")).data.validation
 
 

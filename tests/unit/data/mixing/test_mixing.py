@@ -317,11 +317,17 @@ def test_a_bank_without_what_is_needed_is_told(bank):
     ("changes", "message"),
     [
         ({"at_onse": 3}, "unknown key 'at_onse': did you mean at_once"),
-        ({"snr_db": [30, 6]}, "snr_db is .*lowest, highest"),
-        ({"events": [0, 3]}, "whole numbers from 1"),
-        ({"choose": "clas"}, "write class or item"),
-        ({"split_share": 0.7, "repeat_share": 0.7}, "their sum too"),
-        ({"clip_seconds": "ten"}, "clip_seconds is 'ten'"),
+        ({"snr_db": [30, 6]}, r"recipe: snr_db: \[30, 6\] must be \[lowest, highest\]"),
+        ({"events": [0, 3]}, "recipe: events: 0 must be at least 1 and at most 1000"),
+        ({"choose": "clas"}, "recipe: choose: 'clas' is not known: did you mean class"),
+        ({"split_share": 0.7, "repeat_share": 0.7}, "split_share: with repeat_share it must be at most 1"),
+        ({"clip_seconds": "ten"}, "recipe: clip_seconds: 'ten' is not a number"),
+        ({"clip_seconds": float("inf")}, "recipe: clip_seconds: inf is not a number"),
+        ({"peak_db": float("nan")}, "recipe: peak_db: nan is not a number"),
+        ({"at_once": 1.5}, "recipe: at_once: 1.5 is not a whole number"),
+        ({"captions": None}, "recipe: captions: None is not a whole number"),
+        ({"fade_seconds": -1}, "recipe: fade_seconds: -1 must be at least 0"),
+        ({"snr_db": 6}, r"recipe: snr_db: 6 must be a list of 2"),
     ],
 )
 def test_recipes_are_checked(changes, message):
@@ -332,6 +338,11 @@ def test_recipes_are_checked(changes, message):
 def test_a_recipe_that_lacks_a_number_is_refused():
     with pytest.raises(ValueError, match="'snr_db' is missing"):
         MixRecipe.from_dict({k: v for k, v in PAPER.items() if k != "snr_db"})
+
+
+def test_a_recipe_stays_as_it_was_written():
+    """Checkpoints compare its text: 6 is not to become 6.0."""
+    assert json.dumps(recipe().to_dict(), sort_keys=True) == json.dumps(PAPER | {"tries": 20}, sort_keys=True)
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "conf" / "mixing").glob("*.yaml")))
