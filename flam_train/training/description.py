@@ -40,7 +40,7 @@ def describe(run: Run) -> str:
         lines.append(f"  augment {run.config.augment.said()}")
     lines += [f"  {line}" for line in run.data.sources.left_out.report()]
     lines += [f"  warning: {line}" for line in run.data.confused()]
-    if optim.warmup_steps >= run.config.steps:
+    if optim.warmup_steps > run.config.steps:
         lines.append(
             f"  warning: optim.warmup_steps={optim.warmup_steps} of {run.config.steps} steps: lr rises until the end, "
             f"to {run.config.steps / optim.warmup_steps:.0%} of it"

@@ -75,7 +75,7 @@ def test_any_checkpoint_of_a_run_becomes_an_export(chosen, tmp_path, capsys):
     assert str(tmp_path / "out") in capsys.readouterr().out
     for name in ("model.safetensors", "provenance.json", "config.json"):
         assert (tmp_path / "out" / name).read_bytes() == (chosen / "export-best" / name).read_bytes()
-    for path, message in ((tmp_path / "no.ckpt", "no.ckpt: not there"), (chosen / "metrics.csv", "metrics.csv: ")):
+    for path, message in ((tmp_path / "no.ckpt", "no.ckpt: is not there"), (chosen / "metrics.csv", "metrics.csv: ")):
         with pytest.raises(SystemExit) as ended:
             convert(["checkpoint", str(path), str(tmp_path / "none")])
         assert ended.value.code == 2

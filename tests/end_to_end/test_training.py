@@ -327,13 +327,13 @@ def test_two_jobs_do_not_share_a_folder(corpora, finished, tmp_path):
     folder = tmp_path / "run"
     for overwrite in ("false", "true"):
         with RunLock(folder):
-            (folder / "config.yaml").write_text("a: 1\n")
+            (folder / "config.yaml").write_text("a: 1\nrun_dir: here\n")
             with pytest.raises(ValueError, match=r"run: process \d+ on .* is training in this folder"):
                 train(conf(corpora, folder, f"overwrite={overwrite}"))
-            assert (folder / "config.yaml").read_text() == "a: 1\n"  # nothing of the other's is lost
-    (folder / "old").mkdir()
+            assert (folder / "config.yaml").read_text() == "a: 1\nrun_dir: here\n"  # nothing of the other's is lost
+    (folder / "failed").mkdir()
     train(conf(corpora, folder, "overwrite=true"))
-    assert not (folder / "old").exists()
+    assert not (folder / "failed").exists()
     assert_same_run(folder, finished)
 
 
@@ -345,13 +345,13 @@ def test_a_command_that_a_scheduler_starts_again_goes_on_whatever_it_says_of_ove
         train(anew)
     for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"):
         monkeypatch.setenv(name, "1")
-        (tmp_path / "run/kept").touch()
+        (tmp_path / "run/failed").mkdir(exist_ok=True)
         train(anew)
         monkeypatch.delenv(name)
-        assert (tmp_path / "run/kept").exists()
+        assert (tmp_path / "run/failed").exists()
     assert_same_run(tmp_path / "run", finished)
     train(anew)
-    assert not (tmp_path / "run/kept").exists()
+    assert not (tmp_path / "run/failed").exists()
 
 
 def test_a_row_that_was_cut_off_is_no_row(tmp_path):
