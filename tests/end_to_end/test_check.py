@@ -224,7 +224,7 @@ def test_a_node_with_other_shards_is_named_and_all_processes_end_with_2(corpora,
     ] * 2
     problems = lines(said[0], "problem")
     assert len(problems) == 2
-    assert "n2: test: is not there" in problems[0]
+    assert "n2: data.frame.synthetic.validation: test: is not there" in problems[0]
     assert "n2: the manifest (sha256) of train is" in problems[1]
 
 
