@@ -237,7 +237,7 @@ def test_some_malformed_inputs(name):
 def test_twenty_thousand_malformed_inputs(name):
     told = fuzz(name, EACH[name])
     assert sum(told.values()) >= EACH[name]
-    assert told["valid"] > 0.01 * EACH[name]
+    assert told["valid"] > 0.005 * EACH[name]
     assert told["faults"] > 0.2 * EACH[name]
 
 
