@@ -8,9 +8,9 @@
 
 Recordings may lie in folders and have any length and format. Labels may be tables with or without a header (DESED,
 DCASE, sed_eval, MAESTRO), Audacity label tracks, JAMS, Raven selection tables, Praat TextGrids, ELAN files, one JSON a
-clip, or of BirdNET, Kaleidoscope, Label Studio, VIA, Sonic Visualiser, HTK, DCASE few-shot or subtitles: what each file
-is, is told by its content and shown; --format forces it. Labels are phrases as they are written, each its own concept,
-unless --vocabulary gives classes with phrasings.
+clip or a line, or of BirdNET, Kaleidoscope, Label Studio, VIA, Sonic Visualiser, HTK, DCASE few-shot or subtitles: what
+each file is, is told by its content and shown; --format forces it. Labels are phrases as they are written, each its own
+concept, unless --vocabulary gives classes with phrasings.
 
 OUT/train, OUT/validation and OUT/test get different recordings, drawn by a hash of seed and name, or whole groups of
 them (--group: a site, a night, an animal), or those of a list (--splits: columns filename and split).

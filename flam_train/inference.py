@@ -1,13 +1,15 @@
 """Use a trained model: load an export, embed, localise phrases in recordings of any length.
 
-Shape suffixes: S samples, C phrases, T frames, W windows.
+Shape suffixes: S samples, C phrases, T frames.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,72 +17,118 @@ from flam_train.batch import SAMPLE_RATE
 from flam_train.checkpoints.export import load_export
 from flam_train.data.sound.channels import Channel
 from flam_train.data.sound.reading import read
-from flam_train.frames import FrameGrid
+from flam_train.data.sound.waveforms import Chunks, Waveform
+from flam_train.detection.events import Detection, Rules, events_of
+from flam_train.detection.live import events_as_they_end
+from flam_train.detection.scoring import Listening, Scores, score
 from flam_train.models.flam import FLAM
+from flam_train.models.methods import METHODS
+from flam_train.settings import one_of
 
-__all__ = ["Detection", "detect", "load_model", "read_recording", "score_recording"]
+__all__ = ["Detection", "Rules", "detect", "detect_stream", "load_model", "read_recording", "score_recording"]
 
 load_model = load_export
 
+Threshold = float | Mapping[str, float]
+"""For all phrases, or of single ones."""
 
-@dataclass(frozen=True)
-class Detection:
-    """A phrase found between two times (seconds); score: the mean over its frames, in [0, 1]."""
-
-    onset: float
-    offset: float
-    phrase: str
-    score: float
-
-
-@torch.inference_mode()
-def score_recording(
-    model: FLAM, waveform_S: Tensor, phrases: list[str], method: str | None = None, batch_size: int = 8
-) -> Tensor:
-    """score_CT of a 48 kHz mono recording of any length (int16, or float in [-1, 1]), T frames of `model.grid`.
-
-    method: as in `FLAM.localize`.
-    The recording is read in windows of the grid's length, half overlapping; of each frame the window counts in which
-    it lies farther from the edges, since a window's first and last frames see less around them.
-    Raises ValueError for an empty recording.
-    """
-    grid, window = model.grid, model.config.frontend.samples
-    if waveform_S.ndim != 1 or len(waveform_S) == 0:
-        raise ValueError(f"a recording is one row of samples, got shape {tuple(waveform_S.shape)}")
-    frames = max(1, round(len(waveform_S) / SAMPLE_RATE / grid.frame_seconds))
-    hop = window // 2
-    starts = list(range(0, max(1, len(waveform_S) - window + hop), hop))
-    text = model.embed_text(phrases)
-    score_CT = torch.zeros(len(phrases), grid.frames // 2 * (len(starts) + 1))
-    half, quarter = grid.frames // 2, grid.frames // 4
-    for first in range(0, len(starts), batch_size):
-        chosen = starts[first : first + batch_size]
-        waveform_WS = waveform_S.new_zeros((len(chosen), window))
-        for row, start in enumerate(chosen):
-            piece = waveform_S[start : start + window]
-            waveform_WS[row, : len(piece)] = piece
-        frame_WTD = model.embed_audio(waveform_WS.to(model.device)).frame_BTD
-        for row, score in enumerate(model.localize(frame_WTD, text, method).cpu()):
-            number = first + row
-            left = 0 if number == 0 else quarter
-            score_CT[:, number * half + left : number * half + grid.frames] = score[:, left:]
-    return score_CT[:, :frames]
+Sound = str | Path | np.ndarray | Tensor
+"""A file, or samples: `data.sound.waveforms.Waveform`."""
 
 
 def detect(
-    model: FLAM, waveform_S: Tensor, phrases: list[str], threshold: float = 0.5, method: str | None = None
+    model: FLAM,
+    source: Sound,
+    phrases: str | Sequence[str],
+    threshold: Threshold | None = None,
+    method: str | None = None,
+    *,
+    rate: int | None = None,
+    rules: Rules | None = None,
+    channel: Channel = "mean",
+    batch_size: int = 8,
+    precision: str = "32",
 ) -> list[Detection]:
-    """Runs of frames whose score is above `threshold`, ordered by onset. See `score_recording`."""
-    score_CT = score_recording(model, waveform_S, phrases, method)
-    frames = score_CT.shape[1]
-    grid = FrameGrid(frames, frames * model.grid.frame_seconds)
-    duration = len(waveform_S) / SAMPLE_RATE
-    found = []
-    for phrase, score_T in zip(phrases, score_CT, strict=True):
-        for onset, offset in grid.segments(score_T > threshold):
-            inside_T = torch.from_numpy(grid.labels(onset, offset)[0])
-            found.append(Detection(onset, min(offset, duration), phrase, float(score_T[inside_T].mean())))
-    return sorted(found, key=lambda d: (d.onset, d.phrase))
+    """Where phrases are heard: events ordered by onset, times in seconds of the recording.
+
+    source      a file of any format; or samples, numpy or torch, [S], [S, channels] or [channels, S], float in [-1, 1]
+                (beyond it they are clipped, with a warning) or integers, which are scaled. A shape in which either axis
+                may be that of channels is refused
+    phrases     one or several
+    threshold   a phrase's score must exceed it in some frame of an event: for all phrases, or a dict of some of them;
+                None: that of `rules`
+    method      as in `FLAM.localize`
+    rate        of samples, in Hz. Only a torch tensor of int16 [S] needs none: it is 48 kHz mono, as `read_recording`
+                and shards give it
+    rules       what makes an event of scores: `detection.events.Rules`
+    channel     of several: "mean", "first", "loudest", or a number from 1
+    batch_size  windows that are embedded at once
+    precision   of the encoder: "32", "bf16" or "16"
+    Nothing is found where nothing sounds. Raises ValueError, in one line, that says what does not fit.
+    """
+    wanted, rules, thresholds = _wanted(phrases, threshold, rules)
+    scores = _scores(model, source, rate, wanted, method, channel, batch_size, precision)
+    return _listed(events_of(scores, rules, thresholds))
+
+
+def detect_stream(
+    model: FLAM,
+    chunks: Iterable[np.ndarray | Tensor],
+    phrases: str | Sequence[str],
+    threshold: Threshold | None = None,
+    method: str | None = None,
+    *,
+    rate: int,
+    rules: Rules | None = None,
+    channel: Channel = "mean",
+    precision: str = "32",
+) -> Iterator[Detection]:
+    """The events that `detect` finds in the whole, each as soon as nothing that may come can change it.
+
+    chunks: samples as in `detect`, of any length each, all at `rate` and with as many channels; they may go on for
+    ever. Other arguments as in `detect`; channel: not "loudest", which only the whole recording tells.
+
+    A frame is certain once the window that hears it from its other half is full: half a window after it (5 s), an event
+    that much after its end, and after the gap that `rules` would close. So events come ordered by when they are
+    certain; of those that are at once, by onset. A chunk is asked for when it is needed, and no thread is started.
+    Raises ValueError as `detect`: of arguments at once, of chunks when they come.
+    """
+    wanted, rules, thresholds = _wanted(phrases, threshold, rules)
+    one_of("localisation method", method or model.default_method, METHODS)
+    if channel == "loudest":
+        raise ValueError(
+            'channel: which is the loudest only the whole recording tells: give "mean", "first" or a number'
+        )
+    arrays = (_array(chunk) for chunk in chunks)
+
+    def found() -> Iterator[Detection]:
+        stream = Chunks(arrays, rate)
+        listening = Listening(model, stream, channel=channel, batch_size=1, precision=precision, early=0)
+        for events in events_as_they_end(listening, wanted, rules, thresholds, method):
+            yield from events
+
+    return found()
+
+
+def score_recording(
+    model: FLAM,
+    source: Sound,
+    phrases: str | Sequence[str],
+    method: str | None = None,
+    batch_size: int = 8,
+    *,
+    rate: int = SAMPLE_RATE,
+    channel: Channel = "mean",
+    precision: str = "32",
+) -> Tensor:
+    """score_CT float32 in [0, 1] of a recording of any length, T frames of `model.grid`, one row a phrase.
+
+    source and others as in `detect`; samples are at 48 kHz if `rate` does not say otherwise. The recording is heard in
+    windows of the grid's length, half overlapping, whose embeddings are cross-faded (`detection.embedding`). 0 where
+    nothing sounds. Raises ValueError as `detect`.
+    """
+    scores = _scores(model, source, rate, _listed_phrases(phrases), method, channel, batch_size, precision)
+    return torch.from_numpy(scores.score_CT)
 
 
 def read_recording(path: str | Path, channel: Channel = "mean") -> Tensor:
@@ -90,3 +138,60 @@ def read_recording(path: str | Path, channel: Channel = "mean") -> Tensor:
     Raises ValueError that names the file and the fix.
     """
     return torch.from_numpy(read(path, channel=channel))
+
+
+def _scores(
+    model: FLAM,
+    source: Sound,
+    rate: int | None,
+    phrases: list[str],
+    method: str | None,
+    channel: Channel,
+    batch_size: int,
+    precision: str,
+) -> Scores:
+    sound = source if isinstance(source, (str, Path)) else _waveform(source, rate)
+    return score(Listening(model, sound, 0.0, None, channel, batch_size, precision), phrases, method=method)
+
+
+def _waveform(samples: np.ndarray | Tensor, rate: int | None) -> Waveform:
+    if rate is None and isinstance(samples, Tensor) and samples.dtype == torch.int16 and samples.ndim == 1:
+        rate = SAMPLE_RATE
+    return Waveform(_array(samples), rate)
+
+
+def _array(samples: np.ndarray | Tensor) -> np.ndarray:
+    if isinstance(samples, Tensor):
+        samples = samples.detach().cpu()
+        return (samples.float() if samples.dtype == torch.bfloat16 else samples).numpy()
+    if not isinstance(samples, np.ndarray):
+        raise ValueError(f"a recording is a path, or samples as a numpy array or a torch tensor, got {type(samples)}")
+    return samples
+
+
+def _wanted(
+    phrases: str | Sequence[str], threshold: Threshold | None, rules: Rules | None
+) -> tuple[list[str], Rules, Mapping[str, float]]:
+    """Each phrase once, the rules, and the thresholds of single phrases."""
+    wanted, rules = list(dict.fromkeys(_listed_phrases(phrases))), rules or Rules()
+    if threshold is None:
+        return wanted, rules, {}
+    if not isinstance(threshold, Mapping):
+        return wanted, replace(rules, threshold=threshold), {}
+    for phrase, value in threshold.items():
+        if phrase not in wanted:
+            raise ValueError(f"threshold: {phrase!r} is none of the phrases, which are {', '.join(map(repr, wanted))}")
+        replace(rules, threshold=value)  # checks it
+    return wanted, rules, threshold
+
+
+def _listed_phrases(phrases: str | Sequence[str]) -> list[str]:
+    found = [phrases] if isinstance(phrases, str) else list(phrases)
+    if not found or not all(isinstance(one, str) and one.strip() for one in found):
+        raise ValueError(f"phrases: give one or several, none of them empty, got {phrases!r}")
+    return found
+
+
+def _listed(events: list[Detection]) -> list[Detection]:
+    """What `detect` gives: here another kind of list would be made of them."""
+    return events

@@ -3,6 +3,7 @@ from .curves import f1_curves as f1_curves, psd_roc_figure as psd_roc_figure
 from .localization import localization_figure as localization_figure, log_mel as log_mel
 from .reliability import reliability_figure as reliability_figure
 from .retrieval import Ranking as Ranking, retrieval_examples as retrieval_examples
+from .sed_heatmap import plot_sed_heatmap as plot_sed_heatmap
 from .spread import spread_figure as spread_figure
 from .style import (
     GRID as GRID,

@@ -17,12 +17,14 @@ FLOORS = {
         "frames batch paths disk vocabulary distributed settings renamed",
         "losses metrics models data plotting",
         "checkpoints",
-        "inference",
+        "detection",
+        "inference openflam",
         "evaluation",
         "training",
         "cli",
     ],
     "data": ["sound", "shards", "stream", "mixing", "augment", "preparation", "labels"],
+    "detection": ["embedding phrases clock_tags", "clock recordings scoring", "events", "live tables", "detections"],
     "evaluation": [
         "choices result parts progress windows words truth embeddings frame_embeddings groups drawn",  # what hears
         "scores sed retrieval zero_shot checked resampled compared seeds",  # what measures

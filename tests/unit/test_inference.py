@@ -1,6 +1,9 @@
-"""Recordings of any length: windows join without gap or shift, detections lie in the recording."""
+"""Recordings of any length and kind: windows join without gap or shift, detections lie in the recording."""
 
 from __future__ import annotations
+
+import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import torch
 from needs import FFMPEG
 from sound_files import loud_and_quiet, through_ffmpeg
 
-from flam_train.inference import detect, read_recording, score_recording
+from flam_train.inference import Rules, detect, detect_stream, read_recording, score_recording
 from flam_train.models.flam import FLAM
 
 PHRASES = ["a siren", "rain"]
@@ -34,31 +37,183 @@ def test_ten_seconds_are_one_window(model):
 
 
 @pytest.mark.parametrize("seconds", [3.0, 25.0, 26.0])
-def test_each_frame_comes_from_the_window_that_sees_most_around_it(model, seconds):
+def test_each_frame_is_cross_faded_of_the_windows_that_hear_it(model, seconds):
     waveform_S = noise(seconds)
     got = score_recording(model, waveform_S, PHRASES, batch_size=2)
     assert got.shape == (2, round(seconds / 0.3125))
     padded = torch.nn.functional.pad(waveform_S, (0, 480_000))
-    text = model.embed_text(PHRASES)
-    for frame in range(got.shape[1]):
-        # Windows begin every 16 frames; of those that hold the frame, the one whose middle is nearest.
-        last = max(0, -(-(len(waveform_S) - 480_000) // 240_000))
-        number = min(range(last + 1), key=lambda k: (abs(frame + 0.5 - 16 * k - 16), -k))
+    text, sums = model.embed_text(PHRASES), {}
+    # Windows begin every 16 frames, up to the first that reaches the end.
+    for number in range(max(0, -(-(len(waveform_S) - 480_000) // 240_000)) + 1):
         with torch.inference_mode():
             window = padded[number * 240_000 : number * 240_000 + 480_000]
-            score_CT = model.localize(model.embed_audio(window[None]).frame_BTD, text)[0]
-        assert torch.allclose(got[:, frame], score_CT[:, frame - 16 * number], atol=1e-5), frame
+            frame_TD = model.embed_audio(window[None]).frame_BTD[0]
+        for t in range(32):
+            sums[16 * number + t] = sums.get(16 * number + t, 0) + min(t + 0.5, 31.5 - t) * frame_TD[t]
+    frame_TD = torch.nn.functional.normalize(torch.stack([sums[t] for t in range(got.shape[1])]), dim=-1)
+    assert torch.allclose(got, model.localize(frame_TD[None], text)[0], atol=1e-5)
 
 
-def test_detections(model, monkeypatch):
-    score_CT = torch.zeros(2, 10)
-    score_CT[0, 2:5], score_CT[1, 8:] = 0.9, 0.7
-    monkeypatch.setattr("flam_train.inference.score_recording", lambda *_: score_CT)
-    first, second = detect(model, noise(3.0), PHRASES)
-    assert (first.phrase, first.onset, first.offset) == ("a siren", 0.625, 1.5625)
-    assert first.score == pytest.approx(0.9)
+class Scored(FLAM):
+    """Scores are what a test says, wherever its frames are."""
+
+    def localize(self, frame_BTD, text, method=None):
+        first, self.at = self.at, self.at + frame_BTD.shape[1]
+        return self.score_CT[None, :, first : self.at]
+
+
+def scored(model, **spans) -> Scored:
+    """spans: of siren and rain, (first frame, behind the last, score)."""
+    out = Scored(model.config)
+    out.at, out.score_CT = 0, torch.zeros(2, 1000)
+    for row, name in enumerate(("siren", "rain")):
+        for first, behind, value in spans.get(name, ()):
+            out.score_CT[row, first:behind] = value
+    return out.eval()
+
+
+def test_detections(model):
+    def found(**options):
+        return detect(scored(model, siren=[(2, 5, 0.97)], rain=[(8, 99, 0.92)]), noise(3.0), PHRASES, **options)
+
+    first, second = found()
+    assert (first.phrase, first.onset, first.offset) == ("a siren", 0.625, 1.562)
+    assert first.score == first.peak == pytest.approx(0.97)
     assert (second.onset, second.offset) == (2.5, 3.0)  # cut to the recording
-    assert detect(model, noise(3.0), PHRASES, threshold=0.95) == []
+    assert pickle.loads(pickle.dumps(first)) == first
+    assert found(threshold=0.98) == []
+    assert found(threshold={"rain": 0.95}) == [first]
+    assert found(rules=Rules(shortest=1.0)) == [second]  # at the edge
+    with pytest.raises(ValueError, match=r"threshold: 'a dog' is none of the phrases, which are 'a siren', 'rain'"):
+        found(threshold={"a dog": 0.8})
+    with pytest.raises(ValueError, match="threshold"):
+        found(threshold={"rain": 1.8})
+
+
+def test_a_string_is_one_phrase_and_the_same_twice_one(model):
+    got = score_recording(model, noise(3.0), "siren")
+    assert torch.equal(got, score_recording(model, noise(3.0), ["siren"]))
+    assert {d.phrase for d in detect(model, noise(3.0), "siren", threshold=0.0)} == {"siren"}
+    once = detect(model, noise(3.0), PHRASES, threshold=0.1)
+    assert detect(model, noise(3.0), [*PHRASES, *PHRASES], threshold=0.1) == once
+    for phrases in ([], "", ["rain", " "], [3]):
+        with pytest.raises(ValueError, match="phrases: give one or several"):
+            detect(model, noise(3.0), phrases)
+
+
+def test_a_path_and_its_samples_are_the_same(model, tmp_path):
+    wave = np.random.default_rng(1).normal(size=(17 * 16_000, 2)) * 0.1
+    soundfile.write(path := tmp_path / "a.wav", wave, 16_000, subtype="PCM_16")
+    int16_SC = soundfile.read(path, dtype="int16")[0]
+    want = detect(model, path, PHRASES, 0.3)
+    assert want
+    assert detect(model, str(path), PHRASES, 0.3) == want
+    same = {
+        "int16": int16_SC,
+        "int32": int16_SC.astype(np.int32) << 16,
+        "float64": int16_SC / 32768,
+        "float32": (int16_SC / 32768).astype(np.float32),
+        "[C, S]": int16_SC.T,
+        "torch": torch.from_numpy(int16_SC),
+        "torch, float, [C, S]": torch.from_numpy(int16_SC.T / np.float32(32768)),
+    }
+    for name, samples in same.items():
+        assert detect(model, samples, PHRASES, 0.3, rate=16_000) == want, name
+        assert detect(model, samples, PHRASES, 0.3, rate=16_000, channel="loudest") != want, name
+    assert torch.equal(score_recording(model, path, PHRASES), score_recording(model, int16_SC, PHRASES, rate=16_000))
+    mono = read_recording(path)
+    assert torch.allclose(score_recording(model, mono, PHRASES), score_recording(model, path, PHRASES), atol=1e-4)
+
+
+def test_an_array_needs_a_rate_but_what_read_recording_gives(model):
+    mono = noise(3.0)
+    want = detect(model, mono, PHRASES, 0.3)
+    assert detect(model, mono, PHRASES, 0.3, rate=48_000) == want
+    assert detect(model, mono.numpy(), PHRASES, 0.3, rate=48_000.0) == want
+    for samples in (mono.numpy(), mono / 32768, mono[None]):
+        with pytest.raises(ValueError, match="at which rate"):
+            detect(model, samples, PHRASES)
+    assert torch.equal(score_recording(model, mono / 32768, PHRASES), score_recording(model, mono, PHRASES))
+    for rate in (0, -1, 44_100.5, float("nan"), True):
+        with pytest.raises(ValueError, match="is no sample rate"):
+            detect(model, mono, PHRASES, rate=rate)
+
+
+def test_no_event_where_nothing_sounds(model):
+    mono = noise(12.0)
+    mono[4 * 48_000 : 8 * 48_000] = 0
+    assert not detect(model, torch.zeros(480_000, dtype=torch.int16), PHRASES, 0.0)
+    score_CT = score_recording(model, mono, PHRASES)
+    assert torch.equal(score_CT == 0, (torch.arange(38) * 0.3125 + 0.16).ge(4).logical_and(
+        torch.arange(38) * 0.3125 + 0.15 < 8).expand(2, -1))  # fmt: skip
+
+
+def test_faults_leave_no_thread(model):
+    before = threading.active_count()
+    for wrong in ({"method": "loud"}, {"precision": "64"}, {"channel": 2}):
+        with pytest.raises(ValueError, match=r"loud|64|has 1 channel, channel 2 is wanted"):
+            detect(model, noise(3.0), PHRASES, **wrong)
+    broken = noise(60.0).numpy() / 32768
+    broken[-1] = np.nan
+    with pytest.raises(ValueError, match="the waveform: the audio has NaN or infinite samples"):
+        detect(model, broken, PHRASES, rate=48_000)
+    with pytest.raises(ValueError, match="a path, or samples"):
+        detect(model, [0.1, 0.2], PHRASES, rate=48_000)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("seconds", [0.2, 3.0, 10.0, 26.1])
+def test_a_stream_gives_what_the_whole_gives(model, seconds):
+    waveform_S = noise(seconds).numpy()[::3].copy()  # 16 kHz
+    waveform_S[: len(waveform_S) // 4] = 0
+    threshold = float(score_recording(model, waveform_S, PHRASES, rate=16_000).median())
+    rules = Rules(threshold=min(threshold + 1e-3, 1), close=0.7)  # no score lies there
+    want = detect(model, waveform_S, PHRASES, rate=16_000, rules=rules)
+    for size in (801, 16_000, 10**6):
+        chunks = [waveform_S[at : at + size] for at in range(0, len(waveform_S), size)]
+        got = list(detect_stream(model, iter(chunks), PHRASES, rate=16_000, rules=rules))
+        assert [(d.onset, d.offset, d.phrase) for d in sorted(got, key=lambda d: (d.onset, d.phrase))] == [
+            (d.onset, d.offset, d.phrase) for d in want
+        ]
+        assert np.allclose(sorted(d.score for d in got), sorted(d.score for d in want), atol=1e-4)
+
+
+def test_a_stream_is_read_no_further_than_needed(model):
+    given = []
+
+    def chunks():
+        for second in range(10**6):
+            given.append(second)
+            yield noise(1.0)[None]
+
+    before = threading.active_count()
+    stream = detect_stream(scored(model, siren=[(4, 8, 0.95)], rain=[(20, 22, 0.95)]), chunks(), PHRASES, rate=48_000)
+    assert given == []
+    assert next(stream).phrase == "a siren"
+    assert len(given) == 10  # the first window
+    assert not torch.is_inference_mode_enabled()
+    assert next(stream).phrase == "rain"
+    assert len(given) == 15
+    stream.close()
+    assert threading.active_count() == before
+
+
+def test_faults_of_streams(model):
+    mono = noise(1.0)
+    for wrong in ({"channel": "loudest"}, {"method": "loud"}, {"threshold": 2.0}):
+        with pytest.raises(ValueError, match=r"only the whole recording|loud|threshold"):
+            detect_stream(model, [mono], PHRASES, rate=48_000, **wrong)
+    with pytest.raises(ValueError, match="the stream: has 1 channels now, and had 2 before"):
+        list(detect_stream(model, [torch.stack([mono, mono]), mono], PHRASES, rate=48_000))
+    with pytest.raises(ValueError, match="the stream: holds no samples"):
+        list(detect_stream(model, [mono[:0]], PHRASES, rate=48_000))
+
+    def lost():
+        yield mono
+        raise OSError("the line is dead")
+
+    with pytest.raises(OSError, match="the line is dead"):
+        list(detect_stream(model, lost(), PHRASES, rate=48_000))
 
 
 def test_reading_any_file(tmp_path):
@@ -90,5 +245,5 @@ def test_what_preparation_reads_is_read_here(tmp_path):
 
 
 def test_an_empty_recording_is_refused(model):
-    with pytest.raises(ValueError, match="one row of samples"):
+    with pytest.raises(ValueError, match="holds no samples"):
         score_recording(model, torch.zeros(0, dtype=torch.int16), PHRASES)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from flam_train.data.labels.columns import about_columns, kept, line, named, plain, said
+from flam_train.data.labels.formulas import as_meant
 from flam_train.data.labels.locations import joined
 from flam_train.data.labels.rows import Labels, Row, Wanted, event, fault, is_number, seconds
 from flam_train.data.labels.tables import HEAD, Cells, channel_of
@@ -106,7 +107,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         channel = channel_of(s.cells[at["Channel"]], file, s.row) if "Channel" in at else None
         parts, unsure = _parts(s, starts.get(s.last, []))
         for rows, some in ((events, parts), (unknown, unsure)):
-            said_of = "" if label is None else s.cells[label]
+            said_of = "" if label is None else as_meant(s.cells[label])
             rows += [event(*part, said_of, file, s.row, wanted, channel=channel) for part in some]
     events.sort(key=lambda e: e.row)
     about = about_columns(header, wanted, [] if label is None else [label])

@@ -16,6 +16,7 @@ from flam_train.data.labels import (
     few_shot,
     htk,
     jams,
+    json_lines,
     kaleidoscope,
     label_studio,
     raven,
@@ -61,6 +62,7 @@ FORMATS = {
     "textgrid": Format(textgrid.parse, (".textgrid",)),
     "elan": Format(elan.parse, (".eaf",)),
     "clip_json": Format(clip_json.parse, (".json",)),
+    "json_lines": Format(json_lines.parse, json_lines.SUFFIXES),
     "birdnet": Format(birdnet.parse, _TEXT),
     "kaleidoscope": Format(kaleidoscope.parse, _TEXT),
     "few_shot": Format(few_shot.parse, _TEXT),
@@ -113,6 +115,8 @@ def recognise(data: bytes, file: str, wanted: Wanted | None = None) -> Recognise
         if sonic_visualiser.DOCTYPE in head or "<sv>" in head:
             return Recognised("sonic_visualiser", "it is XML with a layer of Sonic Visualiser, <sv>")
         raise fault(file, "XML that is not ELAN's or Sonic Visualiser's: give another format")
+    if head.startswith("{") and json_lines.told_by(text, wanted):
+        return Recognised("json_lines", "its first line is a JSON object that names times")
     if head.startswith("{"):
         return _of_json(data, file, wanted)
     if _JSON_LIST.match(head):
@@ -122,6 +126,8 @@ def recognise(data: bytes, file: str, wanted: Wanted | None = None) -> Recognise
     if not head:
         if suffix in _TEXT:
             return Recognised("audacity", "it is empty: no labels")
+        if suffix in json_lines.SUFFIXES:
+            return Recognised("json_lines", "it is empty: no labels")
         raise fault(file, "is empty: write it again, or remove it")
     return _of_table(text, file, wanted)
 

@@ -32,6 +32,7 @@ from flam_train.data.labels.columns import (
     plain,
     said,
 )
+from flam_train.data.labels.formulas import as_meant
 from flam_train.data.labels.locations import joined
 from flam_train.data.labels.rows import (
     Labels,
@@ -250,7 +251,7 @@ def _read(
         if name is not None and not name.strip():
             raise fault(file, "names no recording: write its file name", n)
         timed = any(filled(cell.get(r, "")).strip() for r in ("onset", "offset", "duration"))
-        label = " ".join(filled(cell.get("label", "")).split())
+        label = as_meant(" ".join(filled(cell.get("label", "")).split()))
         if not timed and ((name is not None and not label) or is_no_call(label)):
             without.append(Named(name, n))
             continue

@@ -19,8 +19,8 @@ _VGGSOUND = re.compile(r"0\d{5}")
 
 def files_below(folder: Path, suffixes: Sequence[str] | None = SUFFIXES) -> Iterator[Path]:
     """Every sound file (or file of other `suffixes`; None: of any) below a folder, in no order. Hidden folders and the
-    `._` files of macOS are left out; links to folders are followed, but no folder is entered twice. Raises OSError for
-    a folder that may not be read."""
+    `._` files of macOS are left out; links to folders are followed, but no folder is entered twice: of several ways to
+    it the first by name is taken. Raises OSError for a folder that may not be read."""
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
@@ -33,7 +33,7 @@ def files_below(folder: Path, suffixes: Sequence[str] | None = SUFFIXES) -> Iter
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             fits = suffixes is None or os.path.splitext(name)[1].lower() in suffixes
             if fits and not name.startswith("._"):

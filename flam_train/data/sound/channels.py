@@ -71,7 +71,12 @@ def loudest(path: Path) -> int:
 @functools.lru_cache(1 << 12)
 def _loudest(path: Path, size: int, changed: int) -> int:
     with opened(path) as sound:
-        return 1 + int(np.argmax(_squares(sound.blocks())[:-1]))
+        return loudest_of(sound.blocks())
+
+
+def loudest_of(blocks: Iterable[np.ndarray]) -> int:
+    """As `loudest`, of the [S, C] that together are a recording."""
+    return 1 + int(np.argmax(_squares(blocks)[:-1]))
 
 
 def channel_levels(path: Path | str) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import soundfile
 
@@ -48,12 +47,12 @@ def reason(error: Exception) -> str:
 
 
 @contextmanager
-def named(path: Path) -> Iterator[None]:
-    """Faults within become Unusable with the file's name."""
+def named(path: object, faults: type[Exception] | tuple[type[Exception], ...] = FAULTY) -> Iterator[None]:
+    """Faults within become Unusable with the name of the file, or of what else has samples."""
     try:
         yield
     except Unwritten:
         raise
-    except FAULTY as error:
+    except faults as error:
         fix = error.fix if isinstance(error, Fault) else FIX
         raise Unusable(f"{path}: {reason(error)}: {fix}") from error

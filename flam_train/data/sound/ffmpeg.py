@@ -25,6 +25,9 @@ JUMP = 1.0
 """Seconds. A packet whose time lies farther back than that begins another recording, behind the one before; one that
 lies farther ahead comes after silence, or the clock of a broadcast was set anew: ffmpeg knows which, decoding."""
 
+_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
+"""Of an object in the program, in its messages."""
+
 _PACKET = re.compile(r"packet\|pts_time=(N/A|[-.\d]+)\|duration_time=(N/A|[-.\d]+)")
 
 
@@ -111,12 +114,13 @@ class Piped:
 
 
 @contextmanager
-def decoding(path: Path, lead: float = 0.0, at: float = 0.0) -> Iterator[Piped]:
+def decoding(path: Path, lead: float = 0.0, at: float = 0.0, strict: bool = False) -> Iterator[Piped]:
     """The first sound track, decoded.
 
     Where its packets leave a gap there is silence, and `lead` seconds of it before a track that starts late, so that
     times are those of the file, as players and label editors show them.
     at  seconds into the file from where on, about: seeking in such files is not exact
+    strict  raise Fault for what cannot be decoded in the middle, too: ffmpeg puts silence or noise in its place
     Raises Fault if nothing can be decoded, and NoFfmpeg.
     """
     filters = "aresample=async=1" + (f",adelay={1000 * lead:.3f}:all=1" if lead else "")
@@ -131,6 +135,8 @@ def decoding(path: Path, lead: float = 0.0, at: float = 0.0) -> Iterator[Piped]:
         yield Piped(process.stdout, head)
         if process.stdout.read(1) == b"" and process.wait():
             raise Fault(f"unreadable audio ({_last(errors, path)})")
+        if strict and (said := _last(errors, path)):
+            raise Fault(f"damaged audio ({said})")
 
 
 @contextmanager
@@ -154,7 +160,8 @@ def _last(errors: IO[bytes], path: Path) -> str:
     """The last line of what a program said, without the file's name; "" if it said nothing."""
     errors.seek(0)
     lines = errors.read().decode(errors="replace").strip().splitlines()
-    return f"ffmpeg: {lines[-1].removeprefix(f'{_input(path)}: ')}" if lines else ""
+    said = _ADDRESS.sub("", lines[-1]).removeprefix(f"{_input(path)}: ") if lines else ""
+    return f"ffmpeg: {said}" if said else ""
 
 
 def _number(text: str | None) -> float | None:

@@ -20,7 +20,7 @@ import soundfile
 from flam_train.data.sound import ffmpeg
 from flam_train.data.sound.faults import Fault, in_words, named
 from flam_train.data.sound.length import BLOCK, Length
-from flam_train.data.sound.look import Found, look
+from flam_train.data.sound.look import SEVERAL, Found, look
 from flam_train.data.sound.splice import File, Spliced
 from flam_train.data.sound.suffixes import NATIVE
 
@@ -109,8 +109,8 @@ class Native:
         self._at = first + len(found)
         return found
 
-    def blocks(self, first: int = 0, count: int | None = None) -> Iterator[np.ndarray]:
-        """float64 [S, C], BLOCK numbers each: `count` samples from `first` on (None: to the end), or what is there.
+    def blocks(self, first: int = 0, count: int | None = None, dtype: str = "float64") -> Iterator[np.ndarray]:
+        """`dtype` [S, C], BLOCK numbers each: `count` samples from `first` on (None: to the end), or what is there.
 
         Raises Fault if fewer can be decoded than there are, and LibsndfileError.
         """
@@ -118,7 +118,7 @@ class Native:
         stop = stop if count is None else min(first + count, stop)
         begin = first
         while first < stop:
-            block = self.read(first, min(stop - first, BLOCK // self.channels))
+            block = self.read(first, min(stop - first, BLOCK // self.channels), dtype)
             if len(block):
                 yield block
             elif self.frames is None:
@@ -200,7 +200,9 @@ def opened(path: Path, lead: float | None = None, name: Path | None = None) -> I
                 yield sound
         else:
             _needs("ffmpeg", path, sound)
-            with ffmpeg.decoding(path, measure(path).lead if lead is None else lead) as piped:
+            lead = measure(path).lead if lead is None else lead
+            # Where one recording ends in another, there may be packets that belong to neither.
+            with ffmpeg.decoding(path, lead, strict=sound != SEVERAL) as piped:
                 yield piped
 
 

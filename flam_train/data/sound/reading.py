@@ -37,12 +37,13 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 def to_int16(waveform_S: np.ndarray, where: str, fix: str = FIX) -> np.ndarray:
     """A float waveform in [-1, 1] as int16, clipped at full scale. NaN or infinity is a ValueError."""
     try:
-        return _int16(waveform_S)
+        return as_int16(waveform_S)
     except Fault as error:
         raise ValueError(f"{where}: {error}: {fix}") from error
 
 
-def _int16(waveform_S: np.ndarray) -> np.ndarray:
+def as_int16(waveform_S: np.ndarray) -> np.ndarray:
+    """As `to_int16`; raises Fault."""
     if not np.isfinite(waveform_S).all():
         raise Fault("the audio has NaN or infinite samples")
     return np.clip(np.rint(waveform_S * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1).astype(np.int16)
@@ -92,7 +93,7 @@ def _part(sound: Sound, start: float, seconds: float | None, channel: Channel) -
     wanted = mono[skip : None if seconds is None else skip + round(seconds * SAMPLE_RATE)]
     if not len(wanted):
         raise Fault(f"has no samples from {start:g} s on")
-    return _int16(wanted)
+    return as_int16(wanted)
 
 
 def _copy_of(path: Path, folder: Path) -> Path:

@@ -74,6 +74,13 @@ CLIP = {
     "events": [{"onset": 0.5, "offset": 1.25, "label": "dog barking"}],
     "tags": ["rain", {"onset": 0, "offset": 5, "label": "wind"}],
 }
+SEVERAL = {
+    "recordings": [{"filename": "a.wav", "duration": 10.0}, {"filename": "b.wav"}, {"filename": "c.wav"}],
+    "events": [
+        {"filename": "a.wav", "onset": 0.5, "offset": 1.25, "event_label": "dog barking", "score": 0.5, "peak": None},
+        {"filename": "b.wav", "onset": 0, "offset": 5, "event_label": "caf\u00e9", "channel": 2},
+    ],
+}
 RAVEN = (
     "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)\tSpecies\r\n"
     "1\tSpectrogram 1\t1\t0.5\t1.25\t2000.0\t8000.0\trobin\r\n"
@@ -110,11 +117,14 @@ TOOLS = {
     "label_studio min": tool_labels.LABEL_STUDIO_MIN,
     "via": tool_labels.VIA.replace(', "2": "1,2"', ""),  # one attribute, for else it must be chosen
     "via csv": tool_labels.VIA_CSV,
+    "json of several": json.dumps(SEVERAL, indent=1),
+    "json_lines": "".join(json.dumps(one) + "\n" for one in SEVERAL["events"]),
 }
 """Formats of annotation tools and detectors."""
 
 SEEDS |= TOOLS
 FORCED = {
+    "json of several": "clip_json",
     "csv": "table",
     "semicolons": "table",
     "tags in seconds": "tags",
@@ -190,8 +200,9 @@ def runner(name: str, rng: random.Random):
     return lambda data, file: parse(data, file, wanted, format)[0]
 
 
-JSON = ("jams", "clip_json", "label_studio", "label_studio min", "via")
+JSON = ("jams", "clip_json", "json of several", "label_studio", "label_studio min", "via")
 SUFFIX = {"csv": ".csv", "captions": ".csv", "jams": ".jams", "elan": ".eaf", "clip_json": ".json", "via": ".json"}
+SUFFIX |= {"json of several": ".json", "json_lines": ".jsonl"}
 EACH = {name: 20_000 // len(TOOLS if name in TOOLS else SEEDS.keys() - TOOLS.keys()) + 1 for name in SEEDS}
 
 

@@ -1,0 +1,9 @@
+"""Recordings of any length, and what is heard in them: events in seconds, in files that other tools open.
+
+In: a model, recordings in any format, phrases. Out: one embedding a frame, scores of frames, events. Read
+`embedding.py` first (windows and how they are joined), then `scoring.py` and `events.py`.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,121 @@
+"""Events of a recording that is still going on: each is given as soon as nothing that may come can change it.
+
+Shape suffixes: C phrases, T frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import takewhile
+
+import numpy as np
+import torch
+
+from flam_train.batch import SAMPLE_RATE
+from flam_train.data.sound.streaming import Stream
+from flam_train.detection.events import (
+    Detection,
+    Rules,
+    by_onset,
+    event_of,
+    median_frames,
+    rounded,
+    runs_of_smooth,
+    smoothed,
+)
+from flam_train.detection.scoring import Listening, Time, silenced
+
+ANY = 2.0
+"""A score above every threshold: the most that may come."""
+
+
+def events_as_they_end(
+    listening: Listening,
+    phrases: Sequence[str],
+    rules: Rules,
+    thresholds: Mapping[str, float] | None = None,
+    method: str | None = None,
+) -> Iterator[list[Detection]]:
+    """The events that `events_of` finds in the whole, in lists: after each window what is certain by then, ordered by
+    onset. listening: from the beginning on, without a thread (`early=0`), since what its stream knows must be as old as
+    the frames are. Others as in `score` and `events_of`."""
+    model, stream = listening.model, listening.stream
+    seconds = model.grid.frame_seconds
+    settling = [
+        _Settling(phrase, rules, (thresholds or {}).get(phrase, rules.threshold), seconds) for phrase in phrases
+    ]
+    done = 0
+    with torch.inference_mode():
+        text = model.embed_text(list(phrases))
+    with closing(iter(listening)) as frames:
+        for frame_TD in frames:
+            time = _time_of(stream, done, len(frame_TD), seconds)
+            with torch.inference_mode():  # not while whoever asks does something else
+                score_CT = model.localize(frame_TD[None], text, method)[0].cpu().numpy()[:, : time.frames]
+            done += time.frames
+            score_CT, heard_T = silenced(score_CT, time), time.heard()
+            found = [s.add(score_T, heard_T) for s, score_T in zip(settling, score_CT, strict=True)]
+            yield sorted((event for events in found for event in events), key=by_onset)
+    yield sorted((event for one in settling for event in one.rest(stream.samples / SAMPLE_RATE)), key=by_onset)
+
+
+def _time_of(stream: Stream, done: int, frames: int, seconds: float) -> Time:
+    """Of the frames behind those `done`, without padding. Windows are read to their ends before frames come out of
+    them, so what is known of dead time is final."""
+    end = stream.samples / SAMPLE_RATE
+    if stream.ended:
+        frames = max(0, min(frames, max(1, round(end / seconds)) - done))
+    start = done * seconds
+    stop = min((done + frames) * seconds, end) if frames else start
+    return Time(done, frames, seconds, start, stop, tuple(stream.dead_since(start)))
+
+
+class _Settling:
+    """One phrase's events. Holds the frames that may still be part of one.
+
+    All rules are monotone: more score gives the same events or longer ones. So what is an event if all that comes has
+    the highest score, and the same if nothing sounds from now on, stays as it is. They come in their order.
+    """
+
+    def __init__(self, phrase: str, rules: Rules, threshold: float, frame_seconds: float) -> None:
+        self._phrase, self._rules, self._threshold, self._seconds = phrase, rules, threshold, frame_seconds
+        self._median = median_frames(rules, frame_seconds)
+        self._first = 0  # the frame from which on events are looked for
+        self._before = 0  # frames held before it, which the median sees
+        self._score_T, self._heard_T = np.zeros(0, np.float32), np.zeros(0, bool)
+
+    def add(self, score_T: np.ndarray, heard_T: np.ndarray) -> list[Detection]:
+        self._score_T = np.concatenate([self._score_T, score_T])
+        self._heard_T = np.concatenate([self._heard_T, heard_T])
+        most = self._runs(np.append(self._score_T, np.float32(ANY)), np.append(self._heard_T, True))
+        least = set(self._runs(np.append(self._score_T, np.float32(0)), np.append(self._heard_T, False)))
+        certain = list(takewhile(least.__contains__, most))
+        stop = (self._first + len(self._score_T) - self._before) * self._seconds
+        found = [self._event(first, behind, stop) for first, behind in certain]
+        # The last of `most` holds what may come, so that one is open; the frame before it is in no event, ever.
+        open_since, _ = most[len(certain)]
+        self._forget(open_since - 1)
+        return found
+
+    def rest(self, stop: float) -> list[Detection]:
+        """At the end of the recording, after so many seconds."""
+        return [self._event(first, behind, stop) for first, behind in self._runs(self._score_T, self._heard_T)]
+
+    def _runs(self, score_T: np.ndarray, heard_T: np.ndarray) -> list[tuple[int, int]]:
+        """Counted from `_first` on."""
+        smooth_T, heard_T = smoothed(score_T, self._median)[self._before :], heard_T[self._before :]
+        return runs_of_smooth(smooth_T, heard_T, self._rules, self._threshold, self._seconds)
+
+    def _event(self, first: int, behind: int, stop: float) -> Detection:
+        inside_T = self._score_T[self._before + first : self._before + behind]
+        onset, offset = (min((self._first + frame) * self._seconds, stop) for frame in (first, behind))
+        return event_of(self._phrase, inside_T, *rounded(onset, offset, stop), None)
+
+    def _forget(self, frames: int) -> None:
+        if frames > 0:
+            self._first += frames
+            before = min(self._first, self._median // 2)
+            gone = self._before + frames - before
+            self._score_T, self._heard_T = self._score_T[gone:].copy(), self._heard_T[gone:].copy()
+            self._before = before

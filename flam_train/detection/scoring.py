@@ -1,0 +1,148 @@
+"""A recording, or a part of it -> one embedding a frame -> how far each frame matches each phrase.
+
+Shape suffixes: C phrases, T frames, D embedding width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flam_train.batch import SAMPLE_RATE, TextEmbeddings
+from flam_train.data.sound.channels import Channel
+from flam_train.data.sound.streaming import Blocks, Stream
+from flam_train.detection.embedding import AHEAD, Windows, embed
+from flam_train.models.flam import FLAM
+from flam_train.models.methods import METHODS
+from flam_train.settings import one_of
+
+Span = tuple[float, float]
+
+LEAST_SHARE = 0.5
+"""Of a frame that must sound: as much as an event must cover of it to count (`FrameGrid.labels`)."""
+
+
+@dataclass(frozen=True)
+class Time:
+    """Frames of a recording, or of a part of it.
+
+    first          number of the first of them: frame t begins `(first + t) * frame_seconds` s into the recording
+    frames         how many
+    frame_seconds  s
+    start, stop    where the part begins and ends: s into the recording
+    dead           spans in s in which nothing sounds (`data.sound.streaming.DeadTime`)
+    """
+
+    first: int
+    frames: int
+    frame_seconds: float
+    start: float
+    stop: float
+    dead: tuple[Span, ...] = ()
+
+    def edges(self) -> np.ndarray:
+        """Where frames begin and end: float64 [T + 1], s into the recording, cut at the part's ends."""
+        edges = (self.first + np.arange(self.frames + 1)) * self.frame_seconds
+        return np.clip(edges, self.start, self.stop)
+
+    def heard(self) -> np.ndarray:
+        """bool [T]: frames of which at least half sounds, of what the part has of them."""
+        edges = self.edges()
+        silent_T = np.zeros(self.frames)
+        for first, stop in self.dead:
+            a = max(int(first / self.frame_seconds) - self.first, 0)
+            b = min(math.ceil(stop / self.frame_seconds) - self.first, self.frames)
+            inside = np.minimum(stop, edges[a + 1 : b + 1]) - np.maximum(first, edges[a:b])
+            silent_T[a:b] += np.maximum(inside, 0.0)
+        return silent_T <= (1 - LEAST_SHARE) * np.diff(edges)
+
+
+class Listening:
+    """A recording on its way through the encoder: frame_TD, block after block, when iterated.
+
+    time: after that. What there is behind `time.frames` is padding.
+    """
+
+    def __init__(
+        self,
+        model: FLAM,
+        source: Path | str | Blocks,
+        start: float = 0.0,
+        stop: float | None = None,
+        channel: Channel = "mean",
+        batch_size: int = 8,
+        precision: str = "32",
+        early: int = AHEAD,
+    ) -> None:
+        """Of the seconds from `start` to `stop` (None: the end); every window that sees one of their frames is read, so
+        that they are those of the whole. Others as in `Stream` and `embed`."""
+        if start < 0 or (stop is not None and stop <= start):
+            raise ValueError(f"from {start:g} s to {stop:g} s: give a part that ends behind its beginning")
+        self.model, self.start, self.stop = model, start, stop
+        self.batch_size, self.precision, self.early = batch_size, precision, early
+        self._windows = Windows.of(model)
+        hop = self._windows.hop * model.grid.frame_seconds
+        # The first and the last window that see a frame of the part.
+        self._number = max(0, math.floor((start - model.grid.seconds) / hop) + 1)
+        seconds = None
+        if stop is not None:
+            last = max(self._number, math.ceil(stop / hop) - 1)
+            seconds = (last - self._number) * hop + model.grid.seconds
+        self.stream = Stream(source, self._number * hop, seconds, channel)
+        self.time: Time | None = None
+
+    def __iter__(self) -> Generator[Tensor, None, None]:
+        seconds = self.model.grid.frame_seconds
+        first = int(self.start / seconds)
+        skip = first - self._number * self._windows.hop
+        with closing(embed(self.model, self.stream, self.batch_size, self.precision, self.early)) as frames:
+            for frame_TD in frames:
+                here_TD = frame_TD[skip:]
+                skip = max(skip - len(frame_TD), 0)
+                if len(here_TD):
+                    yield here_TD
+        end = self.stream.start + self.stream.samples / SAMPLE_RATE
+        stop = end if self.stop is None else min(end, self.stop)
+        if stop <= self.start:
+            where = f"{self.stream.source}: ends at {end:.2f} s, before {self.start:g} s"
+            raise ValueError(f"{where}: give an earlier part")
+        last = (stop if stop == end else math.ceil(stop / seconds) * seconds) / seconds
+        dead = [(max(a, self.start), min(b, stop)) for a, b in self.stream.dead if a < stop and b > self.start]
+        self.time = Time(first, max(1, round(last) - first), seconds, self.start, stop, tuple(dead))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """score_CT: float32 in [0, 1], how far frame t matches phrase c; 0 where nothing sounds."""
+
+    phrases: tuple[str, ...]
+    score_CT: np.ndarray
+    time: Time
+
+
+def score(
+    listening: Listening, phrases: Sequence[str], text: TextEmbeddings | None = None, method: str | None = None
+) -> Scores:
+    """Listens to all of a recording for phrases. text: of the phrases, if it is known already; method: as in
+    `FLAM.localize`."""
+    model = listening.model
+    one_of("localisation method", method or model.default_method, METHODS)
+    with torch.inference_mode(), closing(iter(listening)) as frames:
+        text = model.embed_text(list(phrases)) if text is None else text
+        found = [model.localize(frame_TD[None], text, method)[0].cpu().numpy() for frame_TD in frames]
+    time = listening.time
+    assert time is not None
+    score_CT = np.concatenate(found, axis=1)[:, : time.frames]
+    return Scores(tuple(phrases), silenced(score_CT, time), time)
+
+
+def silenced(score_CT: np.ndarray, time: Time) -> np.ndarray:
+    """float32: 0 where nothing sounds."""
+    return np.where(time.heard(), score_CT, np.float32(0))

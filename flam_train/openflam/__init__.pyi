@@ -1,0 +1,1 @@
+from .model import OpenFLAM as OpenFLAM, load as load

@@ -1,0 +1,124 @@
+"""Windows over a recording of any length, and one embedding a frame."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from flam_train.detection.embedding import Windows, ahead, embed
+from flam_train.models.flam import FLAM
+
+HOP = 240_000
+
+
+@pytest.fixture(scope="module")
+def model(small_config):
+    torch.manual_seed(3)
+    return FLAM(small_config).eval()
+
+
+def noise(seconds: float) -> np.ndarray:
+    return (np.random.default_rng(5).normal(size=round(seconds * 48_000)) * 2000).astype(np.int16)
+
+
+def in_pieces(wave_S: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    yield from np.split(wave_S, range(size, len(wave_S), size))
+
+
+@pytest.mark.parametrize("size", [7_001, 100_000, 3_000_000])
+@pytest.mark.parametrize("seconds", [0.01, 3.0, 10.0, 10.5, 15.0, 25.0, 26.0])
+def test_windows_are_where_the_recording_says(seconds, size):
+    windows, wave_S = Windows(32, 480_000, 16), noise(seconds)
+    found = list(windows.cut(in_pieces(wave_S, size)))
+    assert len(found) == windows.count(len(wave_S)) == max(1, -(-(len(wave_S) - 480_000) // HOP) + 1)
+    padded_S = np.concatenate([wave_S, np.zeros(480_000, np.int16)])
+    for number, window_S in enumerate(found):
+        assert np.array_equal(window_S, padded_S[number * HOP : number * HOP + 480_000])
+
+
+def plain(model: FLAM, wave_S: np.ndarray) -> torch.Tensor:
+    """Frame by frame: the mean over the windows that see it, by the distance from their edges."""
+    windows = Windows.of(model)
+    padded = torch.from_numpy(np.concatenate([wave_S, np.zeros(480_000, np.int16)]))
+    with torch.inference_mode():
+        found = [
+            model.embed_audio(padded[n * HOP : n * HOP + 480_000][None]).frame_BTD[0]
+            for n in range(windows.count(len(wave_S)))
+        ]
+    out = []
+    for frame in range(16 * (len(found) + 1)):
+        seen = [(frame - 16 * n, one_TD) for n, one_TD in enumerate(found) if 0 <= frame - 16 * n < 32]
+        out.append(normalize(sum(min(t + 0.5, 31.5 - t) * one_TD[t] for t, one_TD in seen), dim=0))
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+@pytest.mark.parametrize("seconds", [4.0, 10.0, 31.0])
+def test_frames_are_the_weighted_mean_of_the_windows_that_see_them(seconds, batch_size, model):
+    wave_S = noise(seconds)
+    got_TD = torch.cat(list(embed(model, in_pieces(wave_S, 50_000), batch_size)))
+    assert torch.allclose(got_TD, plain(model, wave_S), atol=1e-5)
+
+
+def test_ten_seconds_are_what_the_model_says_of_them(model):
+    wave_S = noise(10.0)
+    with torch.inference_mode():
+        want_TD = model.embed_audio(torch.from_numpy(wave_S)[None]).frame_BTD[0]
+    assert torch.allclose(torch.cat(list(embed(model, [wave_S]))), want_TD, atol=1e-6)
+
+
+def test_the_same_recording_gives_the_same_bits(model):
+    first, second = (torch.cat(list(embed(model, in_pieces(noise(31.0), size)))) for size in (9_999, 123_456))
+    assert torch.equal(first, second)
+
+
+def test_where_memory_is_short_batches_are_halved(model, monkeypatch):
+    wave_S, sizes, embed_audio = noise(40.0), [], FLAM.embed_audio
+
+    def short(self, waveform_BS):
+        sizes.append(len(waveform_BS))
+        if len(waveform_BS) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return embed_audio(self, waveform_BS)
+
+    want_TD = torch.cat(list(embed(model, [wave_S], 8)))
+    monkeypatch.setattr(FLAM, "embed_audio", short)
+    assert torch.allclose(torch.cat(list(embed(model, [wave_S], 8))), want_TD, atol=1e-5)
+    assert sizes == [7, 4, 2, 2, 2, 1]
+    monkeypatch.setattr(FLAM, "embed_audio", lambda *_: short(model, torch.zeros(3)))
+    with pytest.raises(torch.OutOfMemoryError):
+        list(embed(model, [wave_S], 8))
+
+
+def test_a_precision_that_is_none_is_refused(model):
+    with pytest.raises(ValueError, match="precision: 'fp64' is not known"):
+        list(embed(model, [noise(1.0)], precision="fp64"))
+    frames = torch.cat(list(embed(model, [noise(1.0)], precision="bf16")))
+    assert frames.dtype == torch.float32
+
+
+def test_what_is_read_ahead_ends_with_whoever_reads():
+    closed = []
+
+    def numbers(last: int = 10**9):
+        try:
+            yield from range(last)
+            raise OSError("the disk is gone")
+        finally:
+            closed.append(last)
+
+    with ahead(numbers()) as items:
+        assert [next(items) for _ in range(5)] == [0, 1, 2, 3, 4]
+    assert closed == [10**9]
+    with ahead(numbers(7)) as items:
+        assert [next(items) for _ in range(7)] == [*range(7)]
+        with pytest.raises(OSError, match="the disk is gone"):
+            next(items)
+    with ahead(number for number in ()) as items:
+        assert list(items) == []
+    assert not [thread for thread in threading.enumerate() if thread.name == "reads ahead"]
