@@ -20,11 +20,13 @@ PROBE = 1 << 20
 
 
 @contextmanager
-def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Holds a lock among processes and threads; the system frees it when its holder dies. False: another holds it."""
+def locked(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool]:
+    """Holds a lock among processes and threads; the system frees it when its holder dies. False: another holds it.
+
+    shared: others may hold it too, if they share it as well."""
     with path.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
         else:

@@ -1,7 +1,8 @@
 """Recordings of any length, and what is heard in them: events in seconds, in files that other tools open.
 
 In: a model, recordings in any format, phrases. Out: one embedding a frame, scores of frames, events. Read
-`embedding.py` first (windows and how they are joined), then `scoring.py` and `events.py`.
+`embedding.py` first (windows and how they are joined), then `scoring.py` and `events.py`; of many recordings
+`recordings.py` (which are meant) and `results.py` (what is kept of each).
 """
 
 import lazy_loader

@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -118,6 +119,16 @@ class Listening:
         self.time = Time(first, max(1, round(last) - first), seconds, self.start, stop, tuple(dead))
 
 
+class Frames(Protocol):
+    """The embeddings of a recording, frame_TD, block after block: from the encoder (`Listening`) or as they were kept
+    (`kept.Kept`). time: of the frames, after the last block."""
+
+    model: FLAM
+    time: Time | None
+
+    def __iter__(self) -> Generator[Tensor, None, None]: ...
+
+
 @dataclass(frozen=True)
 class Scores:
     """score_CT: float32 in [0, 1], how far frame t matches phrase c; 0 where nothing sounds."""
@@ -128,7 +139,7 @@ class Scores:
 
 
 def score(
-    listening: Listening, phrases: Sequence[str], text: TextEmbeddings | None = None, method: str | None = None
+    listening: Frames, phrases: Sequence[str], text: TextEmbeddings | None = None, method: str | None = None
 ) -> Scores:
     """Listens to all of a recording for phrases. text: of the phrases, if it is known already; method: as in
     `FLAM.localize`."""

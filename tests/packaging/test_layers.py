@@ -24,7 +24,13 @@ FLOORS = {
         "cli",
     ],
     "data": ["sound", "shards", "stream", "mixing", "augment", "preparation", "labels"],
-    "detection": ["embedding phrases clock_tags", "clock recordings scoring", "events", "live tables", "detections"],
+    "detection": [
+        "embedding phrases clock_tags clock recordings",
+        "scoring",
+        "events kept",
+        "live tables",
+        "detections results",
+    ],
     "evaluation": [
         "choices result parts progress windows words truth embeddings frame_embeddings groups drawn",  # what hears
         "scores sed retrieval zero_shot checked resampled compared seeds",  # what measures

@@ -11,6 +11,7 @@ import pytest
 import torch
 from by_formula import waveforms, weight
 
+from flam_train import OpenFLAM
 from flam_train.checkpoints.openflam import from_openflam, to_openflam
 from flam_train.losses import contrastive_loss, framewise_loss, prior_loss
 
@@ -61,6 +62,31 @@ def test_features_and_maps(model):
     prior = text.bias_C.double().sigmoid()[:, None]
     direct = maps["biased"].double() / (maps["biased"].double() + prior)
     assert (maps["unbiased"] - direct).abs().max() < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:audio reaches")  # a few golden samples lie beyond 1
+def test_openflams_calls(state, tmp_path):
+    want = gold("openflam_tiny_outputs.npz")
+    torch.save(state, tmp_path / "open_flam_oct17.pth")
+    model = OpenFLAM(default_ckpt_path=tmp_path)
+    model.flam.tokenizer = lambda texts: (want["input_ids"], want["attention_mask"])
+    texts, audio = ["one", "two", "three"], waveforms()
+    got = {
+        "global_audio_features": model.get_global_audio_features(audio),
+        "local_audio_features": model.get_local_audio_features(audio),
+        "text_features": model.get_text_features(texts),
+        "text_pooler_output": model.get_text_branch_output(texts),
+        "per_text_logit_scale": model.get_per_text_logit_scale(want["text_pooler_output"]),
+        "per_text_logit_bias": model.get_per_text_logit_bias(want["text_pooler_output"]),
+    }
+    maps = {m: model.get_local_similarity(audio, texts, m, cross_product=True) for m in ("unbiased", "approximate")}
+    rows = model.get_local_similarity(audio[:3], texts)
+    for name, found in got.items():
+        assert found.shape == want[name].shape, name
+        assert (found - want[name]).norm() / want[name].norm() < 1e-4, name
+    for method, found in maps.items():
+        assert (found - want[f"local_similarity_{method}"]).abs().max() < 1e-5, method
+    assert (rows - want["local_similarity_unbiased"][range(3), range(3)]).abs().max() < 1e-5
 
 
 def test_state_dict_goes_back_whole(model, state, spec):

@@ -1,0 +1,248 @@
+"""The result folder: what came of each recording, kept until something that it depends on changes.
+
+PLACE.status.json   finger print, outcome with all events, names and sizes of the other files: written last
+PLACE.*             the other results of a recording; PLACE is `recordings.Recording.place`
+summary.csv         a row a recording
+settings.json       what all of them were made with
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from flam_train import __version__
+from flam_train.data.shards.tars import replace_with
+from flam_train.data.sound.reading import NO_LOCKS
+from flam_train.detection.events import Detection
+from flam_train.detection.recordings import Recording
+from flam_train.disk import locked
+
+STATUS, SUMMARY, SETTINGS = ".status.json", "summary.csv", "settings.json"
+
+FORMAT = 1
+"""Of the status and the summary: one more where a name or a column changes its meaning."""
+
+COLUMNS = (
+    "recording", "result", "status", "reason", "seconds", "analysed", "silent", "begin", "events", "events_per_hour",
+)  # fmt: skip
+"""Of the summary, before one `events: PHRASE` for each phrase."""
+
+Write = Callable[[BinaryIO], Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a recording.
+
+    status    "done", or "failed" for a `reason`
+    seconds   in the file, `analysed` of them; dead: spans in which nothing sounds
+    begin     the date and time at which the recording begins, as text; "" if it is not known
+    """
+
+    status: str
+    reason: str = ""
+    seconds: float = math.nan
+    analysed: float = 0.0
+    dead: tuple[tuple[float, float], ...] = ()
+    begin: str = ""
+    events: tuple[Detection, ...] = ()
+
+
+class Results:
+    """A result folder under some settings.
+
+    export   sha256 of the weights
+    audio    plain data that frames depend on besides the export and the file: channel, part, precision
+    options  plain data that the other results depend on: thresholds, rules, formats
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        export: str,
+        phrases: Sequence[str],
+        audio: Mapping[str, Any],
+        options: Mapping[str, Any],
+    ) -> None:
+        self.folder = Path(folder)
+        self.phrases = tuple(phrases)
+        self._about = _plain(
+            {
+                "format": FORMAT, "version": __version__, "export": export, "phrases": list(phrases),
+                "audio": dict(audio), "options": dict(options),
+            }
+        )  # fmt: skip
+
+    @contextmanager
+    def held(self, part: tuple[int, int] = (1, 1)) -> Iterator[None]:
+        """This process alone writes here, or it and those of the other parts. Writes the settings.
+
+        Raises ValueError that names the folder if another process does the same work.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        number, count = part
+        locks = [(self.folder / ".lock", count > 1)]
+        locks += [(self.folder / f".lock-{number}-of-{count}", False)] if count > 1 else []
+        with ExitStack() as stack:
+            for path, shared in locks:
+                if not _lock(stack, path, shared):
+                    which = f"part {number}/{count} of this" if path != locks[0][0] else "this"
+                    raise ValueError(
+                        f"{self.folder}: another process does {which}: wait for its end, or give another --out"
+                    )
+            text = json.dumps(self._about, indent=2, allow_nan=False) + "\n"
+            replace_with(self.folder / SETTINGS, lambda file: file.write(text.encode()))
+            yield
+
+    def file(self, recording: Recording, ending: str) -> Path:
+        """Where a result of a recording is."""
+        return self.folder / (recording.place + ending)
+
+    def finger_print(self, recording: Recording) -> dict[str, Any]:
+        """What results of a recording depend on: to be taken before it is read. Plain data."""
+        try:
+            about = recording.path.stat()
+            file = {"size": about.st_size, "mtime_ns": about.st_mtime_ns}
+        except OSError:  # reading it tells why
+            file = {}
+        return self._about | {"file": file}
+
+    def frames_bound(self, recording: Recording) -> dict[str, Any]:
+        """What kept frames depend on (`kept.Keeping`)."""
+        return {name: self.finger_print(recording)[name] for name in ("export", "audio", "file")}
+
+    def put(
+        self,
+        recording: Recording,
+        finger_print: Mapping[str, Any],
+        outcome: Outcome,
+        files: Mapping[str, Write] | None = None,
+    ) -> None:
+        """Writes what came of a recording: each file whole, the status last, so that whatever stops this, what is not
+        finished is not taken for done. files: by their endings; those of an older outcome that are not among them go.
+        """
+        path = self.file(recording, STATUS)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files = files or {}
+        older = _read(path)
+        path.unlink(missing_ok=True)
+        for ending in set(older.get("files", {})) - set(files):
+            self.file(recording, ending).unlink(missing_ok=True)
+        sizes = {}
+        for ending, write in files.items():
+            replace_with(self.file(recording, ending), write)
+            sizes[ending] = self.file(recording, ending).stat().st_size
+        status = {"finger_print": dict(finger_print), "files": sizes, "outcome": _plain(asdict(outcome))}
+        text = json.dumps(status, allow_nan=False) + "\n"
+        replace_with(path, lambda file: file.write(text.encode()))
+
+    def outcome(self, recording: Recording) -> Outcome | None:
+        """What came of a recording under these very settings; None if that is not known, or a file of it has gone."""
+        status = _read(self.file(recording, STATUS))
+        if status.get("finger_print") != self.finger_print(recording):
+            return None
+        for ending, size in status["files"].items():
+            path = self.file(recording, ending)
+            if not path.is_file() or path.stat().st_size != size:
+                return None
+        return _outcome(status["outcome"])
+
+    def to_do(self, recordings: Sequence[Recording]) -> list[Recording]:
+        """Those that are not done: failed ones are tried again."""
+        outcomes = ((recording, self.outcome(recording)) for recording in recordings)
+        return [recording for recording, outcome in outcomes if outcome is None or outcome.status != "done"]
+
+    def summarise(self, recordings: Sequence[Recording]) -> Counter[str]:
+        """Writes the summary of all recordings, whichever process did them, and returns how many have which status:
+        "done", "failed" or "not done". The last of several parts leaves the summary of all."""
+        counts: Counter[str] = Counter()
+
+        def write(file: BinaryIO) -> None:
+            text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="", write_through=True)
+            table = csv.writer(text, lineterminator="\n")
+            table.writerow([*COLUMNS, *(f"events: {phrase}" for phrase in self.phrases)])
+            for recording in recordings:
+                outcome = self.outcome(recording) or Outcome("not done")
+                counts[outcome.status] += 1
+                table.writerow(self._row(recording, outcome))
+            text.detach()
+
+        with ExitStack() as stack:
+            # What another part has put is read, or that part writes after this one.
+            _lock(stack, self.folder / ".lock-summary", wait=True)
+            replace_with(self.folder / SUMMARY, write)
+        return counts
+
+    def _row(self, recording: Recording, outcome: Outcome) -> list[Any]:
+        events = Counter(event.phrase for event in outcome.events)
+        done = outcome.status == "done"
+        counted = [
+            len(outcome.events),
+            _number(len(outcome.events) * 3600 / outcome.analysed if outcome.analysed else math.nan),
+        ]
+        silent = sum(stop - start for start, stop in outcome.dead)
+        return [
+            os.path.abspath(recording.path),
+            f"./{recording.place}",  # no formula, whatever it is called
+            outcome.status,
+            " ".join(outcome.reason.split()),
+            _number(outcome.seconds),
+            *((_number(outcome.analysed), _number(silent)) if done else ("", "")),
+            outcome.begin,
+            *(counted if done else ("", "")),
+            *(events[phrase] if done else "" for phrase in self.phrases),
+        ]
+
+
+def _lock(stack: ExitStack, path: Path, shared: bool = False, wait: bool = False) -> bool:
+    """Whether it is held until the stack ends; on file systems without locks it seems so."""
+    try:
+        return stack.enter_context(locked(path, wait, shared))
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """{} where there is none, or it is damaged: then the recording is done again."""
+    try:
+        status = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def _outcome(data: dict[str, Any]) -> Outcome:
+    seconds = math.nan if data["seconds"] is None else data["seconds"]
+    events = (
+        Detection(**event | {"peak": math.nan if event["peak"] is None else event["peak"]}) for event in data["events"]
+    )
+    dead = tuple((start, stop) for start, stop in data["dead"])
+    return Outcome(**data | {"seconds": seconds, "dead": dead, "events": tuple(events)})
+
+
+def _plain(data: Any) -> Any:
+    """As JSON gives it back: lists, and None for what is no number."""
+    if isinstance(data, Mapping):
+        return {str(name): _plain(value) for name, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_plain(value) for value in data]
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return data if isinstance(data, (str, int, float, bool, type(None))) else str(data)
+
+
+def _number(value: float) -> str:
+    """To milliseconds; "" for what is no number."""
+    return "" if math.isnan(value) else f"{value:.3f}".rstrip("0").rstrip(".")
