@@ -74,7 +74,7 @@ class Windows:
             while (first := self.start(number)) + self.samples <= at:
                 yield joined_S[first - begin : first - begin + self.samples]
                 number += 1
-            begin, kept = max(begin, min(first, at)), [joined_S[max(0, min(first, at) - begin) :].copy()]
+            begin, kept = first, [joined_S[first - begin :].copy()]  # windows overlap: the next begins in what is read
         if number < self.count(at):
             last_S = np.zeros(self.samples, np.int16)
             rest_S = np.concatenate(kept)

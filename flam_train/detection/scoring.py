@@ -85,7 +85,10 @@ class Listening:
         """Of the seconds from `start` to `stop` (None: the end); every window that sees one of their frames is read, so
         that they are those of the whole. Others as in `Stream` and `embed`."""
         if start < 0 or (stop is not None and stop <= start):
-            raise ValueError(f"from {start:g} s to {stop:g} s: give a part that ends behind its beginning")
+            to = "the end" if stop is None else f"{stop:g} s"
+            raise ValueError(
+                f"from {start:g} s to {to}: give a part within the recording, that ends behind its beginning"
+            )
         self.model, self.start, self.stop = model, start, stop
         self.batch_size, self.precision, self.early = batch_size, precision, early
         self._windows = Windows.of(model)

@@ -7,6 +7,7 @@ from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from flam_train.checkpoints.hub import is_hub
 from flam_train.checkpoints.initial import filled, is_as_init
 from flam_train.data.augment.config import AugmentConfig
 from flam_train.models.flam import FLAMConfig
@@ -85,7 +86,12 @@ class Config:
         for key in ("name", "run_dir"):
             if not getattr(self, key).strip():
                 raise ValueError(f"{key}: is empty: name one, as {key}={'flam' if key == 'name' else 'runs/flam'}")
-        if self.overwrite and self.init and Path(self.init).resolve().is_relative_to(Path(self.run_dir).resolve()):
+        if (
+            self.overwrite
+            and self.init
+            and not is_hub(self.init)
+            and Path(self.init).resolve().is_relative_to(Path(self.run_dir).resolve())
+        ):
             raise ValueError(
                 f"init={self.init}: lies in the run folder {self.run_dir}, which overwrite=true empties: give another "
                 "run_dir, or move it"

@@ -136,7 +136,7 @@ def train(conf: dict[str, Any]) -> Path:
             callbacks = [OwnFolder(stack.enter_context(RunLock(folder)))]
         if ended:
             return finish(config, folder) if is_first_process() else export
-        trainer, _ = fit(conf, folder, None if anew else Saved.read(folder), requests, callbacks)
+        trainer, _ = fit(conf, folder, None if anew else Saved.read(folder), anew, requests, callbacks)
         if trainer.is_global_zero:
             finish(config, folder)
         trainer.strategy.barrier()
@@ -196,9 +196,9 @@ def going_on(saved: Saved, conf: dict[str, Any]) -> tuple[Saved, dict[str, tuple
 
 
 def fit(
-    conf: dict[str, Any], folder: Path, found: Saved | None, requests: Requests, callbacks: list[Callback]
+    conf: dict[str, Any], folder: Path, found: Saved | None, anew: bool, requests: Requests, callbacks: list[Callback]
 ) -> tuple[pl.Trainer, Run]:
-    """From what is found of the run, or from the beginning, to the last step, which throws away what is there.
+    """From what is found of the run, or from the beginning, to the last step. anew: what is there is thrown away.
     callbacks: before those of every run."""
     if conf["data"].get("workers") != 0:
         # Imports what the workers need while the model is being built.
@@ -207,7 +207,7 @@ def fit(
     if is_first_process():  # now that all can begin: what is wrong with the settings changes nothing
         if saved is not None:
             take_over(saved, changed, run)
-        else:
+        elif anew:
             remove_run(folder)  # the other ranks do not look at it
     quiet()
     run.module.requests = requests

@@ -107,6 +107,21 @@ def test_what_cannot_be_trained_changes_nothing(corpora, tmp_path):
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_without_its_last_checkpoint_a_run_begins_again_and_removes_nothing(corpora, tmp_path, monkeypatch):
+    """Only overwrite=true does: the other checkpoints may be all that is left of days."""
+    train(conf(corpora, tmp_path))
+    (tmp_path / "last.ckpt").rename(tmp_path / "step-00000004.ckpt")
+    (tmp_path / "best.ckpt").write_bytes(b"the best")
+    with stopped_after(1, monkeypatch):
+        train(conf(corpora, tmp_path))
+    assert (tmp_path / "step-00000004.ckpt").is_file()
+    assert (tmp_path / "best.ckpt").read_bytes() == b"the best"
+    assert (tmp_path / "export/model.safetensors").is_file()
+    with stopped_after(1, monkeypatch):
+        train(conf(corpora, tmp_path, "overwrite=true"))
+    assert not (tmp_path / "best.ckpt").exists()
+
+
 def finished_parts(folder: Path, corpora, ranks: int = 1) -> RecordedRun:
     run = RecordedRun(folder, corpora, ranks=ranks)
     assert run.finish() == 0, run.said[-3000:]
