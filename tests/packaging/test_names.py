@@ -159,7 +159,7 @@ WRITING = UNTIL.format(
 
 STARTED_BY = {
     "training": (
-        UNTIL.format("training.run", "build", "module.fit({'data': {'workers': 1}}, None, 0, None, [])"),
+        UNTIL.format("training.run", "begin", "module.fit({'data': {'workers': 1}}, None, None, False, None, [])"),
         {"torch", "soundfile", "flam_train.data.stream.collate", "flam_train.data.mixing.source"},
     ),
     "preparation": (WRITING, {"webdataset", "torch", "soundfile", "flam_train.data.preparation.corpus_writer"}),
@@ -178,7 +178,8 @@ STARTED_BY = {
 def test_workers_find_what_they_need_and_nothing_of_the_trainer(by):
     start, needed = STARTED_BY[by]
     code = PROBE.replace("START", start)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     there = set(json.loads(done.stdout))
     assert needed <= there
     assert not {"lightning", "hydra", "wandb"} & there
