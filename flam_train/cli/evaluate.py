@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flam_train.cli.answers import ENDS, answer
+from flam_train.devices import device_of
 from flam_train.evaluation.result import Result
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results [results]")
     parser.add_argument("--batch-size", type=int, default=16, help="windows [%(default)s]")
     parser.add_argument("--workers", type=int, default=0, help="processes that read and decode [%(default)s]")
-    parser.add_argument("--device", help="[cuda where there is a GPU, else cpu]")
+    parser.add_argument("--device", default="auto", help="[auto: a GPU where there is one, else the CPU]")
 
 
 def bootstrap_options(
@@ -83,7 +84,7 @@ def ranks(args: argparse.Namespace) -> Iterator[str]:
     import torch
     import torch.distributed as dist
 
-    device = _device(args.device)
+    device = device_of(args.device)
     env = os.environ
     week = datetime.timedelta(days=7)  # the others wait while the first joins, measures and draws
     if int(env.get("WORLD_SIZE", 1)) > 1:
@@ -113,17 +114,6 @@ def ranks(args: argparse.Namespace) -> Iterator[str]:
         raise ValueError(f"another of the processes has ended, its own message says why ({error})") from error
     finally:
         dist.destroy_process_group()
-
-
-def _device(name: str | None) -> str:
-    import torch
-
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from error
-    return name
 
 
 def report(results: list[Result], out: Path) -> None:

@@ -12,3 +12,6 @@ from .recordings import Recording as Recording, part_of as part_of, recordings_o
 from .results import Outcome as Outcome, Results as Results
 from .scoring import Frames as Frames, Listening as Listening, Scores as Scores, Time as Time, score as score
 from .tables import FORMATS as FORMATS, Recorded as Recorded
+from .summary import Outcomes as Outcomes, join as join
+from .wanted import Analysis as Analysis, Clocks as Clocks
+from .work import Job as Job, work as work

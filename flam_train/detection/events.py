@@ -8,12 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import median_filter
 
-from flam_train.detection.scoring import Scores
 from flam_train.settings import setting, settle
+
+if TYPE_CHECKING:
+    from flam_train.detection.scoring import Scores  # torch, which tables and options do not need
 
 DECIMALS = 3
 """Of times: milliseconds."""

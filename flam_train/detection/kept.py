@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,7 +47,7 @@ class Keeping:
         self.time: Time | None = None
         self._frames, self._path, self._bound = frames, path, bound
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Generator[Tensor, None, None]:
         path = self._path
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -95,7 +95,7 @@ class Kept:
         self.model, self.frame_TD = model, frame_TD
         self.time: Time | None = time
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Generator[Tensor, None, None]:
         for first in range(0, len(self.frame_TD), BLOCK):
             block_TD = np.asarray(self.frame_TD[first : first + BLOCK], np.float32)
             yield torch.from_numpy(block_TD).to(self.model.device)

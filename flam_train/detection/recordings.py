@@ -24,11 +24,17 @@ from flam_train.data.sound.suffixes import SUFFIXES
 CLIPS = "clips"
 """The folder of a result folder that holds pieces of recordings: these are no recordings."""
 
+EVENTS, HOURS, SUMMARY = "events", "hours.csv", "summary.csv"
+"""What lies in a result folder beside the results of recordings: the first with the ending of each table."""
+
 ELSEWHERE = "elsewhere"
 """The folder of a result folder for what does not lie beside it."""
 
 MOST_BYTES = 180
 """Of a name in a result folder: behind it stand an ending, and what a draft is called by. File systems take 255."""
+
+_OWN = {CLIPS, ELSEWHERE, EVENTS, "hours", "summary", "settings"}
+"""What recordings, or folders of them, may not be called there: an ending would make it another file's name."""
 
 _TAGGED = re.compile(r"~[0-9a-f]{8}$")
 _WILD = re.compile(r"[*?\[]")
@@ -105,7 +111,7 @@ class Places:
         folder, rest = (self._base, whole[len(base) :]) if inside else ("/", whole.lstrip("/"))
         names = []
         for number, name in enumerate(rest.split("/")):
-            own = inside and number == 0 and _folded(name) in (CLIPS, ELSEWHERE)
+            own = inside and number == 0 and _folded(name) in _OWN
             names.append(_safe(name, own or self._is_double(folder, name)))
             folder = os.path.join(folder, name)
         return "/".join(names if inside else [ELSEWHERE, *names])

@@ -1,19 +1,15 @@
 """The result folder: what came of each recording, kept until something that it depends on changes.
 
-PLACE.status.json   finger print, outcome with all events, names and sizes of the other files: written last
-PLACE.*             the other results of a recording; PLACE is `recordings.Recording.place`
-summary.csv         a row a recording
+PLACE.*             the results of a recording; PLACE is `recordings.Recording.place`
+.done/PLACE.json    finger print, outcome with all events, names and sizes of those files: written last
 settings.json       what all of them were made with
+Beside them lies what is made of all recordings (`summary.py`).
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -27,15 +23,10 @@ from flam_train.detection.events import Detection
 from flam_train.detection.recordings import Recording
 from flam_train.disk import locked
 
-STATUS, SUMMARY, SETTINGS = ".status.json", "summary.csv", "settings.json"
+DONE, SETTINGS = ".done", "settings.json"
 
 FORMAT = 1
-"""Of the status and the summary: one more where a name or a column changes its meaning."""
-
-COLUMNS = (
-    "recording", "result", "status", "reason", "seconds", "analysed", "silent", "begin", "events", "events_per_hour",
-)  # fmt: skip
-"""Of the summary, before one `events: PHRASE` for each phrase."""
+"""Of what lies in DONE: one more where a name changes its meaning."""
 
 Write = Callable[[BinaryIO], Any]
 
@@ -45,16 +36,24 @@ class Outcome:
     """What came of a recording.
 
     status    "done", or "failed" for a `reason`
-    seconds   in the file, `analysed` of them; dead: spans in which nothing sounds
-    begin     the date and time at which the recording begins, as text; "" if it is not known
+    seconds   in the file; rate: of the file, in Hz; 0 if it is not known
+    start     where what was analysed begins, in seconds of the recording; analysed: how many they are
+    dead      spans in which nothing sounds
+    begin     the date and time at which the recording begins, in ISO 8601; "" if it is not known
+    zone      the name of its zone, where an offset does not say all of it: Europe/Berlin
+    notes     what there is to say of it, a sentence each
     """
 
     status: str
     reason: str = ""
     seconds: float = math.nan
+    rate: int = 0
+    start: float = 0.0
     analysed: float = 0.0
     dead: tuple[tuple[float, float], ...] = ()
     begin: str = ""
+    zone: str = ""
+    notes: tuple[str, ...] = ()
     events: tuple[Detection, ...] = ()
 
 
@@ -131,8 +130,9 @@ class Results:
         """Writes what came of a recording: each file whole, the status last, so that whatever stops this, what is not
         finished is not taken for done. files: by their endings; those of an older outcome that are not among them go.
         """
-        path = self.file(recording, STATUS)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self._done(recording)
+        for folder in {path.parent, self.file(recording, "").parent}:
+            folder.mkdir(parents=True, exist_ok=True)
         files = files or {}
         older = _read(path)
         path.unlink(missing_ok=True)
@@ -148,7 +148,7 @@ class Results:
 
     def outcome(self, recording: Recording) -> Outcome | None:
         """What came of a recording under these very settings; None if that is not known, or a file of it has gone."""
-        status = _read(self.file(recording, STATUS))
+        status = _read(self._done(recording))
         if status.get("finger_print") != self.finger_print(recording):
             return None
         for ending, size in status["files"].items():
@@ -162,46 +162,16 @@ class Results:
         outcomes = ((recording, self.outcome(recording)) for recording in recordings)
         return [recording for recording, outcome in outcomes if outcome is None or outcome.status != "done"]
 
-    def summarise(self, recordings: Sequence[Recording]) -> Counter[str]:
-        """Writes the summary of all recordings, whichever process did them, and returns how many have which status:
-        "done", "failed" or "not done". The last of several parts leaves the summary of all."""
-        counts: Counter[str] = Counter()
-
-        def write(file: BinaryIO) -> None:
-            text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="", write_through=True)
-            table = csv.writer(text, lineterminator="\n")
-            table.writerow([*COLUMNS, *(f"events: {phrase}" for phrase in self.phrases)])
-            for recording in recordings:
-                outcome = self.outcome(recording) or Outcome("not done")
-                counts[outcome.status] += 1
-                table.writerow(self._row(recording, outcome))
-            text.detach()
-
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        """One process at a time makes what is made of all recordings: what another part has put is read, or that part
+        writes after this one."""
         with ExitStack() as stack:
-            # What another part has put is read, or that part writes after this one.
-            _lock(stack, self.folder / ".lock-summary", wait=True)
-            replace_with(self.folder / SUMMARY, write)
-        return counts
+            _lock(stack, self.folder / ".lock-all", wait=True)
+            yield
 
-    def _row(self, recording: Recording, outcome: Outcome) -> list[Any]:
-        events = Counter(event.phrase for event in outcome.events)
-        done = outcome.status == "done"
-        counted = [
-            len(outcome.events),
-            _number(len(outcome.events) * 3600 / outcome.analysed if outcome.analysed else math.nan),
-        ]
-        silent = sum(stop - start for start, stop in outcome.dead)
-        return [
-            os.path.abspath(recording.path),
-            f"./{recording.place}",  # no formula, whatever it is called
-            outcome.status,
-            " ".join(outcome.reason.split()),
-            _number(outcome.seconds),
-            *((_number(outcome.analysed), _number(silent)) if done else ("", "")),
-            outcome.begin,
-            *(counted if done else ("", "")),
-            *(events[phrase] if done else "" for phrase in self.phrases),
-        ]
+    def _done(self, recording: Recording) -> Path:
+        return self.folder / DONE / f"{recording.place}.json"
 
 
 def _lock(stack: ExitStack, path: Path, shared: bool = False, wait: bool = False) -> bool:
@@ -229,7 +199,8 @@ def _outcome(data: dict[str, Any]) -> Outcome:
         Detection(**event | {"peak": math.nan if event["peak"] is None else event["peak"]}) for event in data["events"]
     )
     dead = tuple((start, stop) for start, stop in data["dead"])
-    return Outcome(**data | {"seconds": seconds, "dead": dead, "events": tuple(events)})
+    others = {"seconds": seconds, "dead": dead, "notes": tuple(data["notes"]), "events": tuple(events)}
+    return Outcome(**data | others)
 
 
 def _plain(data: Any) -> Any:
@@ -241,8 +212,3 @@ def _plain(data: Any) -> Any:
     if isinstance(data, float) and not math.isfinite(data):
         return None
     return data if isinstance(data, (str, int, float, bool, type(None))) else str(data)
-
-
-def _number(value: float) -> str:
-    """To milliseconds; "" for what is no number."""
-    return "" if math.isnan(value) else f"{value:.3f}".rstrip("0").rstrip(".")

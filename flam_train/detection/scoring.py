@@ -6,7 +6,7 @@ Shape suffixes: C phrases, T frames, D embedding width.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,9 +81,11 @@ class Listening:
         batch_size: int = 8,
         precision: str = "32",
         early: int = AHEAD,
+        tap: Callable[[np.ndarray], None] | None = None,
     ) -> None:
         """Of the seconds from `start` to `stop` (None: the end); every window that sees one of their frames is read, so
-        that they are those of the whole. Others as in `Stream` and `embed`."""
+        that they are those of the whole. tap: is called with every piece that is read, int16 [S] at 48 kHz from
+        `stream.start` on. Others as in `Stream` and `embed`."""
         if start < 0 or (stop is not None and stop <= start):
             to = "the end" if stop is None else f"{stop:g} s"
             raise ValueError(
@@ -100,13 +102,15 @@ class Listening:
             last = max(self._number, math.ceil(stop / hop) - 1)
             seconds = (last - self._number) * hop + model.grid.seconds
         self.stream = Stream(source, self._number * hop, seconds, channel)
+        self._tap = tap
         self.time: Time | None = None
 
     def __iter__(self) -> Generator[Tensor, None, None]:
         seconds = self.model.grid.frame_seconds
         first = int(self.start / seconds)
         skip = first - self._number * self._windows.hop
-        with closing(embed(self.model, self.stream, self.batch_size, self.precision, self.early)) as frames:
+        pieces = self.stream if self._tap is None else _tapped(self.stream, self._tap)
+        with closing(embed(self.model, pieces, self.batch_size, self.precision, self.early)) as frames:
             for frame_TD in frames:
                 here_TD = frame_TD[skip:]
                 skip = max(skip - len(frame_TD), 0)
@@ -122,12 +126,20 @@ class Listening:
         self.time = Time(first, max(1, round(last) - first), seconds, self.start, stop, tuple(dead))
 
 
+def _tapped(pieces: Iterable[np.ndarray], tap: Callable[[np.ndarray], None]) -> Iterator[np.ndarray]:
+    for piece_S in pieces:
+        tap(piece_S)
+        yield piece_S
+
+
 class Frames(Protocol):
     """The embeddings of a recording, frame_TD, block after block: from the encoder (`Listening`) or as they were kept
     (`kept.Kept`). time: of the frames, after the last block."""
 
     model: FLAM
-    time: Time | None
+
+    @property
+    def time(self) -> Time | None: ...
 
     def __iter__(self) -> Generator[Tensor, None, None]: ...
 

@@ -1,0 +1,235 @@
+"""flam-detect run: options, one process or several, and what is said at the end."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from flam_train import detection  # lazy: its names are imported as they are used, torch with some of them
+from flam_train.cli.evaluate import told
+from flam_train.data.sound.channels import channel_of
+from flam_train.detection.recordings import EVENTS, HOURS, SUMMARY, Recording
+from flam_train.detection.tables.formats import FORMATS
+from flam_train.disk import check_writable
+from flam_train.settings import SETTING
+
+HELP = "events of phrases in recordings, of any number and length"
+
+DESCRIPTION = """Finds phrases in recordings of any format and length.
+
+  flam-detect run EXPORT a.wav b.mp3 --phrases "a dog barks" "a siren" --out found
+  flam-detect run EXPORT recordings/ --phrases-file birds.txt --out found --format raven --keep
+  find /data -name '*.WAV' | flam-detect run EXPORT - --phrases "a chainsaw" --out found
+  flam-detect run EXPORT night.flac --from 1:02:00 --to 1:05:00 --phrases "an owl" --out found --plot
+
+Recordings are files, folders, globs, @LIST (a text file with one a line) or - (the same on standard input). The same
+command again does what is not done, or has changed. Exit codes: 0 all done, 3 some failed, 1 none done, 2 a mistake in
+the command, 130 stopped.
+"""
+
+PRECISIONS = ("32", "bf16", "16")
+SOME, NONE = 3, 1
+"""Exit codes: some recordings failed, none was done."""
+
+WAIT = 10.0
+"""Seconds that processes have to end on their own after Ctrl-C."""
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("export", metavar="EXPORT", help="a folder, or hf://OWNER/NAME")
+    add("recordings", nargs="+", metavar="RECORDING", help="files, folders, globs, @LIST, -")
+    add("--phrases", nargs="+", action="extend", default=[], metavar="PHRASE", help="what to listen for")
+    add("--phrases-file", type=Path, metavar="FILE", help="a text file, a phrase a line")
+    add("--out", type=Path, required=True, help="the folder of results")
+
+    heard = parser.add_argument_group("what is listened to")
+    heard.add_argument("--from", dest="start", type=_seconds, default=0.0, metavar="TIME", help="90, 1:30 or 1:02:00.5")
+    heard.add_argument("--to", dest="stop", type=_seconds, metavar="TIME", help="[the end]")
+    heard.add_argument(
+        "--channels", type=_channel, default="mean", help="mean, first, loudest, each, or a number from 1 [mean]"
+    )
+
+    events = parser.add_argument_group("what is an event")
+    for rule in fields(detection.Rules):
+        events.add_argument(
+            f"--{rule.name}", type=float, metavar="X", help=f"{rule.metadata[SETTING].says} [{rule.default}]"
+        )
+
+    files = parser.add_argument_group("what is written")
+    some = ", ".join(FORMATS)
+    files.add_argument("--format", nargs="+", default=["tsv"], choices=FORMATS, metavar="NAME", help=f"{some} [tsv]")
+    files.add_argument("--excel", action="store_true", help="csv that Excel opens by a double click")
+    files.add_argument("--scores", action="store_true", help="the scores of all frames, as .npz")
+    files.add_argument("--keep", action="store_true", help="keep frames: other phrases or thresholds need no encoder")
+
+    clock = parser.add_argument_group("clock times")
+    clock.add_argument(
+        "--start", dest="start_time", metavar="TIME", help="when the one recording begins: 2024-01-31T23:59:59+01:00"
+    )
+    clock.add_argument("--zone", help="of times that say none: +02:00, UTC, Europe/Berlin")
+    clock.add_argument("--name-pattern", metavar="FORM", help="how names tell the time: REC%%Y%%m%%d_%%H%%M%%S")
+
+    machine = parser.add_argument_group("the machine")
+    machine.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda:N, mps; several: cuda:0,cuda:1, a process each [auto]"
+    )
+    machine.add_argument("--precision", default="32", choices=PRECISIONS, help="of the encoder [32]")
+    machine.add_argument("--batch-size", type=_at_least_one, default=8, metavar="N", help="windows at once [8]")
+    machine.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="of the recordings, every N-th")
+    machine.add_argument("--quiet", action="store_true", help="only what failed is told on standard error")
+
+
+def run(args: argparse.Namespace) -> int:
+    phrases = detection.phrases_of(args.phrases, args.phrases_file)
+    recordings = detection.recordings_of(args.recordings, args.out)
+    mine = detection.part_of(recordings, args.part)
+    wanted = _wanted(args, phrases, recordings)
+    check_writable(args.out, "--out")
+
+    from flam_train.checkpoints.export import read_provenance  # torch: not for --help, nor for a mistyped option
+    from flam_train.detection.work import Job
+    from flam_train.devices import device_of, name_of
+
+    provenance = read_provenance(args.export)
+    devices = [device_of(name) for name in args.device.split(",")]
+    job = Job(args.export, provenance["sha256"], args.out, wanted, args.quiet)
+    results = wanted.results(job.folder, job.weights)
+    with results.held(args.part):
+        to_do = results.to_do(mine)
+        if not args.quiet:
+            before = f", {len(mine) - len(to_do)} of them done before" if len(to_do) < len(mine) else ""
+            on = f", on {', '.join(map(name_of, devices))}" if to_do else ""
+            print(f"{len(mine)} recordings{before}{on}", file=sys.stderr)
+        try:
+            if len(devices) > 1 and len(to_do) > 1:
+                _together(job, to_do, devices)
+            elif to_do:
+                detection.work(job, to_do, devices[0])
+        except KeyboardInterrupt:
+            _join(results, recordings, wanted)
+            raise
+        outcomes = _join(results, recordings, wanted)
+    own = set(mine)
+    statuses = Counter(outcome.status for recording, outcome in outcomes if recording in own)
+    _say(results.folder, outcomes, wanted)
+    if statuses["failed"] or statuses["not done"]:
+        return SOME if statuses["done"] else NONE
+    return 0
+
+
+def _wanted(args: argparse.Namespace, phrases: list[str], recordings: list[Recording]) -> detection.Analysis:
+    if args.stop is not None and args.stop <= args.start:
+        raise ValueError(f"--to {args.stop:g} s lies before --from {args.start:g} s: swap them")
+    zone = None if args.zone is None else detection.zone_of(args.zone)
+    given = None
+    if args.start_time is not None:
+        if len(recordings) > 1:
+            raise ValueError(f"--start is of one recording, and there are {len(recordings)}: use --name-pattern")
+        given = detection.given_clock(args.start_time, zone)
+    rules = {rule.name: getattr(args, rule.name) for rule in fields(detection.Rules)}
+    formats = list(dict.fromkeys(args.format))
+    if args.excel and "csv" not in formats:
+        formats.append("csv")
+    return detection.Analysis(
+        tuple(phrases),
+        detection.Rules(**{name: value for name, value in rules.items() if value is not None}),
+        start=args.start,
+        stop=args.stop,
+        channel=args.channels,
+        precision=args.precision,
+        batch_size=args.batch_size,
+        formats=tuple(formats),
+        excel=args.excel,
+        scores=args.scores,
+        keep=args.keep,
+        clocks=detection.Clocks(given, zone, args.name_pattern),
+    )
+
+
+def _join(
+    results: detection.Results, recordings: Sequence[Recording], wanted: detection.Analysis
+) -> detection.Outcomes:
+    with results.joining():
+        return detection.join(results, recordings, wanted.writers)
+
+
+def _together(job: detection.Job, recordings: Sequence[Recording], devices: Sequence[str]) -> None:
+    """A process for each device; each takes every n-th recording. What ended one of them early, it has told itself."""
+    context = multiprocessing.get_context("spawn")
+    count = min(len(devices), len(recordings))
+    processes = [
+        context.Process(target=_one_of, args=(job, recordings[n::count], devices[n], f"{n + 1}/{count}"))
+        for n in range(count)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        for process in processes:
+            process.join()
+    except KeyboardInterrupt:  # they hear it too
+        for process in processes:
+            process.join(WAIT)
+        raise
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _one_of(job: detection.Job, recordings: Sequence[Recording], device: str, name: str) -> None:
+    sys.exit(told(lambda: detection.work(job, recordings, device, name)))
+
+
+def _say(folder: Path, outcomes: detection.Outcomes, wanted: detection.Analysis) -> None:
+    """What was found, and where it is: on standard output."""
+    statuses = Counter(outcome.status for _, outcome in outcomes)
+    events = Counter(event.phrase for _, outcome in outcomes for event in outcome.events)
+    print(", ".join(f"{count} {status}" for status, count in statuses.items()))
+    for phrase in wanted.phrases:
+        print(f"{events[phrase]:8,} {phrase}")
+    for kind in wanted.writers.values():
+        print(f"events   {folder / f'{EVENTS}{kind.suffix}'}")
+    print(f"summary  {folder / SUMMARY}")
+    if (folder / HOURS).exists():
+        print(f"hours    {folder / HOURS}", flush=True)
+
+
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)")
+
+
+def _seconds(text: str) -> float:
+    """Seconds, minutes:seconds or hours:minutes:seconds."""
+    match = _TIME.fullmatch(text.strip())
+    if match is None or (match[2] and float(match[3]) >= 60) or (match[1] and int(match[2]) >= 60):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: give 90, 1:30 or 1:02:00.5")
+    hours, minutes, seconds = match.groups()
+    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
+
+
+def _channel(text: str) -> str | int:
+    if text == "each":
+        return text
+    try:
+        return channel_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or each") from error
+
+
+def _part(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part: give I/N with I from 1 to N, like 3/8")
+    return int(match[1]), int(match[2])
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1")
+    return int(text)

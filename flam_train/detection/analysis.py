@@ -1,0 +1,186 @@
+"""A recording is listened to, and what came of it put into the result folder.
+
+Shape suffixes: T frames, D embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
+from zoneinfo import ZoneInfo
+
+from torch import Tensor
+
+from flam_train.batch import TextEmbeddings
+from flam_train.data.sound.length import Length
+from flam_train.data.sound.opening import measure
+from flam_train.detection.clock import Clock, clock_of, time_text
+from flam_train.detection.events import Detection, by_onset, events_of
+from flam_train.detection.kept import KEPT, Keeping, read_kept
+from flam_train.detection.progress import Progress
+from flam_train.detection.recordings import Recording
+from flam_train.detection.results import Outcome, Results, Write
+from flam_train.detection.score_files import write_scores
+from flam_train.detection.scoring import Frames, Listening, Scores, Time, score
+from flam_train.detection.summary import recorded_of
+from flam_train.detection.wanted import EACH, Analysis, Clocks
+from flam_train.models.flam import FLAM
+
+SCORES, PLOT = ".scores.npz", ".png"
+"""The endings of such results."""
+
+
+def analyse(
+    model: FLAM, text: TextEmbeddings, recording: Recording, results: Results, wanted: Analysis, progress: Progress
+) -> Outcome:
+    """Listens to a recording and puts what came of it. What is wrong with it makes it a failed one, with the reason;
+    OSError where its results cannot be written."""
+    finger_print = results.finger_print(recording)
+    files: dict[str, Write] = {}
+    try:
+        begin = _begin(recording, wanted.clocks)
+        length = measure(recording.path)
+        found = _listened(model, text, recording, results, wanted, length, progress)
+        outcome = _outcome(model, wanted, length, found, begin)
+        files = _files(recording, results, wanted, found, outcome)
+    except ValueError as error:
+        outcome = Outcome("failed", " ".join(str(error).split()))
+    results.put(recording, finger_print, outcome, files)
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """Of one channel, None where channels are not looked at one by one."""
+
+    channel: int | None
+    scores: Scores
+
+
+def _listened(
+    model: FLAM,
+    text: TextEmbeddings,
+    recording: Recording,
+    results: Results,
+    wanted: Analysis,
+    length: Length,
+    progress: Progress,
+) -> list[_Heard]:
+    channels = range(1, length.channels + 1) if wanted.channel == EACH else [None]
+    found = []
+    for channel in channels:
+        frames = _frames(model, recording, results, wanted, channel)
+        found.append(_Heard(channel, score(_Watched(frames, progress), wanted.phrases, text)))
+    return found
+
+
+def _frames(model: FLAM, recording: Recording, results: Results, wanted: Analysis, channel: int | None) -> Frames:
+    """From the encoder, or as they were kept for these weights, this file and what is listened to of it."""
+    path = results.file(recording, KEPT if channel is None else f".channel-{channel}{KEPT}")
+    bound = results.frames_bound(recording) | {"channel": channel}
+    kept = read_kept(path, model, bound)
+    if kept is not None:
+        return kept
+    path.unlink(missing_ok=True)
+    listening = Listening(
+        model,
+        recording.path,
+        wanted.start,
+        wanted.stop,
+        wanted.channel if channel is None else channel,
+        wanted.batch_size,
+        wanted.precision,
+    )
+    return Keeping(listening, path, bound) if wanted.keep else listening
+
+
+class _Watched:
+    """Frames that tell how many seconds of what is wanted have passed."""
+
+    def __init__(self, frames: Frames, progress: Progress) -> None:
+        self.model, self._frames, self._progress = frames.model, frames, progress
+
+    @property
+    def time(self) -> Time | None:
+        return self._frames.time
+
+    def __iter__(self) -> Generator[Tensor, None, None]:
+        for frame_TD in self._frames:
+            self._progress.heard(len(frame_TD) * self.model.grid.frame_seconds)
+            yield frame_TD
+
+
+def _begin(recording: Recording, clocks: Clocks) -> tuple[Clock | None, list[str]]:
+    """When it begins, and what there is to say of that. A name that only looks like a time is no reason to leave a
+    recording out, one that does not fit a pattern that was given is."""
+    if clocks.given is not None:
+        return clocks.given, []
+    try:
+        clock = clock_of(recording.path, clocks.zone, clocks.pattern)
+    except ValueError as error:
+        if clocks.pattern is not None:
+            raise
+        return None, [str(error).removeprefix(f"{recording.path}: ")]
+    if clock is not None and clock.begin.tzinfo is None:
+        return clock, ["its zone is not known, and tables have no clock times: give --zone"]
+    return clock, []
+
+
+def _outcome(
+    model: FLAM, wanted: Analysis, length: Length, found: Sequence[_Heard], begin: tuple[Clock | None, list[str]]
+) -> Outcome:
+    clock, notes = begin
+    time = found[0].scores.time
+    top = model.config.frontend.high_hz
+    if length.rate < 2 * top:
+        said = f"at {length.rate:,} Hz nothing is above {length.rate // 2:,} Hz, and the model listens up to {top:,.0f}"
+        notes = [*notes, said]
+    if all(not heard.scores.time.heard().any() for heard in found):
+        notes = [*notes, "nothing sounds in it"]
+    events = [e for heard in found for e in events_of(heard.scores, wanted.rules, wanted.thresholds, heard.channel)]
+    zone = clock.begin.tzinfo if clock else None
+    return Outcome(
+        "done",
+        seconds=length.seconds,
+        rate=length.rate,
+        start=time.start,
+        analysed=time.stop - time.start,
+        dead=found[0].scores.time.dead if len(found) == 1 else _everywhere([heard.scores.time for heard in found]),
+        begin=time_text(clock.begin) if clock else "",
+        zone=zone.key if isinstance(zone, ZoneInfo) else "",
+        notes=tuple(notes),
+        events=tuple(sorted(events, key=by_channel_too)),
+    )
+
+
+def by_channel_too(event: Detection) -> tuple[float, str, int]:
+    return (*by_onset(event), event.channel or 0)
+
+
+def _everywhere(times: Sequence[Time]) -> tuple[tuple[float, float], ...]:
+    """Where no channel sounds."""
+    common = list(times[0].dead)
+    for time in times[1:]:
+        common = [
+            (max(a, c), min(b, d)) for a, b in common for c, d in time.dead if max(a, c) < min(b, d)
+        ]  # each list is short: spans of one channel do not meet
+    return tuple(sorted(common))
+
+
+def _files(
+    recording: Recording, results: Results, wanted: Analysis, found: Sequence[_Heard], outcome: Outcome
+) -> dict[str, Write]:
+    """What is written of a recording, by endings."""
+    recorded = recorded_of(results, recording, outcome)
+    files: dict[str, Write] = {}
+    for kind in wanted.writers.values():
+        files[kind.suffix] = partial(_write_text, kind.text([recorded]))
+    if wanted.scores:
+        files[SCORES] = partial(write_scores, [heard.scores for heard in found], [heard.channel for heard in found])
+    return files
+
+
+def _write_text(text: str, file: BinaryIO) -> None:
+    file.write(text.encode())
