@@ -14,7 +14,7 @@ PACKAGE = ROOT / "flam_train"
 
 FLOORS = {
     "": [
-        "frames batch paths disk vocabulary distributed settings renamed",
+        "frames batch paths disk devices vocabulary distributed settings renamed",
         "losses metrics models data plotting",
         "checkpoints",
         "detection",
@@ -25,11 +25,14 @@ FLOORS = {
     ],
     "data": ["sound", "shards", "stream", "mixing", "augment", "preparation", "labels"],
     "detection": [
-        "embedding phrases clock_tags clock recordings",
+        "embedding phrases clock_tags clock recordings progress",
         "scoring",
-        "events kept",
+        "events kept score_files",
         "live tables",
         "detections results",
+        "wanted summary",
+        "analysis",
+        "work",
     ],
     "evaluation": [
         "choices result parts progress windows words truth embeddings frame_embeddings groups drawn",  # what hears

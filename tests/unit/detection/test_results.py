@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -14,12 +13,15 @@ import pytest
 
 from flam_train import disk
 from flam_train.detection.events import Detection
-from flam_train.detection.recordings import part_of, recordings_of
-from flam_train.detection.results import COLUMNS, SETTINGS, STATUS, SUMMARY, Outcome, Results
+from flam_train.detection.recordings import recordings_of
+from flam_train.detection.results import DONE as STATUSES
+from flam_train.detection.results import SETTINGS, Outcome, Results
 
 PHRASES = ["a dog", '=HYPERLINK("x"), "y"']
 EVENTS = (Detection(0.5, 1.25, "a dog", 0.75, 0.9), Detection(2.0, 3.0, "a dog", 0.5, math.nan, 2))
-DONE = Outcome("done", "", 3600.5, 1800.0, ((10.0, 12.5),), "2024-01-31T23:59:59.000+01:00", EVENTS)
+DONE = Outcome(
+    "done", "", 3600.5, 8000, 60.0, 1800.0, ((10.0, 12.5),), "2024-01-31T23:59:59.000+01:00", "", ("a note",), EVENTS
+)
 FAILED = Outcome("failed", "a.wav: truncated\naudio")
 
 
@@ -52,10 +54,6 @@ def put(results: Results, recording, outcome: Outcome = DONE, **files: str) -> N
 
 def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def rows(out: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader((out / SUMMARY).open(encoding="utf-8", newline="")))
 
 
 def test_what_is_put_is_found_again(out, recordings):
@@ -105,7 +103,7 @@ def test_a_result_that_is_gone_or_cut_is_done_again(out, recordings):
         harm(results(out).file(recordings[0], ".tsv"))
         assert results(out).outcome(recordings[0]) is None
     put(results(out), recordings[0])
-    results(out).file(recordings[0], STATUS).write_text('{"finger')
+    (out / STATUSES / f"{recordings[0].place}.json").write_text('{"finger')
     assert results(out).outcome(recordings[0]) is None
 
 
@@ -129,7 +127,7 @@ def test_files_of_an_older_outcome_go(out, recordings):
     put(results(out), recordings[0], tsv="old", csv="old")
     put(results(out, options={}), recordings[0], tsv="new", json="new")
     place = recordings[0].place
-    assert names(out) == sorted(f"{place}{ending}" for ending in (".json", STATUS, ".tsv"))
+    assert names(out) == [f"{STATUSES}/{place}.json", f"{place}.json", f"{place}.tsv"]
 
 
 def test_a_finger_print_is_plain_and_whole(out, recordings):
@@ -140,41 +138,11 @@ def test_a_finger_print_is_plain_and_whole(out, recordings):
     assert one.frames_bound(recordings[0]) == {name: found[name] for name in ("export", "audio", "file")}
 
 
-def test_the_summary(out, recordings):
-    one = results(out)
-    put(one, recordings[0])
-    put(one, recordings[1], FAILED)
-    put(one, recordings[2], Outcome("done", "", 0.25, 0.25))
-    assert one.summarise(recordings) == {"done": 2, "failed": 1, "not done": 2}
-    found = rows(out)
-    assert list(found[0]) == [*COLUMNS, "events: a dog", 'events: =HYPERLINK("x"), "y"']
-    assert list(found[0].values()) == [
-        str(recordings[0].path), "./recs/=c.wav", "done", "", "3600.5", "1800", "2.5", "2024-01-31T23:59:59.000+01:00",
-        "2", "4", "2", "0",
-    ]  # fmt: skip
-    assert list(found[1].values())[2:] == ["failed", "a.wav: truncated audio", *[""] * 8]
-    assert list(found[2].values())[2:] == ["done", "", "0.25", "0.25", "0", "", "0", "0", "0", "0"]
-    assert [row["status"] for row in found[3:]] == ["not done"] * 2
-    assert found[4]["recording"].endswith(r"recs/\udcff.wav") or found[3]["recording"].endswith(r"recs/\udcff.wav")
-    assert b"\r" not in (out / SUMMARY).read_bytes()
-
-
 def test_the_settings_stand_beside_it(out):
     with results(out).held():
         found = json.loads((out / SETTINGS).read_text())
     assert found["phrases"] == PHRASES
     assert found["options"] == {"threshold": 0.5}
-
-
-def test_parts_make_one_summary(out, recordings):
-    for number in (1, 2, 3):
-        one = results(out)
-        with one.held((number, 3)):
-            for recording in part_of(recordings, (number, 3)):
-                put(one, recording)
-            counts = one.summarise(recordings)
-    assert counts == {"done": len(recordings)}
-    assert {row["status"] for row in rows(out)} == {"done"}
 
 
 def test_one_process_in_a_folder(out):
@@ -217,4 +185,5 @@ def test_a_disk_without_locks(out, recordings, monkeypatch):
     monkeypatch.setattr(disk.fcntl, "flock", refused)
     with results(out).held():
         put(results(out), recordings[0])
-        assert results(out).summarise(recordings[:1]) == {"done": 1}
+        with results(out).joining():
+            assert results(out).to_do(recordings[:1]) == []
