@@ -16,16 +16,28 @@ from torch import Tensor
 from flam_train.batch import SAMPLE_RATE
 from flam_train.checkpoints.export import load_export
 from flam_train.data.sound.channels import Channel
+from flam_train.data.sound.opening import measure
 from flam_train.data.sound.reading import read
 from flam_train.data.sound.waveforms import Chunks, Waveform
+from flam_train.detection.detections import UNNAMED, Detections
 from flam_train.detection.events import Detection, Rules, events_of
 from flam_train.detection.live import events_as_they_end
 from flam_train.detection.scoring import Listening, Scores, score
+from flam_train.detection.tables.recorded import Recorded
 from flam_train.models.flam import FLAM
 from flam_train.models.methods import METHODS
 from flam_train.settings import one_of
 
-__all__ = ["Detection", "Rules", "detect", "detect_stream", "load_model", "read_recording", "score_recording"]
+__all__ = [
+    "Detection",
+    "Detections",
+    "Rules",
+    "detect",
+    "detect_stream",
+    "load_model",
+    "read_recording",
+    "score_recording",
+]
 
 load_model = load_export
 
@@ -48,8 +60,9 @@ def detect(
     channel: Channel = "mean",
     batch_size: int = 8,
     precision: str = "32",
-) -> list[Detection]:
-    """Where phrases are heard: events ordered by onset, times in seconds of the recording.
+) -> Detections:
+    """Where phrases are heard: events ordered by onset, times in seconds of the recording. The list knows its recording
+    and becomes a table: `to_dataframe()`, `to_audacity()`, `to_raven()`, `to_desed_tsv()`, `to_jams()`, `to_json()`.
 
     source      a file of any format; or samples, numpy or torch, [S], [S, channels] or [channels, S], float in [-1, 1]
                 (beyond it they are clipped, with a warning) or integers, which are scaled. A shape in which either axis
@@ -67,8 +80,9 @@ def detect(
     Nothing is found where nothing sounds. Raises ValueError, in one line, that says what does not fit.
     """
     wanted, rules, thresholds = _wanted(phrases, threshold, rules)
-    scores = _scores(model, source, rate, wanted, method, channel, batch_size, precision)
-    return _listed(events_of(scores, rules, thresholds))
+    sound = _sound(source, rate)
+    scores = _scores(model, sound, wanted, method, channel, batch_size, precision)
+    return Detections(events_of(scores, rules, thresholds), _recorded(sound))
 
 
 def detect_stream(
@@ -127,7 +141,8 @@ def score_recording(
     windows of the grid's length, half overlapping, whose embeddings are cross-faded (`detection.embedding`). 0 where
     nothing sounds. Raises ValueError as `detect`.
     """
-    scores = _scores(model, source, rate, _listed_phrases(phrases), method, channel, batch_size, precision)
+    sound = _sound(source, rate)
+    scores = _scores(model, sound, _listed_phrases(phrases), method, channel, batch_size, precision)
     return torch.from_numpy(scores.score_CT)
 
 
@@ -142,16 +157,25 @@ def read_recording(path: str | Path, channel: Channel = "mean") -> Tensor:
 
 def _scores(
     model: FLAM,
-    source: Sound,
-    rate: int | None,
+    sound: Path | Waveform,
     phrases: list[str],
     method: str | None,
     channel: Channel,
     batch_size: int,
     precision: str,
 ) -> Scores:
-    sound = source if isinstance(source, (str, Path)) else _waveform(source, rate)
     return score(Listening(model, sound, 0.0, None, channel, batch_size, precision), phrases, method=method)
+
+
+def _sound(source: Sound, rate: int | None) -> Path | Waveform:
+    return Path(source) if isinstance(source, (str, Path)) else _waveform(source, rate)
+
+
+def _recorded(sound: Path | Waveform) -> Recorded:
+    if isinstance(sound, Waveform):
+        return replace(UNNAMED, seconds=len(sound.samples_SC) / sound.rate, rate=sound.rate)
+    length = measure(sound)
+    return Recorded(sound.as_posix(), length.seconds, length.rate, path=sound.absolute())
 
 
 def _waveform(samples: np.ndarray | Tensor, rate: int | None) -> Waveform:
@@ -190,8 +214,3 @@ def _listed_phrases(phrases: str | Sequence[str]) -> list[str]:
     if not found or not all(isinstance(one, str) and one.strip() for one in found):
         raise ValueError(f"phrases: give one or several, none of them empty, got {phrases!r}")
     return found
-
-
-def _listed(events: list[Detection]) -> list[Detection]:
-    """What `detect` gives: here another kind of list would be made of them."""
-    return events

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     check_writable(args.out, "--out")
 
     from flam_train.checkpoints.export import read_provenance  # torch: not for --help, nor for a mistyped option
-    from flam_train.detection.work import Job
+    from flam_train.detection.job import Job
     from flam_train.devices import device_of, name_of
 
     provenance = read_provenance(args.export)

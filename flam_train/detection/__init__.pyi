@@ -14,4 +14,4 @@ from .scoring import Frames as Frames, Listening as Listening, Scores as Scores,
 from .tables import FORMATS as FORMATS, Recorded as Recorded
 from .summary import Outcomes as Outcomes, join as join
 from .wanted import Analysis as Analysis, Clocks as Clocks
-from .work import Job as Job, work as work
+from .job import Job as Job, work as work

@@ -42,6 +42,9 @@ def analyse(
     try:
         begin = _begin(recording, wanted.clocks)
         length = measure(recording.path)
+        if wanted.start >= length.seconds:
+            where = f"{recording.path}: ends at {length.seconds:.2f} s, before {wanted.start:g} s"
+            raise ValueError(f"{where}: give an earlier part")
         found = _listened(model, text, recording, results, wanted, length, progress)
         outcome = _outcome(model, wanted, length, found, begin)
         files = _files(recording, results, wanted, found, outcome)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flam_train.data.sound.suffixes import SUFFIXES
+from flam_train.detection.recordings import decoded
 
 if TYPE_CHECKING:
     from flam_train.models.text import Tokenizer  # torch, which a mistyped phrase does not need
@@ -69,7 +70,7 @@ def _given(arguments: Sequence[str], file: Path | str | None) -> Iterator[tuple[
 
 
 def _checked(where: str, text: str) -> str:
-    text = text.strip()
+    text = decoded(text).strip()
     if not text:
         raise ValueError(f"{where} is empty: write one, or remove it")
     for character in text:

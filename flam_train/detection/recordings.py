@@ -90,6 +90,14 @@ def part_of(recordings: Sequence[Recording], part: tuple[int, int]) -> list[Reco
     return sorted(recordings, key=lambda r: os.fsencode(r.place))[number - 1 :: count]
 
 
+def decoded(text: str) -> str:
+    """What a locale without UTF-8 left undecoded of an argument or a name, in UTF-8 where it is that."""
+    try:
+        return text if text.isprintable() else os.fsencode(text).decode()
+    except UnicodeError:
+        return text
+
+
 class Places:
     """Where results lie: as their recordings lie below the folder that holds the result folder, the others by their
     whole path below ELSEWHERE.

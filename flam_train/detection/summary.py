@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 from flam_train.data.shards.tars import replace_with
 from flam_train.detection.clock import Clock, events_by_hour, time_text
 from flam_train.detection.events import Detection
-from flam_train.detection.recordings import EVENTS, HOURS, SUMMARY, Recording
+from flam_train.detection.recordings import EVENTS, HOURS, SUMMARY, Recording, decoded
 from flam_train.detection.results import Outcome, Results
 from flam_train.detection.tables.formats import FORMATS, Format, write
 from flam_train.detection.tables.recorded import Recorded
@@ -65,7 +65,7 @@ def recorded_of(results: Results, recording: Recording, outcome: Outcome) -> Rec
     base = os.path.dirname(os.path.abspath(results.folder)).rstrip("/") + "/"
     clock = clock_of_outcome(outcome)
     return Recorded(
-        path.removeprefix(base),
+        decoded(path.removeprefix(base)),
         outcome.seconds,
         outcome.rate,
         outcome.events,
@@ -94,8 +94,8 @@ def _row(results: Results, recording: Recording, outcome: Outcome) -> list[Any]:
     done = outcome.status == "done"
     silent = sum(stop - start for start, stop in outcome.dead)
     return [
-        os.path.abspath(recording.path),
-        f"./{recording.place}",  # no formula, whatever it is called
+        decoded(os.path.abspath(recording.path)),
+        decoded(f"./{recording.place}"),  # no formula, whatever it is called
         outcome.status,
         " ".join(outcome.reason.split()),
         " ".join(" ".join(outcome.notes).split()),
@@ -120,7 +120,14 @@ def _hours(results: Results, recording: Recording, outcome: Outcome) -> Iterator
         seconds, count = hours[0].seconds, sum(hour.events for hour in hours)
         begin = time_text(hours[0].begin)
         rate = _number(count * 3600 / seconds if seconds else math.nan)
-        yield [os.path.abspath(recording.path), begin, _number(seconds), count, rate, *(hour.events for hour in hours)]
+        yield [
+            decoded(os.path.abspath(recording.path)),
+            begin,
+            _number(seconds),
+            count,
+            rate,
+            *(hour.events for hour in hours),
+        ]
 
 
 def _counts(results: Results, events: Sequence[Detection], seconds: float) -> list[Any]:

@@ -32,7 +32,7 @@ FLOORS = {
         "detections results",
         "wanted summary",
         "analysis",
-        "work",
+        "job",
     ],
     "evaluation": [
         "choices result parts progress windows words truth embeddings frame_embeddings groups drawn",  # what hears

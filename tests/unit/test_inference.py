@@ -12,7 +12,7 @@ import torch
 from needs import FFMPEG
 from sound_files import loud_and_quiet, through_ffmpeg
 
-from flam_train.inference import Rules, detect, detect_stream, read_recording, score_recording
+from flam_train.inference import Detections, Rules, detect, detect_stream, read_recording, score_recording
 from flam_train.models.flam import FLAM
 
 PHRASES = ["a siren", "rain"]
@@ -247,3 +247,16 @@ def test_what_preparation_reads_is_read_here(tmp_path):
 def test_an_empty_recording_is_refused(model):
     with pytest.raises(ValueError, match="holds no samples"):
         score_recording(model, torch.zeros(0, dtype=torch.int16), PHRASES)
+
+
+def test_events_become_tables(model, tmp_path):
+    wave_S = np.random.default_rng(0).normal(size=48_000 * 12) * 0.1
+    soundfile.write(tmp_path / "street.wav", wave_S, 48_000, subtype="FLOAT")
+    rules = Rules(0.0, median=0.0)
+    of_file = detect(model, tmp_path / "street.wav", "rain", rules=rules)
+    assert (of_file.recording.seconds, of_file.recording.rate) == (12.0, 48_000)
+    assert f"{tmp_path}/street.wav" in of_file.to_raven().splitlines()[1].split("\t")
+    of_array = detect(model, wave_S, "rain", rate=48_000, rules=rules)
+    assert list(of_array) == list(of_file) == pickle.loads(pickle.dumps(of_array))
+    assert of_array.to_dataframe()["filename"].tolist() == ["recording"] * len(of_array)
+    assert isinstance(of_array[:1], Detections)
