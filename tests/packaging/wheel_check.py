@@ -1,5 +1,6 @@
 """make wheel-check: the wheel is whole. Builds it, installs it away from the checkout, imports every module, runs
-`flam-train --help` and composes every configuration, with nothing of the checkout on the path.
+`flam-train --help` and composes every configuration, with nothing of the checkout on the path. Then without what only
+training needs: OpenFLAM's two examples, and `flam-detect` from a recording to a table.
 
 The dependencies come from the environment this runs in; the package itself must not.
 """
@@ -50,6 +51,41 @@ print(f"{len(names)} modules imported, {count} configurations composed")
 """
 
 
+WITHOUT = """
+import os, sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        missing = name.partition(".")[0] in os.environ.get("WITHOUT", "").split()
+        return None if missing else PathFinder.find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+"""
+"""For the interpreter's start: names in the environment's WITHOUT are as if they were not installed."""
+
+ONLY_FOR_TRAINING = "lightning pytorch_lightning lightning_fabric hydra omegaconf tensorboard tensorboardX wandb"
+
+LISTENS = """
+import numpy, soundfile, sys
+from flam_train.checkpoints.export import save_export
+from flam_train.models.flam import FLAM, FLAMConfig
+from flam_train.models.htsat import HTSATConfig
+from flam_train.models.text import TextConfig
+
+audio = HTSATConfig(width=8, depths=(1, 2, 1, 1), heads=(1, 2, 2, 2))
+save_export(FLAM(FLAMConfig(audio=audio, text=TextConfig("bytes"), embedding=16)), "export", {})
+soundfile.write("a.wav", numpy.random.default_rng(0).normal(size=12 * 8000) * 0.1, 8000)
+for name in sys.argv[1:]:
+    try:
+        __import__(name)
+    except ImportError:
+        continue
+    sys.exit(f"{name} is there")
+"""
+
+
 def run(*command: object, **options) -> str:
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **options)
     if done.returncode:
@@ -77,7 +113,28 @@ def main() -> None:
         assert "zero-shot" in run(folder / "venv" / "bin" / "flam-eval", "--help", cwd=folder, env=env)
         assert "--recompute" in run(folder / "venv" / "bin" / "flam-eval", "protocols", "--help", cwd=folder, env=env)
         assert "openflam" in run(folder / "venv" / "bin" / "flam-convert", "--help", cwd=folder, env=env)
-        print(f"{wheel.name}: flam-train, flam-eval and flam-convert run, nothing of the checkout was on the path")
+        (site / "sitecustomize.py").write_text(WITHOUT)
+        env |= {"WITHOUT": ONLY_FOR_TRAINING, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # hydra is such a plugin
+        run(python, "-c", LISTENS, *ONLY_FOR_TRAINING.split(), cwd=folder, env=env)
+        detect = [
+            folder / "venv" / "bin" / "flam-detect",
+            "run",
+            "export",
+            "a.wav",
+            "--phrases",
+            "rain",
+            "--out",
+            "out",
+        ]
+        assert "1 done" in run(*detect, "--threshold", "0", cwd=folder, env=env)
+        assert "rain" in (folder / "out" / "events.tsv").read_text()
+        examples = ROOT / "tests" / "unit" / "openflam" / "test_openflam_examples.py"
+        plain = ["-o", "addopts=", "-p", "no:cacheprovider", "--basetemp", folder / "pytest"]
+        assert "3 passed" in run(python, "-P", "-m", "pytest", *plain, examples, cwd=folder, env=env)
+        print(
+            f"{wheel.name}: flam-train, flam-eval, flam-convert and, without lightning, hydra and loggers, flam-detect"
+        )
+        print("and OpenFLAM's examples run; nothing of the checkout was on the path")
 
 
 if __name__ == "__main__":

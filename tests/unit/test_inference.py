@@ -250,8 +250,8 @@ def test_an_empty_recording_is_refused(model):
 
 
 def test_events_become_tables(model, tmp_path):
-    wave_S = np.random.default_rng(0).normal(size=48_000 * 12) * 0.1
-    soundfile.write(tmp_path / "street.wav", wave_S, 48_000, subtype="FLOAT")
+    wave_S = noise(12.0).numpy()
+    soundfile.write(tmp_path / "street.wav", wave_S, 48_000)
     rules = Rules(0.0, median=0.0)
     of_file = detect(model, tmp_path / "street.wav", "rain", rules=rules)
     assert (of_file.recording.seconds, of_file.recording.rate) == (12.0, 48_000)
