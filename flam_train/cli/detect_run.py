@@ -81,7 +81,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--device", default="auto", help="auto, cpu, cuda:N, mps; several: cuda:0,cuda:1, a process each [auto]"
     )
     machine.add_argument("--precision", default="32", choices=PRECISIONS, help="of the encoder [32]")
-    machine.add_argument("--batch-size", type=_at_least_one, default=8, metavar="N", help="windows at once [8]")
+    machine.add_argument(
+        "--batch-size", type=_at_least_one, metavar="N", help="windows at once [4 on the CPU, else 32]"
+    )
     machine.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="of the recordings, every N-th")
     machine.add_argument("--quiet", action="store_true", help="only what failed is told on standard error")
 

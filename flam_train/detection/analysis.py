@@ -93,7 +93,7 @@ def _frames(model: FLAM, recording: Recording, results: Results, wanted: Analysi
         wanted.start,
         wanted.stop,
         wanted.channel if channel is None else channel,
-        wanted.batch_size,
+        wanted.batch_size or 1,
         wanted.precision,
     )
     return Keeping(listening, path, bound) if wanted.keep else listening

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,6 +17,10 @@ from flam_train.detection.progress import Progress
 from flam_train.detection.recordings import Recording
 from flam_train.detection.wanted import Analysis
 from flam_train.models.flam import FLAM
+
+WINDOWS = {"cpu": 4}
+OTHERWISE = 32
+"""Windows that are embedded at once, where nobody said how many: on a CPU more gain little and cost memory."""
 
 PHRASES_AT_ONCE = 256
 """That the text tower embeds."""
@@ -50,12 +54,14 @@ def work(job: Job, recordings: Sequence[Recording], device: str, name: str = "")
     if model.tokenizer is not None and not job.quiet:
         for line in cut_phrases(job.wanted.phrases, model.tokenizer):
             progress.note(line)
-    results = job.wanted.results(job.folder, job.weights)
+    size = job.wanted.batch_size or WINDOWS.get(device, OTHERWISE)
+    wanted = replace(job.wanted, batch_size=size)
+    results = wanted.results(job.folder, job.weights)
     text = embed_phrases(model, job.wanted.phrases)
     try:
         for recording in recordings:
             with progress.recording(seconds[recording]):
-                outcome = analyse(model, text, recording, results, job.wanted, progress)
+                outcome = analyse(model, text, recording, results, wanted, progress)
             if outcome.status == "failed":
                 progress.note(f"failed: {outcome.reason}")
             else:

@@ -33,6 +33,7 @@ class Clocks:
 class Analysis:
     """How recordings are listened to, and what is written of each.
 
+    batch_size    windows that are embedded at once; None: as many as suit the device
     start, stop   seconds of each recording (None: its end)
     channel       as in `Stream`, or EACH
     thresholds    of single phrases, instead of the rules'
@@ -48,7 +49,7 @@ class Analysis:
     stop: float | None = None
     channel: Channel = "mean"
     precision: str = "32"
-    batch_size: int = 8
+    batch_size: int | None = None
     formats: tuple[str, ...] = ("tsv",)
     excel: bool = False
     plot: bool = False

@@ -163,6 +163,7 @@ BROUGHT: dict[str, Make] = {
     "clap-htsat-unfused": others,
     "street.wav": lambda path: tone(path, 12.0),
     "recordings": recordings,
+    "phrases.txt": lambda path: path.write_text("a siren\na low tone\n"),
     "weak.csv": tags,
     "audioset": audioset,
     "CLOTHO": clotho,
@@ -183,7 +184,7 @@ MADE: tuple[tuple[str, str, Make, tuple[str, ...]], ...] = (
         "README.md",
         "work/demo/run/export",
         export,
-        ("README.md", "docs/own_labels.md", "docs/python.md", "docs/weights.md"),
+        ("README.md", "docs/own_labels.md", "docs/python.md", "docs/weights.md", "docs/detection.md"),
     ),
     *(
         ("README.md", name, corpus, ("README.md", *(f"docs/{page}.md" for page in WITH_DEMO)))

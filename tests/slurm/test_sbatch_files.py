@@ -282,3 +282,21 @@ def test_a_corpus_is_prepared_in_parts_and_merged(cluster):
     cluster.run(sys.executable, "data_prep/merge.py", "prepared")
     corpus = Corpus(cluster.folder / "prepared" / "train")
     assert sorted(corpus.record(n).events[0].label for n in range(len(corpus))) == ["noise"] * 6
+
+
+def test_recordings_are_searched_in_parts(trained, cluster):
+    run, _ = trained
+    folder = cluster.folder / "night"
+    folder.mkdir()
+    for n in range(5):
+        soundfile.write(folder / f"{n}.wav", np.random.default_rng(n).normal(scale=0.1, size=12 * 8_000), 8_000)
+    (folder / "bad.wav").write_text("no sound")
+    code, log = cluster.sbatch(
+        "--array=1-2", "--cpus-per-task=1", "--gpus-per-node=0", "slurm/detect_array.sbatch",
+        run / "export", "night", "--phrases", "rain", "--out", "found", "--threshold", 0,
+    )  # fmt: skip
+    assert code == 3, log
+    assert "5 done, 1 failed" in log
+    with (cluster.folder / "found" / "summary.csv").open(newline="") as file:
+        assert sorted(row["status"] for row in csv.DictReader(file)) == ["done"] * 5 + ["failed"]
+    assert len((cluster.folder / "found" / "events.tsv").read_text().splitlines()) == 1 + 5
