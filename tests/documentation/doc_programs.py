@@ -38,7 +38,7 @@ THEIRS = re.compile(r"(^|[/_.-])(my|mine|your)(?=[_.-]|$)")
 GROUP_OF = {"recipe": "mixing", "vocabulary": "vocabulary", "only": "eval"}
 """Arguments of scripts that are names in conf/."""
 
-FILES = ("cat", "cp", "head", "ls", "mkdir", "mv", "rm", "tail", "echo", "printf", "tar", "unzip")
+FILES = ("cat", "cp", "find", "head", "ls", "mkdir", "mv", "rm", "tail", "echo", "printf", "tar", "unzip")
 TOOLS = ("pytest", "ruff", "mypy", "tensorboard", "wandb")
 """Others' programs: that they are there, and the paths that they are given, is all that is looked at."""
 

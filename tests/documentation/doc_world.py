@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 from caption_labels import clotho_folder
 from caption_labels import sound as captioned
@@ -26,6 +27,8 @@ from flam_train.checkpoints.export import save_export
 from flam_train.checkpoints.htsat_names import AUDIOSET
 from flam_train.checkpoints.laion_names import LAION
 from flam_train.checkpoints.onnx import save_onnx
+from flam_train.detection.score_files import write_scores
+from flam_train.detection.scoring import Scores, Time
 from flam_train.models.flam import FLAM, FLAMConfig
 from flam_train.models.htsat import HTSATConfig
 from flam_train.models.text import TextConfig
@@ -52,6 +55,13 @@ def onnx(path: Path) -> None:
     text = TextConfig("roberta", str(tiny_roberta(path.parent / "tiny-roberta")))
     config = FLAMConfig(audio=HTSATConfig(**SMALL), text=text, embedding=16)
     save_onnx(FLAM(config).eval(), path)
+
+
+def scores(path: Path) -> None:
+    """Of one phrase in a second."""
+    time = Time(0, 3, 0.3125, 0.0, 1.0)
+    with path.open("wb") as file:
+        write_scores([Scores(("a siren",), np.zeros((1, 3), np.float32), time)], [None], file)
 
 
 def others(path: Path) -> None:
@@ -194,6 +204,7 @@ MADE: tuple[tuple[str, str, Make, tuple[str, ...]], ...] = (
     ("docs/corpora.md", "shards/esc10-bank/train", write_bank, ("docs/training.md",)),
     ("docs/corpora.md", "shards/esc10-test", corpus, ("docs/training.md",)),
     ("docs/own_labels.md", "runs/mine/export", export, ("docs/own_labels.md",)),
+    ("docs/detection.md", "part/street.wav.scores.npz", scores, ("docs/detection.md",)),
 )
 """(page whose lines make it, as its own test checks; name; what makes it here; pages that go on from it). Where both
 pages are one, it is for the blocks of Python, which run without the page's lines."""

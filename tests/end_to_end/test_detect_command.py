@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from flam_train.cli import detect
 from flam_train.detection import job, kept
 from flam_train.detection.events import Rules, events_of
 from flam_train.detection.scoring import Listening, score
+from flam_train.detection.tables.formats import FORMATS
 from flam_train.models.flam import FLAM
 
 PHRASES = ["a dog barks", "rain"]
@@ -344,6 +347,60 @@ def test_a_locale_of_nothing_but_ascii(export):
     assert rows("out/events.tsv")[0] == {
         "filename": "чайка 🐕.wav", "onset": "0.000", "offset": "0.938", "event_label": "🐕"
     }  # fmt: skip
+
+
+def test_a_german_locale(export, tmp_path):
+    places = tmp_path / "locales"
+    made = ["localedef", "-c", "-i", "de_DE", "-f", "UTF-8", str(places / "de_DE.UTF-8")]
+    places.mkdir()
+    if shutil.which("localedef") is None or subprocess.run(made, capture_output=True).returncode:
+        pytest.skip("no German locale can be made here")
+    noise("a.wav", 5)
+    code = (
+        "import locale, sys\nfrom flam_train.cli import detect\n"
+        "locale.setlocale(locale.LC_ALL, ''); assert locale.str(1.5) == '1,5'\n"
+        "detect.main(sys.argv[1:])"
+    )
+    formats = ["--format", *FORMATS]
+    command = [sys.executable, "-c", code, "run", str(export), "a.wav", "--phrases", "rain", "--threshold", "0"]
+    env = {**os.environ, "LC_ALL": "de_DE.UTF-8", "LOCPATH": str(places)}
+    done = subprocess.run([*command, *formats, "--out", "german"], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run(export, "a.wav", "--phrases", "rain", "--threshold", "0", *formats, "--out", "plain")
+    for name in [name for name in files("plain") if name.startswith(("a.wav", "events", "summary"))]:
+        assert files("german")[name] == files("plain")[name], name
+
+
+def test_a_read_only_folder(export, capsys, monkeypatch):
+    noise("a.wav", 1)
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied", "out")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refused)  # root may write everywhere
+    run(export, "a.wav", "--phrases", "rain", "--out", "out", code=2)
+    assert "--out out" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_twelve_hours(export):
+    """In memory that an hour needs, and none of its clock times a frame late."""
+    with soundfile.SoundFile("night.flac", "w", 8000, 1) as file:
+        for n in range(12 * 60):
+            file.write(np.random.default_rng(n).normal(size=8000 * 60) * 0.05)
+    code = (
+        "import resource, sys\nfrom flam_train.cli import detect\n"
+        "try: detect.main(sys.argv[1:])\n"
+        "finally: print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, "run", str(export), "night.flac", "--phrases", *PHRASES, *LOOSE]
+    peaks = []
+    for to in ("1:00:00", "12:00:00"):
+        done = subprocess.run([*command, "--to", to, "--out", to[:2]], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout.split()[-1]) / 1024)
+    assert peaks[1] - peaks[0] < 80, f"{peaks} MiB"
+    assert rows("12/summary.csv")[0]["analysed"] == "43200"
 
 
 def test_ctrl_c_leaves_whole_files_and_the_same_command_goes_on(export):
