@@ -1,11 +1,10 @@
 """Where phrases were found in a recording.
 
-Shape suffixes: S samples, F frequency bins, H spectrogram columns, K phrases, T frames.
+Shape suffixes: S samples, F mel bins, H spectrogram columns, K phrases, T frames.
 """
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,13 +19,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from scipy.signal import ShortTimeFFT
-from scipy.signal.windows import hann
 
-from flam_train.batch import INT16_SCALE, SAMPLE_RATE
 from flam_train.frames import FrameGrid
+from flam_train.plotting.glyphs import drawable
+from flam_train.plotting.spectrogram import log_mel, show_spectrogram
 from flam_train.plotting.style import INK, QUIET, blank_figure, fitting, headline, inches, literal
 
+MEANING = "score: how sure the model is that the phrase sounds (0 to 1)"
 TRUTH, FOUND = "#e4572e", "#111827"
 SCORE_COLOURS = LinearSegmentedColormap.from_list("score", ["#f7f8fb", "#c9dbee", "#6fa8d6", "#2569a8", "#0b2f5b"])
 MOST_PHRASES = 24
@@ -37,6 +36,9 @@ BOX = 0.75
 
 WIDTH, HEAD, MEL, ROW = 10.0, 0.74, 2.1, 0.38
 """Inches: the figure, what is written above the spectrogram, the spectrogram, a phrase's row."""
+
+WIDEST = 3.0
+"""Inches, of a phrase."""
 
 
 def localization_figure(
@@ -50,7 +52,7 @@ def localization_figure(
     name: str = "",
     start: float = 0.0,
     threshold: float | None = None,
-    meaning: str = "score: how sure the model is that the phrase sounds (0 to 1)",
+    meaning: str = MEANING,
 ) -> Figure:
     """Log-mel spectrogram above a heatmap of scores with the ground truth outlined, on one time axis.
 
@@ -79,18 +81,16 @@ def localization_figure(
     heat = ROW * len(phrases) + 0.12
     height = HEAD + MEL + 0.18 + heat + 1.22
     figure = blank_figure(WIDTH, height)
-    names = [
-        "\n".join(fitting(line, 3.0, 10) for line in textwrap.wrap(p, 34, max_lines=2, placeholder=" …"))
-        for p in phrases
-    ]
-    left = 0.3 + max(0.4, *(inches(line, 10) for text in names for line in text.split("\n")))
+    names = row_names(phrases)
+    left = 0.3 + max(0.4, widest(names))
     width = WIDTH - left - 0.35
 
     def panel(top: float, tall: float) -> Axes:
         return figure.add_axes((left / WIDTH, 1 - (top + tall) / height, width / WIDTH, tall / height))
 
     above, below = panel(HEAD, MEL), panel(HEAD + MEL + 0.18, heat)
-    _spectrogram(above, waveform_S, start)
+    level_FH, times, frequencies = log_mel(waveform_S)
+    show_spectrogram(above, level_FH, start + times, frequencies, QUIET)
     edges_T1 = start + grid.edges()
     image = below.pcolormesh(
         edges_T1, np.arange(len(phrases) + 1), score_KT, cmap=SCORE_COLOURS, vmin=0, vmax=1, edgecolors="none",
@@ -128,7 +128,7 @@ def localization_figure(
         for spine in axes.spines.values():
             spine.set_visible(False)
     above.tick_params(axis="x", labelbottom=False)
-    _colour_bar(figure, image, threshold, meaning, left)
+    colour_bar(figure, image, threshold, meaning, left)
     if keys:
         figure.legend(
             list(keys.values()), list(keys), loc="lower right", ncols=2,
@@ -150,24 +150,29 @@ def _runs(active_KT: np.ndarray, grid: FrameGrid) -> Iterator[tuple[int, tuple[f
             yield k, run
 
 
-def _spectrogram(axes: Axes, waveform_S: np.ndarray, start: float) -> None:
-    level_FH, times, frequencies = log_mel(waveform_S)
-    axes.set_facecolor("#f3f4f6")  # what lies after a short recording's end
-    top = level_FH.max()
-    axes.pcolormesh(
-        start + times, np.arange(len(frequencies) + 1), level_FH, cmap="magma", vmin=top - 70, vmax=top, rasterized=True
-    )
-    ticks = [100, 300, 1000, 3000, 10000]
-    places = np.interp(ticks, frequencies, np.arange(len(frequencies)) + 0.5)
-    axes.set_yticks(places, ["100", "300", "1k", "3k", "10k"])
-    axes.set_ylabel("Hz (mel scale)", color=QUIET, fontsize=9)
-    axes.tick_params(axis="y", colors=QUIET, labelsize=9)
+def row_names(phrases: Sequence[str], size: float = 10, lines: int = 2) -> list[str]:
+    """As they are to be read beside rows: over so many lines of at most WIDEST inches, what is longer ends in "…"."""
+    names = []
+    for phrase in phrases:
+        rest = drawable(phrase)
+        wrapped = textwrap.wrap(rest, 34)
+        if len(wrapped) > lines:
+            for line in wrapped[: lines - 1]:
+                rest = rest[len(line) :].lstrip()
+            wrapped[lines - 1 :] = [rest]
+        names.append("\n".join(fitting(line, WIDEST, size) for line in wrapped))
+    return names
 
 
-def _colour_bar(figure: Figure, image: QuadMesh, threshold: float | None, meaning: str, left: float) -> None:
+def widest(names: Sequence[str], size: float = 10) -> float:
+    """Inches, of all their lines."""
+    return max(inches(line.replace(r"\$", "$"), size) for name in names for line in name.split("\n"))
+
+
+def colour_bar(figure: Figure, image: QuadMesh, threshold: float | None, meaning: str, left: float) -> None:
     """Below the heatmap, from `left` inches on: the bar, beside it what its colours mean."""
-    height = figure.get_figheight()
-    bar = figure.add_axes((left / WIDTH, 0.42 / height, 1.5 / WIDTH, 0.13 / height))
+    width, height = figure.get_size_inches()
+    bar = figure.add_axes((left / width, 0.42 / height, 1.5 / width, 0.13 / height))
     colours = figure.colorbar(image, cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
     colours.outline.set_visible(False)
     bar.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
@@ -175,32 +180,6 @@ def _colour_bar(figure: Figure, image: QuadMesh, threshold: float | None, meanin
     if threshold is not None:
         bar.axvline(threshold, color=FOUND, linewidth=2.2, path_effects=[withStroke(linewidth=4, foreground="white")])
     at = left + 1.7
-    lines = textwrap.wrap(meaning, max(20, int(len(meaning) * (WIDTH - at - 0.3) / inches(meaning, 9))))
+    lines = textwrap.wrap(meaning, max(20, int(len(meaning) * (width - at - 0.3) / inches(meaning, 9))))
     text = "\n".join(literal(line) for line in lines)
-    figure.text(at / WIDTH, 0.485 / height, text, fontsize=9, color=QUIET, va="center")
-
-
-def log_mel(waveform_S: np.ndarray, bins: int = 96) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For the eye, not for the model: (dB [F, H], column edges in seconds [H + 1], bin centres in Hz [F])."""
-    waveform_S = np.asarray(waveform_S)
-    wave_S = waveform_S / INT16_SCALE if waveform_S.dtype == np.int16 else waveform_S.astype(np.float64)
-    window, hop = 2048, 480
-    if wave_S.ndim != 1 or len(wave_S) == 0:
-        raise ValueError(f"a recording is one row of samples, got shape {wave_S.shape}")
-    wave_S = np.pad(wave_S, (0, max(0, window - len(wave_S))))
-    transform = ShortTimeFFT(hann(window, sym=False), hop, SAMPLE_RATE)
-    power = transform.spectrogram(wave_S, p0=0, p1=len(wave_S) // hop)
-    mel = np.linspace(_mel(50.0), _mel(16000.0), bins + 2)
-    corner = 700 * (10 ** (mel / 2595) - 1)
-    rise = (transform.f - corner[:-2, None]) / (corner[1:-1] - corner[:-2])[:, None]
-    fall = (corner[2:, None] - transform.f) / (corner[2:] - corner[1:-1])[:, None]
-    filters = np.maximum(0, np.minimum(rise, fall))
-    # Low triangles can lie between two FFT bins; then the nearest bin stands for them.
-    for f in np.flatnonzero(filters.sum(axis=1) == 0):
-        filters[f, np.abs(transform.f - corner[f + 1]).argmin()] = 1.0
-    level_FH = 10 * np.log10(np.maximum(filters @ power / filters.sum(axis=1, keepdims=True), 1e-12))
-    return level_FH, np.arange(level_FH.shape[1] + 1) * hop / SAMPLE_RATE, corner[1:-1]
-
-
-def _mel(hertz: float) -> float:
-    return 2595 * math.log10(1 + hertz / 700)
+    figure.text(at / width, 0.485 / height, text, fontsize=9, color=QUIET, va="center")

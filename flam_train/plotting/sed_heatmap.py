@@ -5,23 +5,20 @@ Shape suffixes: S samples, T frames, K phrases.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soxr
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from flam_train.batch import SAMPLE_RATE
-from flam_train.disk import naming
-from flam_train.plotting.localization import SCORE_COLOURS, log_mel
-from flam_train.plotting.style import blank_figure, literal
+from flam_train.plotting.localization import SCORE_COLOURS
+from flam_train.plotting.spectrogram import log_mel, show_spectrogram
+from flam_train.plotting.style import blank_figure, literal, save_figure
 
 NEGATIVE = "#c81e1e"
 PHRASE_SHARE = 0.55
@@ -68,7 +65,7 @@ def plot_sed_heatmap(
     figure.set_layout_engine("constrained")
     shares = [1.0] + [min(PHRASE_SHARE, 0.15 + 0.12 * len(phrases)) * 2 for phrases, _ in panels.values()]
     every = figure.subplots(len(shares), 1, sharex=True, squeeze=False, height_ratios=shares)[:, 0]
-    _spectrogram(every[0], wave_S, axis_fontsize)
+    show_spectrogram(every[0], *log_mel(wave_S), fontsize=axis_fontsize)
     every[0].set_title("Spectrogram", fontsize=title_fontsize)
     for axes, (title, (phrases, score_KT)) in zip(every[1:], panels.items(), strict=True):
         edges_T1, edges_K1 = np.linspace(0, duration, score_KT.shape[1] + 1), np.arange(len(phrases) + 1)
@@ -88,7 +85,7 @@ def plot_sed_heatmap(
         bar = figure.colorbar(colours, ax=every[1:].tolist(), ticks=[0, 0.25, 0.5, 0.75, 1], fraction=0.03, pad=0.01)
         bar.ax.tick_params(labelsize=axis_fontsize)
     if save_path:
-        _save(figure, Path(save_path))
+        save_figure(figure, save_path)
     else:
         _show()
     return figure
@@ -139,18 +136,6 @@ def _mono(audio: np.ndarray, rate: int, duration: float, frames: list[int]) -> n
     return wave_S if rate == SAMPLE_RATE else soxr.resample(wave_S, rate, SAMPLE_RATE)
 
 
-def _spectrogram(axes: Axes, wave_S: np.ndarray, fontsize: float) -> None:
-    level_FH, times, frequencies = log_mel(wave_S)
-    top = level_FH.max()
-    axes.pcolormesh(
-        times, np.arange(len(frequencies) + 1), level_FH, cmap="magma", vmin=top - 70, vmax=top, rasterized=True
-    )
-    ticks = [100, 300, 1000, 3000, 10000]
-    axes.set_yticks(np.interp(ticks, frequencies, np.arange(len(frequencies)) + 0.5), ["100", "300", "1k", "3k", "10k"])
-    axes.set_ylabel("Hz (mel scale)", fontsize=fontsize)
-    axes.tick_params(axis="both", labelsize=fontsize)
-
-
 def _shown(figsize: tuple[float, float]) -> Figure:
     import matplotlib.pyplot as plt  # the only one here with a state of its own: to show, there must be a window
 
@@ -162,15 +147,3 @@ def _show() -> None:
 
     if plt.get_backend().lower() != "agg":  # which has no window
         plt.show()
-
-
-def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{os.getpid()}.{path.name}")
-    options: dict[str, Any] = {"dpi": 150, "facecolor": "white"}
-    try:
-        with naming(path, draft):
-            figure.savefig(draft, **options)
-            os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import bisect
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, BinaryIO, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 
 from flam_train.disk import naming
+from flam_train.plotting.glyphs import drawable, lettering
 
 INK, QUIET, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 LINES = ("#2569a8", "#e4572e", "#3a9d78", "#8a5fbf", "#d9a21b", "#5c6b7a", "#c2416f", "#3fa7c4")
 DPI = 150
+NARROW = 0.1
+"""Of the size of type: no letter is narrower, but for marks over others."""
 
 
 def blank_figure(width: float, height: float) -> Figure:
@@ -26,16 +30,29 @@ def blank_figure(width: float, height: float) -> Figure:
     return figure
 
 
+UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+
+
+def write_figure(figure: Figure, file: BinaryIO, kind: str = "png", dpi: int = DPI) -> None:
+    """Of any kind that matplotlib writes. The same figure gives the same bytes as png and pdf."""
+    for text in figure.findobj(Text):
+        if isinstance(text, Text):
+            text.set(**lettering(text.get_text(), text.get_fontweight() == "bold"))
+    figure.savefig(file, format=kind, dpi=dpi, facecolor="white", metadata=UNDATED.get(kind))
+
+
 def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
-    """A PNG, whole or not at all."""
+    """A file of the kind that its suffix says, whole or not at all."""
     path = Path(path)
-    if path.suffix != ".png":
-        raise ValueError(f"{path}: figures are saved as .png")
+    kind, kinds = path.suffix[1:].lower(), figure.canvas.get_supported_filetypes()
+    if kind not in kinds:
+        raise ValueError(f"{path}: figures are saved as .png, or one of {', '.join(sorted(kinds))}")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with naming(path, temporary):
-            figure.savefig(temporary, format="png", dpi=dpi, facecolor="white")
+            with temporary.open("wb") as file:
+                write_figure(figure, file, kind, dpi)
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -43,20 +60,24 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = DPI) -> Path:
 
 
 def literal(text: str) -> str:
-    """As it is to be read: a dollar sign starts no formula."""
-    return text.replace("$", r"\$")
+    """As it is to be read: a dollar sign starts no formula, and there is a letter for everything."""
+    return drawable(text).replace("$", r"\$")
 
 
 def inches(text: str, size: float, bold: bool = False) -> float:
     """How wide a line of text is in type of `size` points."""
-    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    text = drawable(text)
+    font = FontProperties(size=size, **lettering(text, bold))
     # Letters stand on whole pixels, so that a line's width depends on the resolution; DPI is that of saving.
     return RendererAgg(1, 1, DPI).get_text_width_height_descent(text, font, ismath=False)[0] / DPI
 
 
 def fitting(text: str, most: float, size: float, bold: bool = False) -> str:
     """As it is to be read; what is wider than `most` inches in type of `size` points ends in "…"."""
-    if inches(text, size, bold) > most:
+    text = drawable(text)
+    longest = int(most * 72 / size / NARROW)
+    if len(text) > longest or inches(text, size, bold) > most:
+        text = text[:longest]
         keep = bisect.bisect(range(len(text)), most, key=lambda n: inches(text[:n] + "…", size, bold)) - 1
         text = text[: max(0, keep)].rstrip() + "…"
     return literal(text)

@@ -268,7 +268,7 @@ def test_user_mistakes(tmp_path):
     with pytest.raises(ValueError, match="too many"):
         localization_figure(np.zeros(9), np.zeros((40, 32)), None, ["a"] * 40, GRID)
     with pytest.raises(ValueError, match=r"\.png"):
-        save_figure(localization_figure(np.zeros(9), score, None, ["a"], GRID), tmp_path / "a.jpg")
+        save_figure(localization_figure(np.zeros(9), score, None, ["a"], GRID), tmp_path / "a.wav")
 
 
 def test_pyplot_is_left_alone():
