@@ -66,6 +66,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     some = ", ".join(FORMATS)
     files.add_argument("--format", nargs="+", default=["tsv"], choices=FORMATS, metavar="NAME", help=f"{some} [tsv]")
     files.add_argument("--excel", action="store_true", help="csv that Excel opens by a double click")
+    files.add_argument("--plot", action="store_true", help="a picture of each recording: spectrogram, scores, events")
     files.add_argument("--scores", action="store_true", help="the scores of all frames, as .npz")
     files.add_argument("--keep", action="store_true", help="keep frames: other phrases or thresholds need no encoder")
 
@@ -149,6 +150,7 @@ def _wanted(args: argparse.Namespace, phrases: list[str], recordings: list[Recor
         batch_size=args.batch_size,
         formats=tuple(formats),
         excel=args.excel,
+        plot=args.plot,
         scores=args.scores,
         keep=args.keep,
         clocks=detection.Clocks(given, zone, args.name_pattern),

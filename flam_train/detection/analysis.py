@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from zoneinfo import ZoneInfo
 
 from torch import Tensor
 
+from flam_train import plotting  # lazy: matplotlib only for pictures
 from flam_train.batch import TextEmbeddings
 from flam_train.data.sound.length import Length
 from flam_train.data.sound.opening import measure
@@ -20,13 +21,18 @@ from flam_train.detection.clock import Clock, clock_of, time_text
 from flam_train.detection.events import Detection, by_onset, events_of
 from flam_train.detection.kept import KEPT, Keeping, read_kept
 from flam_train.detection.progress import Progress
-from flam_train.detection.recordings import Recording
+from flam_train.detection.recordings import Recording, decoded
 from flam_train.detection.results import Outcome, Results, Write
 from flam_train.detection.score_files import write_scores
 from flam_train.detection.scoring import Frames, Listening, Scores, Time, score
-from flam_train.detection.summary import recorded_of
+from flam_train.detection.summary import clock_of_outcome, recorded_of
 from flam_train.detection.wanted import EACH, Analysis, Clocks
 from flam_train.models.flam import FLAM
+
+if TYPE_CHECKING:
+    from flam_train.plotting import Overview
+
+MEANING = "score: how much more likely the phrase is here than usual; 0.5 is no more than usual"
 
 SCORES, PLOT = ".scores.npz", ".png"
 """The endings of such results."""
@@ -56,10 +62,11 @@ def analyse(
 
 @dataclass(frozen=True)
 class _Heard:
-    """Of one channel, None where channels are not looked at one by one."""
+    """Of one channel, None where channels are not looked at one by one. overview: for a picture."""
 
     channel: int | None
     scores: Scores
+    overview: Overview | None
 
 
 def _listened(
@@ -74,19 +81,17 @@ def _listened(
     channels = range(1, length.channels + 1) if wanted.channel == EACH else [None]
     found = []
     for channel in channels:
-        frames = _frames(model, recording, results, wanted, channel)
-        found.append(_Heard(channel, score(_Watched(frames, progress), wanted.phrases, text)))
+        frames, overview = _frames(model, recording, results, wanted, channel)
+        found.append(_Heard(channel, score(_Watched(frames, progress), wanted.phrases, text), overview))
     return found
 
 
-def _frames(model: FLAM, recording: Recording, results: Results, wanted: Analysis, channel: int | None) -> Frames:
+def _frames(
+    model: FLAM, recording: Recording, results: Results, wanted: Analysis, channel: int | None
+) -> tuple[Frames, Overview | None]:
     """From the encoder, or as they were kept for these weights, this file and what is listened to of it."""
-    path = results.file(recording, KEPT if channel is None else f".channel-{channel}{KEPT}")
+    path = results.file(recording, of_channel(channel, KEPT))
     bound = results.frames_bound(recording) | {"channel": channel}
-    kept = read_kept(path, model, bound)
-    if kept is not None:
-        return kept
-    path.unlink(missing_ok=True)
     listening = Listening(
         model,
         recording.path,
@@ -96,7 +101,22 @@ def _frames(model: FLAM, recording: Recording, results: Results, wanted: Analysi
         wanted.batch_size or 1,
         wanted.precision,
     )
-    return Keeping(listening, path, bound) if wanted.keep else listening
+    overview = plotting.Overview(listening.stream.start) if wanted.plot else None
+    kept = read_kept(path, model, bound)
+    if kept is not None:
+        if overview is not None:
+            for piece_S in listening.stream:
+                overview.feed(piece_S)
+        return kept, overview
+    if overview is not None:
+        listening.tap = overview.feed
+    path.unlink(missing_ok=True)
+    return (Keeping(listening, path, bound) if wanted.keep else listening), overview
+
+
+def of_channel(channel: int | None, ending: str) -> str:
+    """The ending of a file of one channel."""
+    return ending if channel is None else f".channel-{channel}{ending}"
 
 
 class _Watched:
@@ -176,13 +196,35 @@ def _files(
     recording: Recording, results: Results, wanted: Analysis, found: Sequence[_Heard], outcome: Outcome
 ) -> dict[str, Write]:
     """What is written of a recording, by endings."""
-    recorded = recorded_of(results, recording, outcome)
+    recorded, clock = recorded_of(results, recording, outcome), clock_of_outcome(outcome)
     files: dict[str, Write] = {}
     for kind in wanted.writers.values():
         files[kind.suffix] = partial(_write_text, kind.text([recorded]))
+    for heard in found if wanted.plot else ():
+        files[of_channel(heard.channel, PLOT)] = partial(_draw, recording, wanted, heard, outcome, clock)
     if wanted.scores:
         files[SCORES] = partial(write_scores, [heard.scores for heard in found], [heard.channel for heard in found])
     return files
+
+
+def _draw(
+    recording: Recording, wanted: Analysis, heard: _Heard, outcome: Outcome, clock: Clock | None, file: BinaryIO
+) -> None:
+    assert heard.overview is not None
+    row = {phrase: n for n, phrase in enumerate(wanted.phrases)}
+    figure = plotting.recording_figure(
+        heard.scores.score_CT,
+        heard.scores.time.edges(),
+        wanted.phrases,
+        [(e.onset, e.offset, row[e.phrase]) for e in outcome.events if e.channel == heard.channel],
+        log_mel=heard.overview.log_mel(),
+        dead=heard.scores.time.dead,
+        clock=clock.at if clock else None,
+        threshold=None if wanted.thresholds else wanted.rules.threshold,
+        meaning=MEANING,
+        title=decoded(recording.path.name) + ("" if heard.channel is None else f", channel {heard.channel}"),
+    )
+    plotting.write_figure(figure, file)
 
 
 def _write_text(text: str, file: BinaryIO) -> None:

@@ -69,6 +69,7 @@ class Listening:
     """A recording on its way through the encoder: frame_TD, block after block, when iterated.
 
     time: after that. What there is behind `time.frames` is padding.
+    tap: is called, by the thread that reads, with every piece that is read: int16 [S] at 48 kHz, from `stream.start` on
     """
 
     def __init__(
@@ -81,11 +82,9 @@ class Listening:
         batch_size: int = 8,
         precision: str = "32",
         early: int = AHEAD,
-        tap: Callable[[np.ndarray], None] | None = None,
     ) -> None:
         """Of the seconds from `start` to `stop` (None: the end); every window that sees one of their frames is read, so
-        that they are those of the whole. tap: is called with every piece that is read, int16 [S] at 48 kHz from
-        `stream.start` on. Others as in `Stream` and `embed`."""
+        that they are those of the whole. Others as in `Stream` and `embed`."""
         if start < 0 or (stop is not None and stop <= start):
             to = "the end" if stop is None else f"{stop:g} s"
             raise ValueError(
@@ -102,14 +101,14 @@ class Listening:
             last = max(self._number, math.ceil(stop / hop) - 1)
             seconds = (last - self._number) * hop + model.grid.seconds
         self.stream = Stream(source, self._number * hop, seconds, channel)
-        self._tap = tap
+        self.tap: Callable[[np.ndarray], None] | None = None
         self.time: Time | None = None
 
     def __iter__(self) -> Generator[Tensor, None, None]:
         seconds = self.model.grid.frame_seconds
         first = int(self.start / seconds)
         skip = first - self._number * self._windows.hop
-        pieces = self.stream if self._tap is None else _tapped(self.stream, self._tap)
+        pieces = self.stream if self.tap is None else _tapped(self.stream, self.tap)
         with closing(embed(self.model, pieces, self.batch_size, self.precision, self.early)) as frames:
             for frame_TD in frames:
                 here_TD = frame_TD[skip:]

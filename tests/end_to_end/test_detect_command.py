@@ -25,6 +25,7 @@ from flam_train.detection.events import Rules, events_of
 from flam_train.detection.scoring import Listening, score
 from flam_train.detection.tables.formats import FORMATS
 from flam_train.models.flam import FLAM
+from flam_train.plotting import Overview
 
 PHRASES = ["a dog barks", "rain"]
 LOOSE = ("--threshold", "0.2", "--low", "0.8", "--median", "0", "--close", "0", "--shortest", "0")
@@ -72,9 +73,9 @@ def encoded(monkeypatch) -> list[Path]:
     names: list[Path] = []
 
     class Counted(Listening):
-        def __init__(self, model, source, *others):
-            names.append(source)
-            super().__init__(model, source, *others)
+        def __iter__(self):
+            names.append(self.stream.source)
+            return super().__iter__()
 
     monkeypatch.setattr("flam_train.detection.analysis.Listening", Counted)
     return names
@@ -196,6 +197,29 @@ def test_each_channel_on_its_own(export):
         assert scores["score"].shape == (2, 2, 38)
     run(*command, "--out", "third", "--channels", "3", "two.wav", code=1)
     assert "has 2 channels, channel 3 is wanted" in rows("third/summary.csv")[0]["reason"]
+
+
+def test_pictures(export, monkeypatch):
+    noise("a.wav", 21, channels=2)
+    command = (export, "a.wav", "--phrases", *PHRASES, *LOOSE, "--plot", "--out")
+    run(*command, "out", "--keep")
+    picture = Path("out/a.wav.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    Path("out/a.wav.png").unlink()
+    heard = encoded(monkeypatch)
+    drawn = []
+
+    def fed(self, wave_S):
+        drawn.append(len(wave_S))
+        real(self, wave_S)
+
+    real = Overview.feed
+    monkeypatch.setattr(Overview, "feed", fed)
+    run(*command, "out")  # of kept frames, for which nothing goes through the encoder
+    assert [len(heard), sum(drawn)] == [0, 21 * 48_000]
+    assert Path("out/a.wav.png").read_bytes() == picture
+    run(*command, "each", "--channels", "each", "--from", "3", "--to", "9")
+    assert {name for name in files("each") if name.endswith(".png")} == {"a.wav.channel-1.png", "a.wav.channel-2.png"}
 
 
 def test_clock_times(export):
