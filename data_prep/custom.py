@@ -16,6 +16,8 @@ OUT/train, OUT/validation and OUT/test get different recordings, drawn by a hash
 them (--group: a site, a night, an animal), or those of a list (--splits: columns filename and split).
 Labels without times, or with those of a longer stretch, are tags (a table filename,event_labels as DESED's weak.tsv, or
 filename,label): the phrase is heard somewhere in the recording. They are stored beside events, for data/weak.
+A column `heard` with yes and no is a person's word on each row: no is no event, an empty cell is not judged, and what
+nobody has judged is neither an event nor absent.
 Say --complete if every occurrence of every label was annotated in all recordings: then absence means absence, and
 recordings without labels are negatives. Else they are left out; recordings whose label file is empty, or that a table
 lists without an event, are kept. Captions are kept with events only in recordings of a single window (under 11 s); all

@@ -14,7 +14,7 @@ from pathlib import Path
 from flam_train import detection  # lazy: its names are imported as they are used, torch with some of them
 from flam_train.cli.evaluate import told
 from flam_train.data.sound.channels import channel_of
-from flam_train.detection.recordings import EVENTS, HOURS, SUMMARY, Recording
+from flam_train.detection.recordings import CLIPS, EVENTS, HOURS, SUMMARY, Recording
 from flam_train.detection.tables.formats import FORMATS
 from flam_train.disk import check_writable
 from flam_train.settings import SETTING
@@ -70,6 +70,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     files.add_argument("--scores", action="store_true", help="the scores of all frames, as .npz")
     files.add_argument("--keep", action="store_true", help="keep frames: other phrases or thresholds need no encoder")
 
+    files.add_argument("--clips", type=_at_least_one, metavar="N", help="cut N events out for a person to judge")
+    files.add_argument("--clips-by", choices=("best", "spread"), default="best", help="which: [best]")
+    files.add_argument("--margin", type=float, default=2.0, metavar="S", help="seconds on both sides of them [2]")
+
     clock = parser.add_argument_group("clock times")
     clock.add_argument(
         "--start", dest="start_time", metavar="TIME", help="when the one recording begins: 2024-01-31T23:59:59+01:00"
@@ -95,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
     mine = detection.part_of(recordings, args.part)
     wanted = _wanted(args, phrases, recordings)
     check_writable(args.out, "--out")
+    if args.clips:
+        detection.check_clips(args.out)
 
     from flam_train.checkpoints.export import read_provenance  # torch: not for --help, nor for a mistyped option
     from flam_train.detection.job import Job
@@ -119,6 +125,8 @@ def run(args: argparse.Namespace) -> int:
             _join(results, recordings, wanted)
             raise
         outcomes = _join(results, recordings, wanted)
+        if args.clips:
+            _cut(args, outcomes, wanted)
     own = set(mine)
     statuses = Counter(outcome.status for recording, outcome in outcomes if recording in own)
     _say(results.folder, outcomes, wanted)
@@ -164,6 +172,19 @@ def _join(
         return detection.join(results, recordings, wanted.writers)
 
 
+def _cut(args: argparse.Namespace, outcomes: detection.Outcomes, wanted: detection.Analysis) -> None:
+    """The clips of all recordings, as soon as all parts are done."""
+    waiting = sum(outcome.status == "not done" for _, outcome in outcomes)
+    if waiting:
+        print(f"no clips yet: {waiting} recordings are not done", file=sys.stderr)
+        return
+    events = ((recording, outcome.events) for recording, outcome in outcomes)
+    chosen = detection.choose(events, args.clips, args.clips_by)
+    channel = "mean" if wanted.channel == detection.EACH else wanted.channel
+    for reason in detection.write_clips(args.out, chosen, args.margin, channel, wanted.excel):
+        print(f"no clip: {reason}", file=sys.stderr)
+
+
 def _together(job: detection.Job, recordings: Sequence[Recording], devices: Sequence[str]) -> None:
     """A process for each device; each takes every n-th recording. What ended one of them early, it has told itself."""
     context = multiprocessing.get_context("spawn")
@@ -200,6 +221,8 @@ def _say(folder: Path, outcomes: detection.Outcomes, wanted: detection.Analysis)
         print(f"{events[phrase]:8,} {phrase}")
     for kind in wanted.writers.values():
         print(f"events   {folder / f'{EVENTS}{kind.suffix}'}")
+    if (folder / CLIPS).is_dir():
+        print(f"clips    {folder / CLIPS}")
     print(f"summary  {folder / SUMMARY}")
     if (folder / HOURS).exists():
         print(f"hours    {folder / HOURS}", flush=True)

@@ -1,3 +1,10 @@
+from .clips import (
+    Chosen as Chosen,
+    check_clips as check_clips,
+    choose as choose,
+    cut as cut,
+    write_clips as write_clips,
+)
 from .clock import (
     Clock as Clock, Hour as Hour, clock_of as clock_of, events_by_hour as events_by_hour, given_clock as given_clock,
     time_of_day as time_of_day, time_text as time_text, zone_of as zone_of,
@@ -13,5 +20,5 @@ from .results import Outcome as Outcome, Results as Results
 from .scoring import Frames as Frames, Listening as Listening, Scores as Scores, Time as Time, score as score
 from .tables import FORMATS as FORMATS, Recorded as Recorded
 from .summary import Outcomes as Outcomes, join as join
-from .wanted import Analysis as Analysis, Clocks as Clocks
+from .wanted import EACH as EACH, Analysis as Analysis, Clocks as Clocks
 from .job import Job as Job, work as work

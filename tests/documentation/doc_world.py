@@ -27,6 +27,9 @@ from flam_train.checkpoints.export import save_export
 from flam_train.checkpoints.htsat_names import AUDIOSET
 from flam_train.checkpoints.laion_names import LAION
 from flam_train.checkpoints.onnx import save_onnx
+from flam_train.detection.clips import choose, write_clips
+from flam_train.detection.events import Detection
+from flam_train.detection.recordings import Recording
 from flam_train.detection.score_files import write_scores
 from flam_train.detection.scoring import Scores, Time
 from flam_train.models.flam import FLAM, FLAMConfig
@@ -82,6 +85,19 @@ def recordings(path: Path) -> None:
 def tags(path: Path) -> None:
     """Of the recordings, without times."""
     path.write_text("filename,tags\n" + "".join(f"{n}.wav,a low tone\n" for n in range(RECORDINGS)))
+
+
+def judged(path: Path) -> None:
+    """Clips of four recordings, of which a person has judged all but one."""
+    found = []
+    for n in range(4):
+        sound = tone(path.parent / f"{n}.wav", 12.0, hz=300.0 + 100 * n)
+        event = Detection(4.0, 5.0, "a low tone", 0.5, 0.9 - n / 10)
+        found.append((Recording(sound, sound.name), [event]))
+    write_clips(path.parent, choose(found, 4))
+    table = path / "clips.csv"
+    for answer in ("yes", "yes", "no"):
+        table.write_text(table.read_text().replace("00,,", f"00,{answer},", 1))
 
 
 def esc50(path: Path) -> None:
@@ -175,6 +191,7 @@ BROUGHT: dict[str, Make] = {
     "recordings": recordings,
     "phrases.txt": lambda path: path.write_text("a siren\na low tone\n"),
     "weak.csv": tags,
+    "found/clips": judged,
     "audioset": audioset,
     "CLOTHO": clotho,
     "ESC-50-master": esc50,

@@ -17,9 +17,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from in_process import script
 
 from flam_train.checkpoints.export import load_export, save_export
 from flam_train.cli import detect
+from flam_train.data.shards.corpus import Corpus
 from flam_train.detection import job, kept
 from flam_train.detection.events import Rules, events_of
 from flam_train.detection.scoring import Listening, score
@@ -220,6 +222,31 @@ def test_pictures(export, monkeypatch):
     assert Path("out/a.wav.png").read_bytes() == picture
     run(*command, "each", "--channels", "each", "--from", "3", "--to", "9")
     assert {name for name in files("each") if name.endswith(".png")} == {"a.wav.channel-1.png", "a.wav.channel-2.png"}
+
+
+def test_clips_become_labels_once_they_are_judged(export, capsys):
+    noise("rec/a.wav", 33)
+    noise("rec/b.wav", 33, seed=3)
+    command = (export, "rec", "--phrases", *PHRASES, *LOOSE, "--out", "out", "--clips", "4", "--margin", "1")
+    run(*command, "--part", "1/2")
+    assert "no clips yet: 1 recordings are not done" in capsys.readouterr().err
+    run(*command)
+    table = rows("out/clips/clips.csv")
+    assert len(table) == 4
+    assert soundfile.info(f"out/clips/{table[0]['filename']}").samplerate == 48_000
+    run(*command)  # which analyses none of them, and may replace what nobody has judged
+    assert len(rows("out/summary.csv")) == 2
+    text = Path("out/clips/clips.csv").read_text().splitlines()
+    column = text[0].split(",").index("heard")
+    judged = [line.split(",") for line in text]
+    for cells, answer in zip(judged[1:], ("yes", "no", "yes", "yes"), strict=True):
+        cells[column] = answer
+    Path("out/clips/clips.csv").write_text("\n".join(map(",".join, judged)) + "\n")
+    run(*command, code=2)
+    assert "is judged" in capsys.readouterr().err
+    script("data_prep/custom.py", "out/clips", "shards", "--labels", "out/clips/clips.csv", "--test-share", "0")
+    corpus = Corpus("shards/train")
+    assert sorted(len(corpus.record(n).events) for n in range(len(corpus))) == [0, 1, 1, 1]
 
 
 def test_clock_times(export):

@@ -29,7 +29,7 @@ FLOORS = {
         "scoring",
         "events kept score_files",
         "live tables",
-        "detections results",
+        "detections results clips",
         "wanted summary",
         "analysis",
         "job",

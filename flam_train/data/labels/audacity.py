@@ -5,6 +5,7 @@ the label above it; Audacity 1.2 wrote `start TAB text`. URBAN-SED's and scaper'
 from __future__ import annotations
 
 from flam_train.data.labels.rows import (
+    EVERY_ROW,
     Labels,
     Row,
     Wanted,
@@ -46,4 +47,4 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         rows.append(event(None, onset, offset, "\t".join(text), file, n, wanted, reversed_fix=fix))
     if only_durations([(row.onset, row.offset) for row in rows]):
         raise fault(file, f"each row begins where the one before ends if the second number is a duration: say {both}")
-    return Labels(rows, notes=(f"{numbers} numbers behind labels are not used: every row counts",) if numbers else ())
+    return Labels(rows, notes=(f"{numbers} numbers behind labels are not used: {EVERY_ROW}",) if numbers else ())

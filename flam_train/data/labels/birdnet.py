@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flam_train.data.labels.columns import ROLES, named, plain, said, times
-from flam_train.data.labels.rows import Labels, Wanted, event
+from flam_train.data.labels.rows import EVERY_ROW, Labels, Wanted, event
 from flam_train.data.labels.tool_tables import read
 
 NAMES = (
@@ -65,7 +65,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         if not label.strip() and scientific is not None and "label" not in wanted.columns:
             label = cells[scientific]
         rows.append(event(name, *times(cells, at, file, n, comma=table.comma), label, file, n, wanted))
-    note = f"all {len(rows)} detections are taken: the column {table.header[confidence or 0]!r} is not used"
+    note = f"the numbers of column {table.header[confidence or 0]!r} are not used: {EVERY_ROW}"
     return Labels(
         rows,
         about=said(at, table.header, table.rows, {r.row: r.recording for r in rows}, wanted),

@@ -29,6 +29,7 @@ ROLES = {
     ),
     "tags": ("", ""),
     "channel": ("", ""),
+    "heard": ("", ""),
     "folder": ("folder dir directory subfolder subdir folder_name", ""),
     "id": ("id recording_id xc_id catalogue_number", ""),
     "author": ("author recordist user username", ""),
@@ -37,7 +38,7 @@ ROLES = {
 }
 """What columns may be called, best first, and what they are called if none of these is there, as `plain` writes it. A
 channel is only what --columns calls one, and a folder only that of file names that nobody chose; `labels.tags` looks
-for columns of tags."""
+for columns of tags, and `labels.answers` for what a person has judged."""
 
 EVENTS = ("filename", "onset", "offset", "duration", "label", "channel", "folder")
 

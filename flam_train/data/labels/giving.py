@@ -44,6 +44,7 @@ class Giving:
         first_tag = len(every) - len(read.tags)
         empty = not every and not read.unheard  # then the file says that there is no event
         spoken = {own} if empty and own is not None else set()
+        unheard = {r.recording for r in read.unheard}
         for number, r in enumerate(every):
             n = own
             if r.recording is not None:
@@ -61,7 +62,7 @@ class Giving:
                 at.append((file, r, read.unit))
             if isinstance(r, Caption):
                 recordings[n].captions.append(r.text)
-            else:
+            elif r.recording not in unheard:
                 spoken.add(n)
         if first is not None:
             more = f" (and {unknown.total() - 1} more rows, {len(unknown)} names)" if unknown.total() > 1 else ""

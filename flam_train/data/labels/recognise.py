@@ -29,6 +29,8 @@ from flam_train.data.labels import (
     tool_tables,
     via,
 )
+from flam_train.data.labels.answers import COLUMN, answers_of, judged
+from flam_train.data.labels.answers import FORMATS as JUDGED
 from flam_train.data.labels.rows import (
     Labels,
     Wanted,
@@ -208,11 +210,22 @@ def _of_table(text: str, file: str, wanted: Wanted) -> Recognised:
     return Recognised("headerless", f"row {n} is {names}, no header, separated by {tables.SEPARATORS[separator]}")
 
 
-def parse(data: bytes, file: str, wanted: Wanted | None = None, format: str | None = None) -> tuple[Labels, Recognised]:
-    """The labels of a file of any format, or of the one that is forced."""
-    wanted = wanted or Wanted()
+def as_written(data: bytes, file: str, wanted: Wanted, format: str | None = None) -> tuple[Labels, Recognised]:
+    """All rows of a file, whatever a person has said of them."""
     found = Recognised(format, "--format says so") if format else recognise(data, file, wanted)
-    labels = FORMATS[found.format].parse(data, file, wanted)
+    return FORMATS[found.format].parse(data, file, wanted), found
+
+
+def parse(data: bytes, file: str, wanted: Wanted | None = None, format: str | None = None) -> tuple[Labels, Recognised]:
+    """The labels of a file of any format, or of the one that is forced; of judged rows those that are events."""
+    wanted = wanted or Wanted()
+    labels, found = as_written(data, file, wanted, format)
+    answers = answers_of(data, file, wanted, found.format)
+    if answers is not None:
+        labels = judged(labels, answers, file)
+    elif COLUMN in labels.columns:
+        of = ", ".join(JUDGED)
+        raise fault(file, f"--columns {COLUMN}=... is not read of {found.format}, only of a table with a header ({of})")
     rows, heard, note = without_no_calls(labels.rows)
     if heard:
         labels = replace(labels, rows=rows, without=[*labels.without, *heard], notes=(*labels.notes, *note))

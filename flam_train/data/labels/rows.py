@@ -32,6 +32,10 @@ NOTHING = ("NA", "N/A", "#N/A", "NaN", "nan")
 """What stands in an empty cell of a table that a program wrote."""
 
 
+EVERY_ROW = "every row counts"
+"""What notes say where scores are not used; where a person has judged the rows it is not so."""
+
+
 class Row(NamedTuple):
     """One event, or a tag. `recording` is the audio's name as the file has it, None: that of the label file itself.
     Seconds, finite but for a tag's offset, onset <= offset; the label is not empty. `row` is a line of the file (1 is
@@ -80,11 +84,13 @@ class Labels:
     rows      its events, in the file's order
     without   recordings of which it says that they have no event
     unheard   recordings that it mentions, and of which nobody knows what is heard in them: left out, where absence is
-              to mean absence too. None of them has rows here, or is known to have no event
+              to mean absence too. None of them has rows here, or is known to have no event; what is unknown of them
+              does not count as heard
     captions  sentences about whole recordings
     unit      what `row` counts: "row" is a line of the file
     tags      of which it says that they are heard somewhere in their seconds; offset infinity: to the recording's end
-    unknown   stretches of which it says that nobody knows whether the label is heard: neither an event nor its absence
+    unknown   stretches of which it says that nobody knows whether the label is heard: neither an event nor its absence;
+              of a tag they may end at infinity
     about     what it says of recordings
     of        paths of the recording that the file as a whole is about, the likeliest first; rows without a recording
               are that one's. Empty: the file is called like its recording

@@ -35,6 +35,7 @@ from flam_train.data.labels.columns import (
 from flam_train.data.labels.formulas import as_meant
 from flam_train.data.labels.locations import joined
 from flam_train.data.labels.rows import (
+    EVERY_ROW,
     Labels,
     Named,
     Wanted,
@@ -172,7 +173,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         if any(c.strip() for c in cells[len(header) :]):
             raise fault(file, f"{len(cells)} columns, the header has {len(header)}: mend the row", row)
     scores = [h.strip() for k, h in enumerate(header) if plain(h) in SCORES and k not in {c.at for c in at.values()}]
-    notes: tuple[str, ...] = (f"the numbers of column {scores[0]!r} are not used: every row counts",) if scores else ()
+    notes: tuple[str, ...] = (f"the numbers of column {scores[0]!r} are not used: {EVERY_ROW}",) if scores else ()
     if offset := _ELAN_OFFSET.search(text[:HEAD]):
         said_so = f"its head says that the recording begins at {int(offset[1]) / 1000:g} s of ELAN's time"
         notes += (f"{said_so}, which ELAN adds when it is asked to: times are taken as they are",)
@@ -214,7 +215,7 @@ def parse_headerless(data: bytes, file: str, wanted: Wanted | None = None) -> La
     both = "" if given else either({role: column.name for role, column in columns.items()})
     notes: tuple[str, ...] = ()
     if unused is not None:
-        notes = (f"the numbers of column {unused + 1} are not used: every row counts; soft labels: --format soft",)
+        notes = (f"the numbers of column {unused + 1} are not used: {EVERY_ROW}; soft labels: --format soft",)
     return _read(rows, columns, comma, file, wanted, both, notes)
 
 

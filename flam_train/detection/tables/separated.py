@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Sequence
 
-from flam_train.data.labels.formulas import harmless
 from flam_train.detection.tables import text
 from flam_train.detection.tables.recorded import Recorded, by_channel
 from flam_train.detection.tables.rows import CHANNEL, DESED, SCORES, columns_of, rows_of
@@ -35,9 +34,7 @@ def to_csv(recorded: Sequence[Recorded], excel: bool = False) -> str:
     writer = csv.writer(out, lineterminator="\r\n" if excel else "\n")
     writer.writerow(columns)
     for row in rows_of(recorded):
-        name = row["filename"]
-        begins = name.partition(";")[0]
-        row["filename"] = name if harmless(begins) == begins else f"./{name}"
+        row["filename"] = text.file_cell(row["filename"])
         row["event_label"] = text.label_cell(row["event_label"])
         row |= {column: f"{row[column]:.3f}" for column in ("onset", "offset")}
         row |= {c: f"{row[c]:.{text.SCORE_DECIMALS}f}" for c in SCORES if row[c] is not None}

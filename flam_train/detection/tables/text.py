@@ -38,6 +38,14 @@ def name(text: str) -> str:
     return _NO_CHARACTER.sub("\ufffd", _CONTROL.sub(" ", text))
 
 
+def file_cell(file: str) -> str:
+    """A file's name in a table that a spreadsheet may open: what would be a formula has ./ in front, and is the same
+    file."""
+    cell = name(file)
+    begins = cell.partition(";")[0]
+    return cell if harmless(begins) == begins else f"./{cell}"
+
+
 def tabbed(*cells: object) -> str:
     """A row. Only what begins with a quotation mark is quoted: others stand as they are, with or without a reader that
     knows of quotes."""

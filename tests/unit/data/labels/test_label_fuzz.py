@@ -94,6 +94,8 @@ SEEDS = {
     "soft": "0.0\t1.0\tcutlery and dishes\t0.226\n1.0\t2.0\tcutlery and dishes\t0.9\n",
     "tags": "filename\tevent_labels\na.wav\tSpeech,Dog\nb.wav\t\n",
     "tags in seconds": 'file,start,end,tags\r\n"a, b.wav",0,5,"rain, heavy;caf\u00e9"\r\nc.wav,5,10,nocall\r\n',
+    "judged": "filename,onset,offset,event_label,heard\na.wav,0.5,1,dog,Yes\nb.wav,1.5,2,cat,no\nc.wav,0,1,dog,\n",
+    "judged tags": "filename;tags;heard\na.wav;Speech;1\nb.wav;Dog;0\nc.wav;Dog;skip\n",
     "audacity": "1.265813\t1.675981\tgun_shot\n\\\t200.0\t4000.0\n2.5\t2.5\tclick\n",
     "raven": RAVEN,
     "jams": json.dumps(SCAPER, indent=1),
@@ -127,6 +129,8 @@ FORCED = {
     "json of several": "clip_json",
     "csv": "table",
     "semicolons": "table",
+    "judged": "table",
+    "judged tags": "tags",
     "tags in seconds": "tags",
     "birdnet package": "birdnet",
     "svl": "sonic_visualiser",
@@ -143,7 +147,8 @@ WHOLE_FILE = re.compile(
     "no object (with|of) |no list of tasks: |`(events|tags)` is no list: |"
     "its (filename is not|captions are neither) text|"
     "its `(metadata|view|file)` is no object: |no comment `# CSV_HEADER|--columns must name onset|"
-    "each row begins where the one before ends"
+    "each row begins where the one before ends|"
+    "no row is judged in column |--columns heard=... is not read of "
 )
 """How faults begin that a file has as a whole: there is no row to name."""
 
@@ -170,16 +175,16 @@ def check(data: bytes, name: str, run) -> str:
         return text
     for row in (*labels.rows, *labels.unknown):
         assert math.isfinite(row.onset)
-        assert math.isfinite(row.offset)
+        assert math.isfinite(row.offset) or row in labels.unknown  # a tag that nobody has judged
         assert row.onset <= row.offset
         assert row.label
         assert row.label == " ".join(row.label.split())
         assert row.recording is None or row.recording.strip()
         row.label.encode()
-        json.dumps(row, allow_nan=False)
+        json.dumps(row._replace(offset=0.0), allow_nan=False)
         assert row.channel is None or row.channel >= 1
         assert row.row >= 1
-    known = {r.recording for r in (*labels.rows, *labels.without)}
+    known = {r.recording for r in (*labels.rows, *labels.without, *labels.tags)}
     assert not known & {named.recording for named in labels.unheard}
     assert all(about.text.strip() and about.row >= 0 for about in labels.about)
     assert all(isinstance(name, str) for name in labels.header)
@@ -192,8 +197,15 @@ def check(data: bytes, name: str, run) -> str:
 def runner(name: str, rng: random.Random):
     """Parses as the format that is recognised, or that is forced; now and then with a user's options."""
     options = [Wanted(), Wanted(), Wanted(tier="all"), Wanted(unlabelled="sound"), Wanted(tier="sounds")]
-    options += [Wanted(unit="ms", keep="Label"), Wanted(keep="audio")]
-    wanted = rng.choice([*options, Wanted({"label": "onset"}), Wanted({"onset": "1", "offset": "2", "label": "3"})])
+    options += [Wanted(unit="ms", keep="Label"), Wanted(keep="audio"), Wanted({"heard": "heard"})]
+    wanted = rng.choice(
+        [
+            *options,
+            Wanted({"heard": "heard"}),
+            Wanted({"label": "onset"}),
+            Wanted({"onset": "1", "offset": "2", "label": "3"}),
+        ]
+    )
     if name == "captions":
         return lambda data, file: captions.parse(data, file, wanted)
     format = rng.choice((None, FORCED.get(name, name), FORCED.get(name, name), rng.choice(list(FORMATS))))

@@ -74,7 +74,7 @@ def test_birdnet():
     labels = read(samples.BIRDNET)
     assert [tuple(r) for r in labels.rows] == [first, ("/data/site1/rec, 2.wav", 3.0, 6.0, "Engine", 4, None)]
     assert [tuple(w) for w in labels.without] == [("/data/site1/rec 1.wav", 3)]
-    assert labels.notes[0] == "all 3 detections are taken: the column 'Confidence' is not used"
+    assert labels.notes[0] == "the numbers of column 'Confidence' are not used: every row counts"
     assert labels.columns["label"] == "Common name"
     assert events(samples.BIRDNET, columns={"label": "Scientific name"})[0][3] == "Turdus merula"
     assert events(samples.BIRDNET_LITE) == [(None, 3.0, 6.0, "Swainson's Thrush", 2, None)]
