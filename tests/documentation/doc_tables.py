@@ -41,6 +41,7 @@ OVERRIDES = (
     ),
     (r"flam-train -m", "seed=0,1 optim.lr=1e-3"),
     (r"flam-convert clap .* --tokenizer", "--tokenizer clap-htsat-unfused"),
+    (r"flam-detect run .* --device cuda", "--device cpu"),
     (r"torchrun .*--nproc-per-node", "--nproc-per-node 2"),
     (r"python data_prep/synthetic\.py", "--instances 2 --backgrounds 3 --processes 1"),
     (r"python data_prep/simulate\.py", "--count 8 --processes 1"),
