@@ -25,8 +25,8 @@ from flam_train.models.text import load_tokenizer
 
 WEIGHTS, CONFIG, PROVENANCE, TOKENIZER = "model.safetensors", "config.json", "provenance.json", "tokenizer"
 
-FILES = (CONFIG, PROVENANCE, WEIGHTS, f"{TOKENIZER}/*")
-"""Of an export on a hub (`hub.local`)."""
+FILES = (CONFIG, PROVENANCE, WEIGHTS, f"{TOKENIZER}/*", "calibration*.json")
+"""Of an export on a hub (`hub.local`); what has a star need not be there."""
 
 EXPORT_VERSION = 1
 """Of the layout, and of what config.json means: one more where an older flam_train would read it wrongly."""

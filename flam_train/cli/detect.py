@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from flam_train.cli import detect_run
+from flam_train.cli import detect_calibrate, detect_run
 from flam_train.cli.evaluate import told
 
 DESCRIPTION = """Finds phrases in recordings.
 
   flam-detect run EXPORT street.wav --phrases "a dog barks" "a siren" --out found
   flam-detect run EXPORT recordings/ --phrases-file birds.txt --out found --format raven audacity --plot
+  flam-detect calibrate EXPORT shards/mine
 
 EXPORT is a folder that a run of flam-train has written, or a repository on the hub: hf://OWNER/NAME.
 """
@@ -24,7 +25,7 @@ def main(argv: list[str] | None = None) -> None:
         prog="flam-detect", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="COMMAND")
-    for name, module in {"run": detect_run}.items():
+    for name, module in {"run": detect_run, "calibrate": detect_calibrate}.items():
         one = kinds.add_parser(
             name,
             help=module.HELP,

@@ -8,7 +8,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from flam_train import detection  # lazy: its names are imported as they are used, torch with some of them
@@ -62,6 +62,12 @@ def options(parser: argparse.ArgumentParser) -> None:
             f"--{rule.name}", type=float, metavar="X", help=f"{rule.metadata[SETTING].says} [{rule.default}]"
         )
 
+    events.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="of flam-detect calibrate; none: not even that of the export [EXPORT/calibration.json, if it is there]",
+    )
+
     files = parser.add_argument_group("what is written")
     some = ", ".join(FORMATS)
     files.add_argument("--format", nargs="+", default=["tsv"], choices=FORMATS, metavar="NAME", help=f"{some} [tsv]")
@@ -106,9 +112,10 @@ def run(args: argparse.Namespace) -> int:
     from flam_train.detection.job import Job
     from flam_train.devices import device_of, name_of
 
-    provenance = read_provenance(args.export)
+    weights = read_provenance(args.export)["sha256"]
+    wanted = _calibrated(args, wanted, weights)
     devices = [device_of(name) for name in args.device.split(",")]
-    job = Job(args.export, provenance["sha256"], args.out, wanted, args.quiet)
+    job = Job(args.export, weights, args.out, wanted, args.quiet)
     results = wanted.results(job.folder, job.weights)
     with results.held(args.part):
         to_do = results.to_do(mine)
@@ -144,7 +151,7 @@ def _wanted(args: argparse.Namespace, phrases: list[str], recordings: list[Recor
         if len(recordings) > 1:
             raise ValueError(f"--start is of one recording, and there are {len(recordings)}: use --name-pattern")
         given = detection.given_clock(args.start_time, zone)
-    rules = {rule.name: getattr(args, rule.name) for rule in fields(detection.Rules)}
+    rules = _rules(args)
     formats = list(dict.fromkeys(args.format))
     if args.excel and "csv" not in formats:
         formats.append("csv")
@@ -170,6 +177,32 @@ def _join(
 ) -> detection.Outcomes:
     with results.joining():
         return detection.join(results, recordings, wanted.writers)
+
+
+def _calibrated(args: argparse.Namespace, wanted: detection.Analysis, weights: str) -> detection.Analysis:
+    """With the calibration that was asked for, or lies in the export. What the command line says of events, goes."""
+    from flam_train.detection.calibration import of_export, read  # torch, as above
+
+    if args.calibration == "none":
+        return wanted
+    if args.calibration is None:
+        found = of_export(args.export, weights)
+    else:
+        found = Path(args.calibration), read(args.calibration, weights)
+    if found is None:
+        return wanted
+    path, calibration = found
+    if not args.quiet:
+        data = calibration.data["found"]
+        print(f"calibrated by {path} ({data['recordings']:,} recordings of {data['name']})", file=sys.stderr)
+    given = {name: value for name, value in _rules(args).items() if value is not None}
+    thresholds = {} if "threshold" in given else calibration.thresholds_for(wanted.phrases)
+    rules = replace(calibration.rules_of(wanted.rules), **given)
+    return replace(wanted, calibration=calibration, rules=rules, thresholds=thresholds)
+
+
+def _rules(args: argparse.Namespace) -> dict[str, float | None]:
+    return {rule.name: getattr(args, rule.name) for rule in fields(detection.Rules)}
 
 
 def _cut(args: argparse.Namespace, outcomes: detection.Outcomes, wanted: detection.Analysis) -> None:

@@ -1,3 +1,5 @@
+from .calibrating import calibrate as calibrate
+from .calibration import CALIBRATION as CALIBRATION, Calibration as Calibration
 from .clips import (
     Chosen as Chosen,
     check_clips as check_clips,
@@ -13,6 +15,7 @@ from .detections import Detections as Detections
 from .embedding import Windows as Windows, embed as embed
 from .events import Detection as Detection, Rules as Rules, events_of as events_of
 from .kept import Keeping as Keeping, Kept as Kept, kept_frames as kept_frames, read_kept as read_kept
+from .labelled import Data as Data, Labelled as Labelled, read_labelled as read_labelled
 from .live import events_as_they_end as events_as_they_end
 from .phrases import cut_phrases as cut_phrases, phrases_of as phrases_of
 from .recordings import Recording as Recording, part_of as part_of, recordings_of as recordings_of

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from flam_train.plotting import Overview
 
 MEANING = "score: how much more likely the phrase is here than usual; 0.5 is no more than usual"
+CALIBRATED = "score: in how many of such frames the phrase is heard (calibrated)"
 
 SCORES, PLOT = ".scores.npz", ".png"
 """The endings of such results."""
@@ -82,7 +83,9 @@ def _listened(
     found = []
     for channel in channels:
         frames, overview = _frames(model, recording, results, wanted, channel)
-        found.append(_Heard(channel, score(_Watched(frames, progress), wanted.phrases, text), overview))
+        method = None if wanted.calibration is None else wanted.calibration.method
+        scores = score(_Watched(frames, progress), wanted.phrases, text, method)
+        found.append(_Heard(channel, wanted.calibration.apply(scores) if wanted.calibration else scores, overview))
     return found
 
 
@@ -221,7 +224,7 @@ def _draw(
         dead=heard.scores.time.dead,
         clock=clock.at if clock else None,
         threshold=None if wanted.thresholds else wanted.rules.threshold,
-        meaning=MEANING,
+        meaning=CALIBRATED if wanted.calibration else MEANING,
         title=decoded(recording.path.name) + ("" if heard.channel is None else f", channel {heard.channel}"),
     )
     plotting.write_figure(figure, file)

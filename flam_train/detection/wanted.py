@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flam_train.data.sound.channels import Channel
 from flam_train.data.sound.length import Length
+from flam_train.detection.calibration import Calibration
 from flam_train.detection.clock import Clock, time_text
 from flam_train.detection.events import Rules
 from flam_train.detection.results import Results
@@ -37,6 +38,7 @@ class Analysis:
     start, stop   seconds of each recording (None: its end)
     channel       as in `Stream`, or EACH
     thresholds    of single phrases, instead of the rules'
+    calibration   of scores, if there is one
     formats       names of `FORMATS`; excel: csv as spreadsheets open it
     plot, scores  a picture, the scores themselves
     keep          frames are kept: other phrases and rules then need no encoder
@@ -45,6 +47,7 @@ class Analysis:
     phrases: tuple[str, ...]
     rules: Rules = field(default_factory=Rules)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    calibration: Calibration | None = None
     start: float = 0.0
     stop: float | None = None
     channel: Channel = "mean"
@@ -68,9 +71,10 @@ class Analysis:
     def results(self, folder: Path, export: str) -> Results:
         """The result folder under these settings. export: sha256 of the weights."""
         audio = {"channel": self.channel, "start": self.start, "stop": self.stop, "precision": self.precision}
-        clocks = self.clocks
+        clocks, found = self.clocks, self.calibration
         options = {
-            "rules": asdict(self.rules), "thresholds": dict(self.thresholds), "formats": self.formats,
+            "rules": asdict(self.rules), "thresholds": dict(self.thresholds),
+            "calibration": found and [found.method, found.temperature, found.bias], "formats": self.formats,
             "excel": self.excel, "plot": self.plot, "scores": self.scores,
             "begin": time_text(clocks.given.begin) if clocks.given else None,
             "zone": None if clocks.zone is None else str(clocks.zone), "name_pattern": clocks.pattern,

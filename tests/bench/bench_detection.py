@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,12 +55,14 @@ def noise(rng: np.random.Generator, samples: int) -> np.ndarray:
     return wave_S / np.sqrt(np.mean(wave_S**2))
 
 
-def recording(bank: Corpus, rng: np.random.Generator) -> tuple[np.ndarray, Truth]:
+def recording(bank: Corpus, rng: np.random.Generator, numbers: Sequence[int] | None = None) -> tuple[np.ndarray, Truth]:
+    """numbers: of the sounds that may be drawn; None: all."""
+    numbers = range(len(bank)) if numbers is None else numbers
     wave_S = noise(rng, SECONDS * SAMPLE_RATE)
     floor, truth = 10 ** (rng.uniform(*FLOOR_DB) / 20), []
     wave_S *= floor
     for _ in range(rng.integers(EVENTS[0], EVENTS[1] + 1)):
-        number = int(rng.integers(len(bank)))
+        number = numbers[int(rng.integers(len(numbers)))]
         event = bank.record(number).events[0]
         sound_S = bank.waveform(number, event.onset, event.offset - event.onset) / INT16_SCALE
         at = int(rng.integers(len(wave_S) - len(sound_S)))

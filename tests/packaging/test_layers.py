@@ -27,9 +27,9 @@ FLOORS = {
     "detection": [
         "embedding phrases clock_tags clock recordings progress",
         "scoring",
-        "events kept score_files",
-        "live tables",
-        "detections results clips",
+        "events kept score_files labelled",
+        "calibration thresholds live tables",
+        "calibrating detections results clips",
         "wanted summary",
         "analysis",
         "job",

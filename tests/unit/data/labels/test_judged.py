@@ -152,7 +152,10 @@ def test_judged_rows_for_calibration(tmp_path):
     text = table("yes", "no", "", "skip").replace("0.wav", "./sub/0.wav").replace("a dog", "'=dog")
     (tmp_path / "clips.csv").write_text(text)
     found = read_judged(tmp_path / "clips.csv")
-    assert found == [Judged("sub/0.wav", 1, 2, "=dog", True), Judged("1.wav", 1, 2, "=dog", False)]
+    assert found == [
+        Judged("sub/0.wav", 1, 2, "=dog", True, "sub/0.wav"),
+        Judged("1.wav", 1, 2, "=dog", False, "1.wav"),
+    ]
     (tmp_path / "clips.csv").write_text(text.replace("heard", "ok"))
     assert read_judged(tmp_path / "clips.csv", Wanted({"heard": "ok"})) == found
 
