@@ -19,6 +19,7 @@ from flam_train.data.sound.channels import Channel
 from flam_train.data.sound.opening import measure
 from flam_train.data.sound.reading import read
 from flam_train.data.sound.waveforms import Chunks, Waveform
+from flam_train.detection.calibration import Calibration
 from flam_train.detection.detections import UNNAMED, Detections
 from flam_train.detection.events import Detection, Rules, events_of
 from flam_train.detection.live import events_as_they_end
@@ -60,6 +61,7 @@ def detect(
     channel: Channel = "mean",
     batch_size: int = 8,
     precision: str = "32",
+    calibration: Calibration | None = None,
 ) -> Detections:
     """Where phrases are heard: events ordered by onset, times in seconds of the recording. The list knows its recording
     and becomes a table: `to_dataframe()`, `to_audacity()`, `to_raven()`, `to_desed_tsv()`, `to_jams()`, `to_json()`.
@@ -77,11 +79,18 @@ def detect(
     channel     of several: "mean", "first", "loudest", or a number from 1
     batch_size  windows that are embedded at once
     precision   of the encoder: "32", "bf16" or "16"
+    calibration what `flam-detect calibrate` found for this model (`detection.calibration.read`): scores mean something,
+                and what is not said of method, thresholds and rules is its own. None: scores as they are
     Nothing is found where nothing sounds. Raises ValueError, in one line, that says what does not fit.
     """
+    if calibration is not None:
+        calibration.check(model.provenance.get("sha256"), method)
+        method, rules = calibration.method, rules or calibration.rules_of(Rules())
+        threshold = calibration.thresholds_for(_listed_phrases(phrases)) if threshold is None else threshold
     wanted, rules, thresholds = _wanted(phrases, threshold, rules)
     sound = _sound(source, rate)
     scores = _scores(model, sound, wanted, method, channel, batch_size, precision)
+    scores = scores if calibration is None else calibration.apply(scores)
     return Detections(events_of(scores, rules, thresholds), _recorded(sound))
 
 

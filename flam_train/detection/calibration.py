@@ -72,6 +72,16 @@ class Calibration:
         """The same, calibrated. They must be of this method."""
         return replace(scores, score_CT=self.calibrated(scores.score_CT))
 
+    def check(self, sha256: str | None, method: str | None = None) -> None:
+        """ValueError that tells the fix, for other weights and another method. method: None if it is not chosen yet."""
+        if self.weights != sha256:
+            raise ValueError(
+                f"was found for other weights, of sha256 {self.weights[:12]}..., and these have "
+                f"{(sha256 or 'none')[:12]}...: {AGAIN}, or leave it out"
+            )
+        if method not in (None, self.method):
+            raise ValueError(f"was found for scores of method {self.method!r}, not {method!r}: {AGAIN} for these")
+
     def rules_of(self, rules: Rules) -> Rules:
         """Those under which it was found, with the threshold of unseen phrases as that of all without one."""
         return replace(rules, **self.rules, low=self.low, threshold=self.unseen)
@@ -123,13 +133,10 @@ def read(path: Path | str, sha256: str, method: str | None = None) -> Calibratio
         found = from_plain(Calibration, "", raw)
     except ValueError as error:
         raise ValueError(f"{path}: is damaged ({error}): {AGAIN}") from error
-    if found.weights != sha256:
-        raise ValueError(
-            f"{path}: was found for other weights, of sha256 {found.weights[:12]}..., and these have {sha256[:12]}...: "
-            f"{AGAIN}, or leave it out"
-        )
-    if method not in (None, found.method):
-        raise ValueError(f"{path}: was found for scores of method {found.method!r}, not {method!r}: {AGAIN} for these")
+    try:
+        found.check(sha256, method)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,12 @@ import torch
 from needs import FFMPEG
 from sound_files import loud_and_quiet, through_ffmpeg
 
-from flam_train.inference import Detections, Rules, detect, detect_stream, read_recording, score_recording
+from flam_train.checkpoints.export import save_export
+from flam_train.data.sound.waveforms import Waveform
+from flam_train.detection.calibration import Calibration
+from flam_train.detection.events import events_of
+from flam_train.detection.scoring import Listening, score
+from flam_train.inference import Detections, Rules, detect, detect_stream, load_model, read_recording, score_recording
 from flam_train.models.flam import FLAM
 
 PHRASES = ["a siren", "rain"]
@@ -260,3 +266,24 @@ def test_events_become_tables(model, tmp_path):
     assert list(of_array) == list(of_file) == pickle.loads(pickle.dumps(of_array))
     assert of_array.to_dataframe()["filename"].tolist() == ["recording"] * len(of_array)
     assert isinstance(of_array[:1], Detections)
+
+
+def test_calibrated_events(model, tmp_path):
+    exported = load_model(save_export(model, tmp_path / "export", {}))
+    found = Calibration(
+        exported.provenance["sha256"], "biased", 2.0, 0.5, unseen=0.02, thresholds={"rain": 0.05}, low=0.8,
+        rules={"median": 0.0, "close": 0.5, "shortest": 0.0},
+    )  # fmt: skip
+    wave_S = noise(22.0)
+    scores = found.apply(score(Listening(exported, Waveform(wave_S.numpy(), 48_000)), PHRASES, method="biased"))
+    rules = Rules(0.02, 0.8, 0.0, 0.5, 0.0)
+    want = events_of(scores, rules, {"rain": 0.05, "a siren": 0.02})
+    assert want
+    assert detect(exported, wave_S, PHRASES, calibration=found) == want
+    assert detect(exported, wave_S, PHRASES, 0.01, calibration=found) == events_of(
+        scores, replace(rules, threshold=0.01)
+    )
+    with pytest.raises(ValueError, match="was found for other weights"):
+        detect(model, wave_S, PHRASES, calibration=found)
+    with pytest.raises(ValueError, match="method 'biased', not 'cosine'"):
+        detect(exported, wave_S, PHRASES, method="cosine", calibration=found)
