@@ -111,9 +111,10 @@ def detect_stream(
     chunks: samples as in `detect`, of any length each, all at `rate` and with as many channels; they may go on for
     ever. Other arguments as in `detect`; channel: not "loudest", which only the whole recording tells.
 
-    A frame is certain once the window that hears it from its other half is full: half a window after it (5 s), an event
-    that much after its end, and after the gap that `rules` would close. So events come ordered by when they are
-    certain; of those that are at once, by onset. A chunk is asked for when it is needed, and no thread is started.
+    A frame is certain once the last window that hears it is full: half a window to a window after it (5 to 10 s), an
+    event that much after its end, and what `rules` smooth over and the gap that they would close. So events come
+    ordered by when they are certain; of those that are at once, by onset. A chunk is asked for when it is needed, and
+    no thread is started.
     Raises ValueError as `detect`: of arguments at once, of chunks when they come.
     """
     wanted, rules, thresholds = _wanted(phrases, threshold, rules)
@@ -147,8 +148,8 @@ def score_recording(
     """score_CT float32 in [0, 1] of a recording of any length, T frames of `model.grid`, one row a phrase.
 
     source and others as in `detect`; samples are at 48 kHz if `rate` does not say otherwise. The recording is heard in
-    windows of the grid's length, half overlapping, whose embeddings are cross-faded (`detection.embedding`). 0 where
-    nothing sounds. Raises ValueError as `detect`.
+    windows of the grid's length, of which each begins in the middle of the last (`detection.embedding`), and their
+    embeddings are cross-faded. 0 where nothing sounds. Raises ValueError as `detect`.
     """
     sound = _sound(source, rate)
     scores = _scores(model, sound, _listed_phrases(phrases), method, channel, batch_size, precision)

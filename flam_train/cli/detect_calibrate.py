@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flam_train.checkpoints.hub import is_hub
+from flam_train.detection.events import SECONDS, Rules  # no torch
 from flam_train.devices import device_of
 from flam_train.disk import check_writable
 from flam_train.evaluation.progress import progress_line
@@ -30,9 +31,6 @@ What is found is kept in the export as calibration.json, where flam-detect run f
 and of the data. A calibrated score is the share of the frames with such a score in which the phrase is heard, where
 phrases are as frequent as in the data.
 """
-
-SECONDS = ("median", "close", "shortest")
-"""Of the rules those in seconds."""
 
 PHRASES = 30
 """So many rows of phrases are printed."""
@@ -57,7 +55,6 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from flam_train.checkpoints.export import load_export  # not for --help
     from flam_train.detection.calibrating import calibrate
-    from flam_train.detection.events import Rules
     from flam_train.detection.labelled import read_labelled
 
     out = _out(args)

@@ -16,9 +16,10 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from flam_train.detection.calibration import Calibration, logit
-from flam_train.detection.events import Rules
+from flam_train.detection.calibration import Calibration
+from flam_train.detection.events import SECONDS, Rules
 from flam_train.detection.labelled import Data
+from flam_train.detection.smoothing import logit
 from flam_train.detection.thresholds import LOWS, Chosen, chosen, curve
 from flam_train.metrics.calibration import Calibration as Reliability
 from flam_train.metrics.calibration import calibration
@@ -72,7 +73,7 @@ def calibrate(data: Data, rules: Rules, other: Data | None = None, low: float | 
         unseen=best.unseen,
         thresholds=best.own,
         low=best.rules.low,
-        rules={name: getattr(rules, name) for name in ("median", "close", "shortest")},
+        rules={name: getattr(rules, name) for name in SECONDS},
     )
     return replace(
         found,

@@ -20,17 +20,15 @@ from flam_train.checkpoints.export import FILES
 from flam_train.data.shards.tars import replace_with
 from flam_train.detection.events import Rules
 from flam_train.detection.scoring import Scores
+from flam_train.detection.smoothing import logit
 from flam_train.models.methods import METHODS
 from flam_train.settings import from_plain, setting, settle
 
 CALIBRATION = "calibration.json"
 """What it is called in an export."""
 
-VERSION = 1
+VERSION = 2
 """Of the file: one more where an older flam_train would read it wrongly."""
-
-BELOW_ONE = 2.0**-25
-"""What a score of 1 may be short of it, as float32 rounds."""
 
 AGAIN = "run flam-detect calibrate again"
 
@@ -57,7 +55,7 @@ class Calibration:
     unseen: float = setting(MISSING, "threshold of phrases without one of their own", least=0, most=1)
     thresholds: dict[str, float] = setting({}, "phrase -> threshold", least=0, most=1)
     low: float = setting(Rules.low, "`low` of `events.Rules`", least=0, most=1)
-    rules: dict[str, float] = setting({}, "median, close and shortest of `events.Rules`")
+    rules: dict[str, float] = setting({}, "smooth, median, close and shortest of `events.Rules`")
     data: dict[str, Any] = setting({}, "kind, name, sha256 and counts of what it was found on, and of what it reports")
     report: dict[str, Any] = setting({}, "numbers of other data, before and after")
 
@@ -98,13 +96,6 @@ class Calibration:
         )  # fmt: skip
         replace_with(Path(path), lambda file: file.write(text.encode() + b"\n"))
         return Path(path)
-
-
-def logit(score: np.ndarray) -> np.ndarray:
-    """float64, of scores in [0, 1]: -inf of 0, and of 1 that of the greatest score that float32 rounds to it."""
-    exact = np.asarray(score, np.float64)
-    with np.errstate(divide="ignore"):
-        return np.log(exact) - np.log(np.maximum(1 - exact, BELOW_ONE))
 
 
 def read(path: Path | str, sha256: str, method: str | None = None) -> Calibration:

@@ -1,10 +1,11 @@
 """A recording of any length -> one embedding a frame: overlapping windows, cross-faded.
 
-Shape suffixes: S samples, W windows, T frames, D embedding width.
+Shape suffixes: S samples, W windows, T frames, H half frames, D embedding width.
 """
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
@@ -34,12 +35,15 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class Windows:
-    """Where the model listens: windows of its length that begin every `hop` frames of the recording's time, from its
-    beginning on, whatever part of it is read.
+    """Where the model listens: windows of its length that begin every `hop` half frames of the recording's time, from
+    its beginning on, whatever part of it is read.
 
     frames   of a window
     samples  of a window
-    hop      frames from one to the next; a frame lies in `frames / hop` of them
+    hop      half frames from one to the next, an odd number: every other window begins in the middle of a frame
+
+    What a frame says of a sound depends on where in the frame it begins. Where two windows hear it, half a frame apart,
+    that evens out, and less changes where a recording is cut elsewhere.
     """
 
     frames: int
@@ -48,34 +52,46 @@ class Windows:
 
     @classmethod
     def of(cls, model: FLAM) -> Windows:
-        return cls(model.grid.frames, model.config.frontend.samples, model.grid.frames // 2)
+        """Half a window apart, and half a frame where a window has an even number of frames: nearly every frame lies
+        in two."""
+        return cls(model.grid.frames, model.config.frontend.samples, model.grid.frames // 2 * 2 + 1)
 
     @property
     def frame_samples(self) -> float:
         return self.samples / self.frames
 
+    @property
+    def hop_samples(self) -> float:
+        return self.hop * self.frame_samples / 2
+
     def start(self, number: int) -> int:
         """The first sample of a window."""
-        return round(number * self.hop * self.frame_samples)
+        return math.floor(number * self.hop_samples + 0.5)
 
     def count(self, samples: int) -> int:
         """How many there are until the last reaches the end of so many samples."""
-        return 1 + max(0, -(-(samples - self.samples) // round(self.hop * self.frame_samples)))
+        return 1 + max(0, math.ceil((samples - self.samples - 0.5) / self.hop_samples))
 
-    def cut(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """int16 [S] of one window after the other. What is behind the recording's end is zero."""
-        kept, begin, number, at = [np.zeros(0, np.int16)], 0, 0, 0
+    def of_frames(self, first: int, behind: int) -> range:
+        """Numbers of the windows that see any of the frames from `first` to the one before `behind`."""
+        earliest = max(0, 2 * (first - self.frames) // self.hop + 1)
+        return range(earliest, max(earliest, (2 * behind - 1) // self.hop) + 1)
+
+    def cut(self, pieces: Iterable[np.ndarray], first: int = 0) -> Iterator[np.ndarray]:
+        """int16 [S] of one window after the other, from number `first` on, at least one. What is behind the recording's
+        end is zero. pieces: from the first sample of that window on."""
+        kept, begin, number, at = [np.zeros(0, np.int16)], self.start(first), first, self.start(first)
         for piece_S in pieces:
             kept.append(piece_S)
             at += len(piece_S)
             if self.start(number) + self.samples > at:
                 continue
             joined_S = np.concatenate(kept)
-            while (first := self.start(number)) + self.samples <= at:
-                yield joined_S[first - begin : first - begin + self.samples]
+            while (here := self.start(number)) + self.samples <= at:
+                yield joined_S[here - begin : here - begin + self.samples]
                 number += 1
-            begin, kept = first, [joined_S[first - begin :].copy()]  # windows overlap: the next begins in what is read
-        if number < self.count(at):
+            begin, kept = here, [joined_S[here - begin :].copy()]  # windows overlap: the next begins in what is read
+        if number < max(self.count(at), first + 1):
             last_S = np.zeros(self.samples, np.int16)
             rest_S = np.concatenate(kept)
             last_S[: len(rest_S)] = rest_S[: self.samples]
@@ -83,7 +99,12 @@ class Windows:
 
 
 def embed(
-    model: FLAM, pieces: Iterable[np.ndarray], batch_size: int = 8, precision: str = "32", early: int = AHEAD
+    model: FLAM,
+    pieces: Iterable[np.ndarray],
+    batch_size: int = 8,
+    precision: str = "32",
+    early: int = AHEAD,
+    first: int = 0,
 ) -> Generator[Tensor, None, None]:
     """frame_TD of a recording, block after block: unit vectors, float32, on the model's device.
 
@@ -92,12 +113,15 @@ def embed(
     batch_size  windows that are embedded at once; halved where memory is short
     precision   one of PRECISIONS, that of the encoder
     early       batches that a thread of its own reads early; 0: no thread, each is read when it is needed
+    first       number of the window that `pieces` begin with. The first frame is the one in which it begins, be it in
+                its middle: then that frame lacks what earlier windows say
     Where several windows see a frame, its vector is their mean, weighted by how far the frame lies from their edges, as
-    unit vector: it does not jump where another window begins.
+    unit vector: it does not jump where another window begins. A window that begins in the middle of a frame sees each
+    frame with two of its own, half of each.
     """
     windows = Windows.of(model)
-    joined = CrossFade(windows)
-    read = _batches(windows.cut(pieces), batch_size)
+    joined = CrossFade(windows, first)
+    read = _batches(windows.cut(pieces, first), batch_size)
     with ahead(read, early) if early else nullcontext(read) as batches:
         for window_WTD in _embedded(model, batches, batch_size, precision):
             yield joined.add(window_WTD)
@@ -105,32 +129,45 @@ def embed(
 
 
 class CrossFade:
-    """Frames of overlapping windows, added up one batch after the other."""
+    """Frames of overlapping windows, added up one batch after the other: on half frames, where all windows begin, of
+    which two in a row are a frame of the recording."""
 
-    def __init__(self, windows: Windows) -> None:
+    def __init__(self, windows: Windows, first: int = 0) -> None:
+        """first: number of the first window. Frames begin with the one in which it begins."""
         self._windows = windows
-        self._tail_TD: Tensor | None = None
-        # A frame that only one window sees is that window's, whatever its weight: vectors have length 1 in the end.
-        edge_T = torch.arange(windows.frames) + 0.5
-        self._weight_T1 = torch.minimum(edge_T, windows.frames - edge_T)[:, None]
+        # From the first frame on that is not given yet: of half frames what has been added up, and where the next
+        # window begins, 0 or 1.
+        self._tail_HD: Tensor | None = None
+        self._next = windows.hop * first % 2
+        # Where only one window is seen, its weight does not matter: vectors have length 1 in the end.
+        edge_H = torch.arange(2 * windows.frames) + 0.5
+        self._weight_H1 = torch.minimum(edge_H, 2 * windows.frames - edge_H)[:, None]
 
     def add(self, window_WTD: Tensor) -> Tensor:
         """The next windows; returns the frames [T, D] that none of the coming ones sees."""
         W, T, D = window_WTD.shape
-        hop = self._windows.hop
-        sum_TD = window_WTD.new_zeros((W - 1) * hop + T, D)
-        if self._tail_TD is not None:
-            sum_TD[: len(self._tail_TD)] = self._tail_TD
-        for number, weighted_TD in enumerate(window_WTD * self._weight_T1.to(window_WTD.device)):
-            sum_TD[number * hop : number * hop + T] += weighted_TD
-        self._tail_TD = sum_TD[W * hop :]
-        return F.normalize(sum_TD[: W * hop], dim=-1)
+        hop, at = self._windows.hop, self._next
+        sum_HD = window_WTD.new_zeros(at + (W - 1) * hop + 2 * T, D)
+        if self._tail_HD is not None:
+            sum_HD[: len(self._tail_HD)] = self._tail_HD
+        weight_H1 = self._weight_H1.to(window_WTD.device)
+        for half_HD in window_WTD.repeat_interleave(2, dim=1):
+            sum_HD[at : at + 2 * T] += weight_H1 * half_HD
+            at += hop
+        done = at // 2 * 2
+        self._tail_HD, self._next = sum_HD[done:], at - done
+        return _paired(sum_HD[:done])
 
     def rest(self) -> Tensor:
-        """The frames [T, D] of the last window that are not given yet."""
-        if self._tail_TD is None:
+        """The frames [T, D] of the last window that are not given yet; of the last of them it may see half."""
+        if self._tail_HD is None:
             raise ValueError("there is no window")
-        return F.normalize(self._tail_TD, dim=-1)
+        return _paired(F.pad(self._tail_HD, (0, 0, 0, len(self._tail_HD) % 2)))
+
+
+def _paired(sum_HD: Tensor) -> Tensor:
+    """frame_TD: unit vectors."""
+    return F.normalize(sum_HD[::2] + sum_HD[1::2], dim=-1)
 
 
 def _embedded(model: FLAM, batches: Iterable[Tensor], size: int, precision: str) -> Iterator[Tensor]:

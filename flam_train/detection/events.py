@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import median_filter
 
+from flam_train.detection.smoothing import gaussian, median
 from flam_train.settings import setting, settle
 
 if TYPE_CHECKING:
@@ -21,22 +21,28 @@ if TYPE_CHECKING:
 DECIMALS = 3
 """Of times: milliseconds."""
 
+SECONDS = ("smooth", "median", "close", "shortest")
+"""Of the rules those in seconds."""
+
 
 @dataclass(frozen=True)
 class Rules:
-    """What makes an event of scores, in this order: median, thresholds, gaps, shortest.
+    """What makes an event of scores, in this order: smoothing, median, thresholds, gaps, shortest.
 
     A higher threshold never adds time, and no phrase has two events at once. The defaults are those that found most in
     recordings of 5 minutes made of ESC-10's clips (docs/LOG.md).
     """
 
-    threshold: float = setting(0.9, "a phrase's score must exceed it in some frame of an event", least=0, most=1)
+    threshold: float = setting(0.85, "a phrase's score must exceed it in some frame of an event", least=0, most=1)
     low: float = setting(
-        0.5, "share of the threshold that the score must exceed in all frames of an event", least=0, most=1
+        0.4, "share of the threshold that the score must exceed in all frames of an event", least=0, most=1
     )
-    median: float = setting(0.95, "seconds of the median that smooths scores; 0: none", least=0)
-    close: float = setting(1.3, "seconds up to which a gap between two events of a phrase is closed", least=0)
+    median: float = setting(1.6, "seconds of the median that smooths scores; 0: none", least=0)
+    close: float = setting(0.7, "seconds up to which a gap between two events of a phrase is closed", least=0)
     shortest: float = setting(0.35, "seconds below which there is no event, but at a recording's edge", least=0)
+    smooth: float = setting(
+        0.2, "seconds (standard deviation) of the mean of scores' logits, before the median; 0: none", least=0
+    )
 
     def __post_init__(self) -> None:
         settle(self, "detection")
@@ -82,25 +88,21 @@ def runs_of(
     score_T: np.ndarray, heard_T: np.ndarray, rules: Rules, threshold: float, frame_seconds: float
 ) -> list[tuple[int, int]]:
     """Runs of frames that are one phrase's events. score_T: float in [0, 1]; heard_T: bool, frames that sound."""
-    smooth_T = smoothed(score_T, median_frames(rules, frame_seconds))
+    smooth_T = smoothed(score_T, heard_T, rules, frame_seconds)
     return runs_of_smooth(smooth_T, heard_T, rules, threshold, frame_seconds)
 
 
-def median_frames(rules: Rules, frame_seconds: float) -> int:
-    """An odd number, the nearest to the rules' seconds; 1: no median."""
-    return max(1, 2 * round((rules.median / frame_seconds - 1) / 2) + 1)
-
-
-def smoothed(score_T: np.ndarray, frames: int) -> np.ndarray:
-    """The median of so many frames around each; what is behind an edge is as it is at the edge."""
-    return median_filter(score_T, frames, mode="nearest") if frames > 1 else score_T
+def smoothed(score_T: np.ndarray, heard_T: np.ndarray, rules: Rules, frame_seconds: float) -> np.ndarray:
+    """What thresholds are compared with, 0 where nothing sounds. score_T: of one phrase, or [C, T]."""
+    mean_T = gaussian(score_T, heard_T, rules.smooth, frame_seconds)
+    return median(mean_T, rules.median, frame_seconds) * heard_T
 
 
 def runs_of_smooth(
     smooth_T: np.ndarray, heard_T: np.ndarray, rules: Rules, threshold: float, frame_seconds: float
 ) -> list[tuple[int, int]]:
-    """As `runs_of`, behind the median."""
-    runs_R2 = above(smooth_T * heard_T, threshold, rules.low * threshold)
+    """As `runs_of`, of what `smoothed` returns."""
+    runs_R2 = above(smooth_T, threshold, rules.low * threshold)
     runs_R2 = closed(runs_R2, rules.close / frame_seconds, heard_T)
     long_R = runs_R2[:, 1] - runs_R2[:, 0] >= rules.shortest / frame_seconds - 1e-6
     at_edge_R = (runs_R2[:, 0] == 0) | (runs_R2[:, 1] == len(smooth_T))

@@ -25,8 +25,8 @@ from flam_train.models.flam import FLAM
 KEPT = ".frames.npy"
 """The ending of such a file."""
 
-FORMAT = 1
-"""Of the description: one more where an older flam_train would read it wrongly."""
+FORMAT = 2
+"""Of the description: one more where an older flam_train would read it wrongly, or frames mean something else."""
 
 BLOCK = 4096
 """Frames that are read at once."""

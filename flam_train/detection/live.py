@@ -19,12 +19,11 @@ from flam_train.detection.events import (
     Rules,
     by_onset,
     event_of,
-    median_frames,
     rounded,
     runs_of_smooth,
-    smoothed,
 )
 from flam_train.detection.scoring import Listening, Time, silenced
+from flam_train.detection.smoothing import gaussian, gaussian_reach, median, median_frames
 
 ANY = 2.0
 """A score above every threshold: the most that may come."""
@@ -75,21 +74,21 @@ class _Settling:
     """One phrase's events. Holds the frames that may still be part of one.
 
     All rules are monotone: more score gives the same events or longer ones. So what is an event if all that comes has
-    the highest score, and the same if nothing sounds from now on, stays as it is. They come in their order.
+    the highest score, and the same if all has the lowest and is in no event, stays as it is. They come in their order.
     """
 
     def __init__(self, phrase: str, rules: Rules, threshold: float, frame_seconds: float) -> None:
         self._phrase, self._rules, self._threshold, self._seconds = phrase, rules, threshold, frame_seconds
-        self._median = median_frames(rules, frame_seconds)
+        self._gaussian = gaussian_reach(rules.smooth, frame_seconds)
+        self._reach = median_frames(rules.median, frame_seconds) // 2 + self._gaussian
         self._first = 0  # the frame from which on events are looked for
-        self._before = 0  # frames held before it, which the median sees
+        self._before = 0  # frames held before it, which smoothing sees
         self._score_T, self._heard_T = np.zeros(0, np.float32), np.zeros(0, bool)
 
     def add(self, score_T: np.ndarray, heard_T: np.ndarray) -> list[Detection]:
         self._score_T = np.concatenate([self._score_T, score_T])
         self._heard_T = np.concatenate([self._heard_T, heard_T])
-        most = self._runs(np.append(self._score_T, np.float32(ANY)), np.append(self._heard_T, True))
-        least = set(self._runs(np.append(self._score_T, np.float32(0)), np.append(self._heard_T, False)))
+        most, least = self._runs_before(ANY), set(self._runs_before(0.0))
         certain = list(takewhile(least.__contains__, most))
         stop = (self._first + len(self._score_T) - self._before) * self._seconds
         found = [self._event(first, behind, stop) for first, behind in certain]
@@ -100,12 +99,24 @@ class _Settling:
 
     def rest(self, stop: float) -> list[Detection]:
         """At the end of the recording, after so many seconds."""
-        return [self._event(first, behind, stop) for first, behind in self._runs(self._score_T, self._heard_T)]
+        mean_T = self._mean(self._score_T, self._heard_T)
+        return [self._event(*run, stop) for run in self._runs(mean_T, self._heard_T)]
 
-    def _runs(self, score_T: np.ndarray, heard_T: np.ndarray) -> list[tuple[int, int]]:
+    def _runs_before(self, score: float) -> list[tuple[int, int]]:
+        """What are events if all that comes has this score, and if it is 0, no gap to what follows is closed."""
+        frames, come_T = len(self._score_T), np.full(self._gaussian, score, np.float32)
+        # The mean is the lowest before frames that sound, the median before those that do not.
+        heard_T = np.concatenate([self._heard_T, np.ones(self._gaussian, bool)])
+        mean_T = self._mean(np.concatenate([self._score_T, come_T]), heard_T)[:frames]
+        return self._runs(np.append(mean_T, np.float32(score)), np.append(self._heard_T, score > 0))
+
+    def _mean(self, score_T: np.ndarray, heard_T: np.ndarray) -> np.ndarray:
+        return gaussian(score_T, heard_T, self._rules.smooth, self._seconds)
+
+    def _runs(self, mean_T: np.ndarray, heard_T: np.ndarray) -> list[tuple[int, int]]:
         """Counted from `_first` on."""
-        smooth_T, heard_T = smoothed(score_T, self._median)[self._before :], heard_T[self._before :]
-        return runs_of_smooth(smooth_T, heard_T, self._rules, self._threshold, self._seconds)
+        smooth_T = (median(mean_T, self._rules.median, self._seconds) * heard_T)[self._before :]
+        return runs_of_smooth(smooth_T, heard_T[self._before :], self._rules, self._threshold, self._seconds)
 
     def _event(self, first: int, behind: int, stop: float) -> Detection:
         inside_T = self._score_T[self._before + first : self._before + behind]
@@ -115,7 +126,7 @@ class _Settling:
     def _forget(self, frames: int) -> None:
         if frames > 0:
             self._first += frames
-            before = min(self._first, self._median // 2)
+            before = min(self._first, self._reach)
             gone = self._before + frames - before
             self._score_T, self._heard_T = self._score_T[gone:].copy(), self._heard_T[gone:].copy()
             self._before = before

@@ -95,24 +95,23 @@ class Listening:
             )
         self.model, self.start, self.stop = model, start, stop
         self.batch_size, self.precision, self.early = batch_size, precision, early
-        self._windows = Windows.of(model)
-        hop = self._windows.hop * model.grid.frame_seconds
-        # The first and the last window that see a frame of the part.
-        self._number = max(0, math.floor((start - model.grid.seconds) / hop) + 1)
-        seconds = None
+        windows, seconds = Windows.of(model), model.grid.frame_seconds
+        self._first = int(start / seconds)
+        seen = windows.of_frames(self._first, self._first + 1 if stop is None else math.ceil(stop / seconds))
+        self._number = seen[0]
+        self._skip = self._first - windows.hop * self._number // 2
+        begin, length = windows.start(seen[0]), None
         if stop is not None:
-            last = max(self._number, math.ceil(stop / hop) - 1)
-            seconds = (last - self._number) * hop + model.grid.seconds
-        self.stream = Stream(source, self._number * hop, seconds, channel)
+            length = (windows.start(seen[-1]) + windows.samples - begin) / SAMPLE_RATE
+        self.stream = Stream(source, begin / SAMPLE_RATE, length, channel)
         self.tap: Callable[[np.ndarray], None] | None = None
         self.time: Time | None = None
 
     def __iter__(self) -> Generator[Tensor, None, None]:
-        seconds = self.model.grid.frame_seconds
-        first = int(self.start / seconds)
-        skip = first - self._number * self._windows.hop
+        seconds, first, skip = self.model.grid.frame_seconds, self._first, self._skip
         pieces = self.stream if self.tap is None else _tapped(self.stream, self.tap)
-        with closing(embed(self.model, pieces, self.batch_size, self.precision, self.early)) as frames:
+        embedded = embed(self.model, pieces, self.batch_size, self.precision, self.early, self._number)
+        with closing(embedded) as frames:
             for frame_TD in frames:
                 here_TD = frame_TD[skip:]
                 skip = max(skip - len(frame_TD), 0)

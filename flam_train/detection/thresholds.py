@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.ndimage import median_filter
 
-from flam_train.detection.events import Rules, median_frames, runs_of_smooth
+from flam_train.detection.events import Rules, runs_of_smooth, smoothed
 from flam_train.detection.labelled import Data, Labelled, frames_of
 from flam_train.metrics.f1 import F1Curve, event_f1
 from flam_train.metrics.intersection import mean_iou
@@ -91,20 +90,14 @@ def levels(recording: Labelled, rules: Rules, grid_CP: np.ndarray) -> np.ndarray
     """int16 [C, T]: at how many of its thresholds, which ascend, a phrase has an event there. A higher threshold never
     adds time, so that those are the first ones."""
     time = recording.scores.time
-    smooth_CT, heard_T, seconds = smoothed(recording, rules), time.heard(), time.frame_seconds
+    heard_T, seconds = time.heard(), time.frame_seconds
+    smooth_CT = smoothed(recording.scores.score_CT, heard_T, rules, seconds)
     level_CT = np.zeros(smooth_CT.shape, np.int16)
     top_C = np.where(recording.known_CT.any(axis=1), smooth_CT.max(axis=1), 0)
     for c, p in zip(*(grid_CP < top_C[:, None]).nonzero(), strict=True):
         for first, behind in runs_of_smooth(smooth_CT[c], heard_T, rules, float(grid_CP[c, p]), seconds):
             level_CT[c, first:behind] = p + 1
     return level_CT
-
-
-def smoothed(recording: Labelled, rules: Rules) -> np.ndarray:
-    """score_CT behind the rules' median, 0 where nothing sounds: what thresholds are compared with."""
-    scores = recording.scores
-    frames = median_frames(rules, scores.time.frame_seconds)
-    return median_filter(scores.score_CT, (1, frames), mode="nearest") * scores.time.heard()
 
 
 def curve(data: Data, rules: Rules, grid_CP: np.ndarray) -> tuple[F1Curve, float]:
@@ -131,10 +124,11 @@ def _of_judged(data: Data, rules: Rules, grid_CP: np.ndarray) -> F1Curve:
 
 
 def judged_peaks(data: Data, rules: Rules) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of judged events (phrase_J: its number; peak_J: the highest score in them, behind the median; heard_J: bool)."""
+    """Of judged events (phrase_J: its number; peak_J: the highest score in them, smoothed; heard_J: bool)."""
     rows = []
     for recording in data.recordings:
-        smooth_CT = smoothed(recording, rules)
+        scores = recording.scores
+        smooth_CT = smoothed(scores.score_CT, scores.time.heard(), rules, scores.time.frame_seconds)
         for event, heard in recording.judged:
             span_CT = frames_of(recording.scores, [event])
             rows.append((data.phrases.index(event[2]), smooth_CT[span_CT].max(initial=0.0), heard))

@@ -46,8 +46,8 @@ class OpenFLAM(nn.Module):
     flam: the model itself, for `flam_train.inference` and its own methods.
 
     Audio is 48 kHz mono, [B, S] float in [-1, 1] (or int16), on any device. A clip of the model's length (10 s) is
-    heard as OpenFLAM hears it. A longer one is heard over its whole length, in windows of 10 s that begin every 5 s and
-    are cross-faded as in `flam_train.detection`; then T is its length / 0.3125 s, rounded, in the place of 32. A
+    heard as OpenFLAM hears it. A longer one is heard over its whole length, in windows of 10 s that begin every 5.16 s
+    and are cross-faded as in `flam_train.detection`; then T is its length / 0.3125 s, rounded, in the place of 32. A
     shorter one is refused, since it is mostly one of another rate. `sr=` of any call is compared with 48000.
     """
 

@@ -30,7 +30,7 @@ from flam_train.models.flam import FLAM
 from flam_train.plotting import Overview
 
 PHRASES = ["a dog barks", "rain"]
-LOOSE = ("--threshold", "0.2", "--low", "0.8", "--median", "0", "--close", "0", "--shortest", "0")
+LOOSE = ("--threshold", "0.2", "--low", "0.8", "--smooth", "0", "--median", "0", "--close", "0", "--shortest", "0")
 """So that weights that learnt nothing find something."""
 
 
@@ -91,7 +91,7 @@ def test_the_events_are_those_of_the_scores(export, capsys):
     found = [
         (f"rec/{name}", f"{e.onset:.3f}", f"{e.offset:.3f}", e.phrase)
         for name in ("a.wav", "s/b.flac")
-        for e in events_of(score(Listening(model, f"rec/{name}"), PHRASES), Rules(0.2, 0.8, 0, 0, 0))
+        for e in events_of(score(Listening(model, f"rec/{name}"), PHRASES), Rules(0.2, 0.8, 0, 0, 0, 0))
     ]
     assert found
     assert [tuple(row.values()) for row in rows("out/events.tsv")] == found

@@ -25,7 +25,7 @@ FLOORS = {
     ],
     "data": ["sound", "shards", "stream", "mixing", "augment", "preparation", "labels"],
     "detection": [
-        "embedding phrases clock_tags clock recordings progress",
+        "embedding smoothing phrases clock_tags clock recordings progress",
         "scoring",
         "events kept score_files labelled",
         "calibration thresholds live tables",

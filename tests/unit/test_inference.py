@@ -49,13 +49,14 @@ def test_each_frame_is_cross_faded_of_the_windows_that_hear_it(model, seconds):
     assert got.shape == (2, round(seconds / 0.3125))
     padded = torch.nn.functional.pad(waveform_S, (0, 480_000))
     text, sums = model.embed_text(PHRASES), {}
-    # Windows begin every 16 frames, up to the first that reaches the end.
-    for number in range(max(0, -(-(len(waveform_S) - 480_000) // 240_000)) + 1):
+    # Windows begin every 33 half frames, up to the first that reaches the end.
+    for number in range(max(0, -(-(len(waveform_S) - 480_000) // 247_500)) + 1):
         with torch.inference_mode():
-            window = padded[number * 240_000 : number * 240_000 + 480_000]
+            window = padded[number * 247_500 : number * 247_500 + 480_000]
             frame_TD = model.embed_audio(window[None]).frame_BTD[0]
-        for t in range(32):
-            sums[16 * number + t] = sums.get(16 * number + t, 0) + min(t + 0.5, 31.5 - t) * frame_TD[t]
+        for half in range(64):
+            t = (33 * number + half) // 2
+            sums[t] = sums.get(t, 0) + min(half + 0.5, 63.5 - half) * frame_TD[half // 2]
     frame_TD = torch.nn.functional.normalize(torch.stack([sums[t] for t in range(got.shape[1])]), dim=-1)
     assert torch.allclose(got, model.localize(frame_TD[None], text)[0], atol=1e-5)
 
@@ -71,7 +72,7 @@ class Scored(FLAM):
 def scored(model, **spans) -> Scored:
     """spans: of siren and rain, (first frame, behind the last, score)."""
     out = Scored(model.config)
-    out.at, out.score_CT = 0, torch.zeros(2, 1000)
+    out.at, out.score_CT = 0, torch.full((2, 1000), 0.05)
     for row, name in enumerate(("siren", "rain")):
         for first, behind, value in spans.get(name, ()):
             out.score_CT[row, first:behind] = value
@@ -193,13 +194,13 @@ def test_a_stream_is_read_no_further_than_needed(model):
             yield noise(1.0)[None]
 
     before = threading.active_count()
-    stream = detect_stream(scored(model, siren=[(4, 8, 0.95)], rain=[(20, 22, 0.95)]), chunks(), PHRASES, rate=48_000)
+    stream = detect_stream(scored(model, siren=[(4, 8, 0.95)], rain=[(20, 24, 0.95)]), chunks(), PHRASES, rate=48_000)
     assert given == []
     assert next(stream).phrase == "a siren"
     assert len(given) == 10  # the first window
     assert not torch.is_inference_mode_enabled()
     assert next(stream).phrase == "rain"
-    assert len(given) == 15
+    assert len(given) == 16  # the second, which begins 5.16 s later
     stream.close()
     assert threading.active_count() == before
 

@@ -34,7 +34,7 @@ from flam_train.metrics.f1 import F1Curve
 FRAME = 0.3125
 PHRASES = ("rain", "falling rain", "a dog", "a siren")
 CONCEPTS = ("rain", "rain", "dog", "siren")
-RULES = Rules(median=0.95, close=0.7, shortest=0.35)
+RULES = Rules(median=0.95, close=0.7, shortest=0.35, smooth=0.2)
 
 
 def recording(number: int, frames: int = 200, shift: float = 0.0) -> Labelled:
@@ -254,7 +254,7 @@ def test_it_helps_on_other_recordings_and_says_so():
     assert report["after"]["event_f1_unseen"] > report["before"]["event_f1"]
     assert report["after"]["mean_iou"] > report["before"]["mean_iou"]
     assert found.low in LOWS
-    assert found.rules == {"median": 0.95, "close": 0.7, "shortest": 0.35}
+    assert found.rules == {"smooth": 0.2, "median": 0.95, "close": 0.7, "shortest": 0.35}
     assert (found.weights, found.method) == (other.weights, other.method)
     assert (found.data["found"]["recordings"], found.data["reported"]["name"]) == (8, "other")
     rain = sum(phrase == "rain" for one in other.recordings for _, _, phrase in one.events)

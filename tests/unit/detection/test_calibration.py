@@ -52,7 +52,7 @@ def test_it_is_applied_to_scores_rules_and_phrases():
     assert (got.phrases, got.time) == (scores.phrases, scores.time)
     assert np.array_equal(got.score_CT, FOUND.calibrated(scores.score_CT))
     assert FOUND.thresholds_for(["a dog", "rain"]) == {"a dog": 0.4, "rain": 0.25}
-    assert FOUND.rules_of(Rules(close=0.7)) == Rules(threshold=0.4, low=0.2, close=0.7)
+    assert FOUND.rules_of(Rules(close=0.5)) == Rules(threshold=0.4, low=0.2, median=0.95, close=0.5)
 
 
 def test_what_is_written_is_read_again(tmp_path):
@@ -82,7 +82,7 @@ def test_an_export_may_have_one(tmp_path):
         (lambda raw: json.dumps(raw | {"temperature": math.inf}), "Infinity is no number.*: run flam-detect"),
         (lambda raw: "[1]", "is no calibration: give a file that flam-detect calibrate wrote"),
         (lambda raw: json.dumps({"result": 1}), "is no calibration"),
-        (lambda raw: json.dumps(raw | {"calibration": 2}), "of version 2, .* reads version 1: run flam-detect"),
+        (lambda raw: json.dumps(raw | {"calibration": 1}), "of version 1, .* reads version 2: run flam-detect"),
         (lambda raw: json.dumps(raw | {"temperature": 0}), r"damaged \(.*temperature: 0 must be above 0"),
         (lambda raw: json.dumps(raw | {"thresholds": {"rain": 1.5}}), r"damaged \(thresholds.rain: 1.5 must be"),
         (lambda raw: json.dumps(raw | {"method": "best"}), r"damaged \(method: 'best' is not known"),

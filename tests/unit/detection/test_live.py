@@ -21,6 +21,7 @@ rules = st.builds(
     median=st.sampled_from([0.0, 0.9, 2.2]),
     close=st.sampled_from([0.0, 0.4, 1.3]),
     shortest=st.sampled_from([0.0, 0.7, 1.6]),
+    smooth=st.sampled_from([0.0, 0.2, 0.3, 0.9]),
 )
 
 
@@ -66,8 +67,8 @@ def test_each_as_soon_as_it_is_certain(some, frames, seed):
 
 
 def test_little_is_kept_of_a_stream_without_end():
-    settling = _Settling("a", Rules(median=2.0, close=1.0), 0.5, FRAME)
-    score_T = np.tile(np.array([0, 0, 0, 0, 0, 0, 0.9, 0.9, 0.9, 0.9, 0, 0, 0, 0, 0, 0], np.float32), 1)
+    settling = _Settling("a", Rules(median=2.0, close=1.0, smooth=0.2), 0.5, FRAME)
+    score_T = np.array([0.1] * 6 + [0.9] * 4 + [0.1] * 6, np.float32)
     events = [event for _ in range(500) for event in settling.add(score_T, np.ones(16, bool))]
     assert len(events) == 500
     assert len(settling._score_T) < 20

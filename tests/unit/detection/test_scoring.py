@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -9,6 +11,7 @@ import torch
 
 from flam_train.data.sound.streaming import Stream
 from flam_train.detection.scoring import Listening, Time, score
+from flam_train.frames import FrameGrid
 from flam_train.models.flam import FLAM
 
 PHRASES = ["a siren", "rain"]
@@ -32,20 +35,57 @@ def recording(wave, tmp_path_factory):
 
 
 def test_a_file_that_was_cut_is_scored_as_the_whole(model, recording, wave, tmp_path):
-    """From half a window away from the cut on, where the cut is a multiple of the hop."""
+    """From half a window away from the cut on, before it from half a frame more, where the cut is a multiple of two
+    hops, which are 33 frames: then windows begin at the same places, and frames, too."""
     whole = score(Listening(model, recording), PHRASES)
-    for cut in (5, 20):
-        soundfile.write(tmp_path / "b.wav", wave[cut * 16_000 :], 16_000)
+    for frames in (33, 66):
+        cut = frames * 5_000
+        soundfile.write(tmp_path / "b.wav", wave[cut:], 16_000)
         part = score(Listening(model, tmp_path / "b.wav", batch_size=3), PHRASES)
-        behind = np.abs(part.score_CT[:, 16:] - whole.score_CT[:, cut * 16 // 5 + 16 :])
+        behind = np.abs(part.score_CT[:, 16:] - whole.score_CT[:, frames + 16 :])
         assert behind.max() < 1e-5
-        soundfile.write(tmp_path / "a.wav", wave[: cut * 16_000], 16_000)
+        soundfile.write(tmp_path / "a.wav", wave[:cut], 16_000)
         part = score(Listening(model, tmp_path / "a.wav"), PHRASES)
-        before = np.abs(part.score_CT[:, :-16] - whole.score_CT[:, : cut * 16 // 5 - 16])
-        assert before.size == 0 or before.max() < 1e-5
+        before = np.abs(part.score_CT[:, :-17] - whole.score_CT[:, : frames - 17])
+        assert before.size > 0
+        assert before.max() < 1e-5
 
 
-@pytest.mark.parametrize(("start", "stop"), [(0.0, 12.0), (7.3, 21.0), (20.0, 20.1), (33.3, None), (40.0, 99.0)])
+class Grid(FLAM):
+    """A model of another number of frames: means of its own."""
+
+    frames = 32
+
+    @property
+    def grid(self) -> FrameGrid:
+        return FrameGrid(self.frames, super().grid.seconds)
+
+    def embed_audio(self, waveform_BS):
+        out = super().embed_audio(waveform_BS)
+        frame_BDT = torch.nn.functional.adaptive_avg_pool1d(out.frame_BTD.transpose(1, 2), self.frames)
+        return replace(out, frame_BTD=torch.nn.functional.normalize(frame_BDT.transpose(1, 2), dim=-1))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 31])
+def test_parts_are_scored_as_in_the_whole_with_any_frames(frames, small_config, recording):
+    """Also where a window has an odd number of them, and half of one is no whole number of samples."""
+    torch.manual_seed(3)
+    model = Grid(small_config).eval()
+    model.frames = frames
+    whole = score(Listening(model, recording), PHRASES)
+    assert whole.score_CT.shape == (2, max(1, round(4.7 * frames)))
+    for start, stop in ((0.0, 12.0), (7.3, 21.0), (13.1, 36.5), (33.3, None)):
+        part = score(Listening(model, recording, start, stop, batch_size=3), PHRASES)
+        want = whole.score_CT[:, part.time.first : part.time.first + part.time.frames]
+        assert np.abs(part.score_CT - want).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [
+        (0.0, 12.0), (7.3, 21.0), (15.5, 15.6), (20.0, 20.1), (33.3, None), (36.1, 41.3), (40.0, 99.0), (46.5, 47.0)
+    ],
+)  # fmt: skip
 def test_a_part_that_is_looked_at_is_scored_as_in_the_whole(start, stop, model, recording):
     whole = score(Listening(model, recording), PHRASES)
     part = score(Listening(model, recording, start, stop, batch_size=3), PHRASES)

@@ -95,9 +95,9 @@ def test_longer_clips_are_heard_over_their_whole_length(model):
     want = score_recording(model.flam, audio[0].numpy(), TEXTS, "unbiased")
     assert torch.allclose(scores[0], want, atol=1e-3)  # of 16 bit
     clip_BD = model.get_global_audio_features(audio)
-    windows = [audio[:, at * 48_000 : (at + 10) * 48_000] for at in (0, 5, 10, 15)]
-    windows.append(F.pad(audio[:, 20 * 48_000 :], (0, 4 * 48_000)))
-    weights = (10, 10, 10, 10, 6)
+    windows = [audio[:, at : at + 480_000] for at in range(0, 4 * 247_500, 247_500)]  # 16.5 frames apart
+    windows.append(F.pad(audio[:, 990_000:], (0, 222_000)))
+    weights = (10, 10, 10, 10, 5.375)
     mean = sum(w * model.get_global_audio_features(one) for w, one in zip(weights, windows, strict=True))
     assert torch.allclose(clip_BD, F.normalize(mean, dim=-1), atol=1e-5)
     assert model.get_local_audio_features(clips(1, 10.01)).shape == (1, 32, 16)
