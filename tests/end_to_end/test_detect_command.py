@@ -461,7 +461,7 @@ def test_ctrl_c_leaves_whole_files_and_the_same_command_goes_on(export):
     command += ["--out", "out", *LOOSE, "--keep"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(Path("out").glob("rec/*.tsv")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(Path("out").glob(".done/rec/*.json")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
