@@ -78,7 +78,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
     files.add_argument("--clips", type=_at_least_one, metavar="N", help="cut N events out for a person to judge")
     files.add_argument("--clips-by", choices=("best", "spread"), default="best", help="which: [best]")
-    files.add_argument("--margin", type=float, default=2.0, metavar="S", help="seconds on both sides of them [2]")
+    files.add_argument("--margin", type=_seconds, default=2.0, metavar="S", help="seconds on both sides of them [2]")
 
     clock = parser.add_argument_group("clock times")
     clock.add_argument(
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.quiet:
             before = f", {len(mine) - len(to_do)} of them done before" if len(to_do) < len(mine) else ""
             on = f", on {', '.join(map(name_of, devices))}" if to_do else ""
-            print(f"{len(mine)} recordings{before}{on}", file=sys.stderr)
+            print(f"{len(mine)} recording{'s' if len(mine) > 1 else ''}{before}{on}", file=sys.stderr)
         try:
             if len(devices) > 1 and len(to_do) > 1:
                 _together(job, to_do, devices)
@@ -136,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
             _cut(args, outcomes, wanted)
     own = set(mine)
     statuses = Counter(outcome.status for recording, outcome in outcomes if recording in own)
-    _say(results.folder, outcomes, wanted)
+    _say(results.folder, outcomes, wanted, bool(args.clips) and not statuses["not done"])
     if statuses["failed"] or statuses["not done"]:
         return SOME if statuses["done"] else NONE
     return 0
@@ -245,7 +245,7 @@ def _one_of(job: detection.Job, recordings: Sequence[Recording], device: str, na
     sys.exit(told(lambda: detection.work(job, recordings, device, name)))
 
 
-def _say(folder: Path, outcomes: detection.Outcomes, wanted: detection.Analysis) -> None:
+def _say(folder: Path, outcomes: detection.Outcomes, wanted: detection.Analysis, clips: bool) -> None:
     """What was found, and where it is: on standard output."""
     statuses = Counter(outcome.status for _, outcome in outcomes)
     events = Counter(event.phrase for _, outcome in outcomes for event in outcome.events)
@@ -254,7 +254,7 @@ def _say(folder: Path, outcomes: detection.Outcomes, wanted: detection.Analysis)
         print(f"{events[phrase]:8,} {phrase}")
     for kind in wanted.writers.values():
         print(f"events   {folder / f'{EVENTS}{kind.suffix}'}")
-    if (folder / CLIPS).is_dir():
+    if clips:
         print(f"clips    {folder / CLIPS}")
     print(f"summary  {folder / SUMMARY}")
     if (folder / HOURS).exists():

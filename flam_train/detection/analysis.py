@@ -113,7 +113,6 @@ def _frames(
         return kept, overview
     if overview is not None:
         listening.tap = overview.feed
-    path.unlink(missing_ok=True)
     return (Keeping(listening, path, bound) if wanted.keep else listening), overview
 
 

@@ -191,7 +191,7 @@ def _time(match: re.Match[str]) -> datetime:
 
 def _by_pattern(path: Path, pattern: str) -> datetime:
     where = str(path) if "/" in pattern else path.name
-    match = _compiled(pattern).search(where)
+    match = pattern_of(pattern).search(where)
     if match is None:
         raise ValueError(f"{path}: {where!r} does not fit the pattern {pattern!r}: mend the pattern, or rename it")
     try:
@@ -201,8 +201,8 @@ def _by_pattern(path: Path, pattern: str) -> datetime:
 
 
 @cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """What finds it in a name. Raises ValueError that names the pattern."""
+def pattern_of(pattern: str) -> re.Pattern[str]:
+    """What finds such a time in a name. Raises ValueError that names the pattern."""
     form, known = "", list[str]()
     for text in re.findall(r"%.?|[^%]+", pattern):
         if text == "%%" or not text.startswith("%"):

@@ -207,7 +207,7 @@ def ahead(items: Generator[Item, None, None], count: int = AHEAD) -> Iterator[It
     """The same items, of which a thread makes the next `count` early. It ends with this context, and closes `items`;
     what is raised there is raised here, in its place."""
     made: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(count)
-    stopped = threading.Event()
+    stopped, ended = threading.Event(), threading.Event()
 
     def put(*what: Any) -> bool:
         while not stopped.is_set():
@@ -227,6 +227,7 @@ def ahead(items: Generator[Item, None, None], count: int = AHEAD) -> Iterator[It
             put(None, error)
         finally:
             items.close()
+            ended.set()
 
     def taken() -> Iterator[Item]:
         while True:
@@ -238,9 +239,16 @@ def ahead(items: Generator[Item, None, None], count: int = AHEAD) -> Iterator[It
             yield item  # type: ignore[misc]
 
     thread = threading.Thread(target=make, name="reads ahead", daemon=True)
-    thread.start()
     try:
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no room for one more
+            ended.set()
+            raise
         yield taken()
     finally:
+        # Ctrl-C may come before `start` returns: a thread that nobody waits for would abort the process at its exit.
         stopped.set()
-        thread.join()
+        ended.wait()
+        if thread.is_alive():
+            thread.join()

@@ -123,10 +123,12 @@ def kept_frames(path: Path) -> tuple[dict[str, Any], np.ndarray] | None:
         if tail[8:] != _MARK or length > size - 16:
             return None
         file.seek(-16 - length, os.SEEK_END)
-        about = json.loads(file.read(length))
-    if about["format"] != FORMAT:
+        text = file.read(length)
+    try:
+        about, frame_TD = json.loads(text), np.load(path, mmap_mode="r")
+    except ValueError:  # damaged
         return None
-    return about, np.load(path, mmap_mode="r")
+    return (about, frame_TD) if about.get("format") == FORMAT else None
 
 
 def _write_header(file: BinaryIO, frames: int, width: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from flam_train.data.sound.channels import Channel
 from flam_train.data.sound.length import Length
 from flam_train.detection.calibration import Calibration
-from flam_train.detection.clock import Clock, time_text
+from flam_train.detection.clock import Clock, pattern_of, time_text
 from flam_train.detection.events import Rules
 from flam_train.detection.results import Results
 from flam_train.detection.tables.formats import FORMATS, Format
@@ -28,6 +28,10 @@ class Clocks:
     given: Clock | None = None
     zone: tzinfo | None = None
     pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.pattern is not None:
+            pattern_of(self.pattern)  # checks it: else each recording would fail by it
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Analysis:
         options = {
             "rules": asdict(self.rules), "thresholds": dict(self.thresholds),
             "calibration": found and [found.method, found.temperature, found.bias], "formats": self.formats,
-            "excel": self.excel, "plot": self.plot, "scores": self.scores,
+            "excel": self.excel, "plot": self.plot, "scores": self.scores, "keep": self.keep,
             "begin": time_text(clocks.given.begin) if clocks.given else None,
             "zone": None if clocks.zone is None else str(clocks.zone), "name_pattern": clocks.pattern,
         }  # fmt: skip

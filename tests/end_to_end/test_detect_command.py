@@ -6,11 +6,9 @@ import csv
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,7 @@ from in_process import script
 from flam_train.checkpoints.export import load_export, save_export
 from flam_train.cli import detect
 from flam_train.data.shards.corpus import Corpus
-from flam_train.detection import job, kept
+from flam_train.detection import job
 from flam_train.detection.events import Rules, events_of
 from flam_train.detection.scoring import Listening, score
 from flam_train.detection.tables.formats import FORMATS
@@ -130,7 +128,8 @@ def test_the_same_command_does_nothing_again(export, monkeypatch, capsys):
 
 def test_kept_frames_need_no_encoder(export, monkeypatch):
     noise("a.wav", 33)
-    run(export, "a.wav", "--phrases", "rain", "--out", "out", "--keep")
+    run(export, "a.wav", "--phrases", "rain", "--out", "out")
+    run(export, "a.wav", "--phrases", "rain", "--out", "out", "--keep")  # of what is done without them, too
     heard = encoded(monkeypatch)
     run(export, "a.wav", "--phrases", *PHRASES, "--out", "out", *LOOSE)
     assert heard == []
@@ -139,7 +138,8 @@ def test_kept_frames_need_no_encoder(export, monkeypatch):
     assert rows("new/events.tsv") == again
     run(export, "a.wav", "--phrases", *PHRASES, "--out", "out", *LOOSE, "--to", "20")
     assert len(heard) == 2, "of another part there are other frames"
-    assert not Path(f"out/a.wav{kept.KEPT}").exists(), "those of other settings"
+    run(export, "a.wav", "--phrases", "a siren", "--out", "out", *LOOSE)
+    assert len(heard) == 2, "those of the whole are still there"
 
 
 def test_one_bad_file_costs_no_other(export, capsys):
@@ -327,6 +327,9 @@ def test_phrases_of_any_kind(export, phrase, capsys):
         (["a.wav", "--phrases", "rain", "--zone", "Mars"], "'Mars' is no zone"),
         (["a.wav", "a2.wav", "--phrases", "rain", "--start", "2024-01-31T00:00"], "--start is of one recording"),
         (["a.wav", "--phrases", "rain", "--batch-size", "0"], "whole number from 1"),
+        (["a.wav", "--phrases", "rain", "--clips", "3", "--margin", "-1"], "is no time"),
+        (["a.wav", "--phrases", "rain", "--clips", "3", "--margin", "nan"], "is no time"),
+        (["a.wav", "--phrases", "rain", "--name-pattern", "REC%Q"], "pattern 'REC%Q': '%Q' is not known"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_done(export, arguments, said, capsys):
@@ -454,28 +457,36 @@ def test_twelve_hours(export):
     assert rows("12/summary.csv")[0]["analysed"] == "43200"
 
 
+STOPPED = """
+import signal, sys
+from flam_train.cli import detect
+from flam_train.detection import embedding
+
+batches, real = [], embedding.full_precision
+
+def until(frame_WTD):
+    batches.append(1)
+    if len(batches) == 5:
+        signal.raise_signal(signal.SIGINT)
+    return real(frame_WTD)
+
+embedding.full_precision = until
+detect.main(sys.argv[1:])
+"""
+"""Ctrl-C while the fifth batch of windows is embedded."""
+
+
 def test_ctrl_c_leaves_whole_files_and_the_same_command_goes_on(export):
-    for n in range(8):
+    for n in range(4):
         noise(f"rec/{n}.wav", 30, seed=n)
-    command = [sys.executable, "-m", "flam_train.cli.detect", "run", str(export), "rec", "--phrases", *PHRASES]
-    command += ["--out", "out", *LOOSE, "--keep"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(Path("out").glob(".done/rec/*.json")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    if process.returncode == 0:
-        pytest.fail("it was done before it was stopped: more recordings are needed")
-    assert process.returncode == 130, said
-    assert "the same command goes on" in said
+    command = ["run", str(export), "rec", "--phrases", *PHRASES, *LOOSE, "--keep", "--batch-size", "2", "--out"]
+    stopped = subprocess.run([sys.executable, "-c", STOPPED, *command, "out"], capture_output=True, text=True)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "the same command goes on" in stopped.stderr
     assert not [name for name in files() if Path(name).name.startswith(".") and not name.startswith(".lock")]
-    stopped = rows("out/summary.csv")
-    assert {row["status"] for row in stopped} == {"done", "not done"}
-    assert subprocess.run(command, capture_output=True).returncode == 0
-    whole = [*command]
-    whole[whole.index("out")] = "straight"
-    assert subprocess.run(whole, capture_output=True).returncode == 0
+    assert [row["status"] for row in rows("out/summary.csv")] == ["done", *["not done"] * 3]
+    run(*command[1:], "out")
+    run(*command[1:], "straight")
     tables = {name: data for name, data in files().items() if name.endswith(".tsv")}
     assert tables == {name: data for name, data in files("straight").items() if name.endswith(".tsv")}
 

@@ -175,7 +175,9 @@ def _own(called: str, file: str, where: str, read: Labels, names: Names, beside:
     for url in read.of:
         if (n := names.find(url, where)) is not None:
             return n
-    if not read.of or len(exact) == 1:
+    if len(exact) == 1:
+        return exact[0]
+    if not read.of:
         return names.find(called, where)
     alike = names.called(called)
     if alike:

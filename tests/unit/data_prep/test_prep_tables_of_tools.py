@@ -235,6 +235,14 @@ def test_a_label_file_with_the_whole_name_of_one_of_two(run):
     assert sorted(run.events.values()) == [[(1, 2, "dog")], [(3, 4, "cat")]]
 
 
+def test_label_files_elsewhere_with_the_whole_names(run):
+    run.recordings("a.wav", "a.flac", "b/a.wav")
+    for name, label in {"a.wav": "dog", "a.flac": "cat", "b/a.wav": "owl"}.items():
+        path = run.write(f"labels/{name}.txt", f"1\t2\t{label}\n")
+    run("--labels", path.parents[1])
+    assert sorted(run.events.values()) == [[(1, 2, "cat")], [(1, 2, "dog")], [(1, 2, "owl")]]
+
+
 def test_times_of_a_format_in_seconds_are_not_made_milliseconds(run):
     run.recordings("a.wav")
     run.write("in/a.Table.1.selections.txt", "Begin Time (s)\tEnd Time (s)\tSpecies\n1000\t2000\towl\n")

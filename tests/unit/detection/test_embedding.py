@@ -176,3 +176,27 @@ def test_what_is_read_ahead_ends_with_whoever_reads():
     with ahead(number for number in ()) as items:
         assert list(items) == []
     assert not [thread for thread in threading.enumerate() if thread.name == "reads ahead"]
+
+
+def test_an_interrupt_while_the_thread_begins_leaves_none(monkeypatch):
+    """`Thread.start` waits for the thread to run, and Ctrl-C may end that wait."""
+    real, items = threading.Thread.start, iter(range(100))
+
+    def interrupted(self):
+        real(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), ahead(one for one in items):
+        pytest.fail("it was interrupted before")
+    assert [thread.name for thread in threading.enumerate() if thread.name == "reads ahead"] == []
+    assert next(items) < 10, "it has stopped reading"
+
+
+def test_a_system_without_threads(monkeypatch):
+    def full(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+    with pytest.raises(RuntimeError, match="can't start new thread"), ahead(one for one in range(3)):
+        pytest.fail("there is none")

@@ -99,6 +99,9 @@ def test_what_is_not_whole_is_made_again(model, tmp_path):
     for cut in (0, 5, 128, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:cut])
         assert read_kept(path, model, BOUND) is None
+    for at in (20, whole.index(b'{"format"'), whole.index(b"format"), whole.index(b"seconds")):
+        path.write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
+        assert read_kept(path, model, BOUND) is None
 
 
 @pytest.mark.parametrize("fail", [KeyboardInterrupt(), ValueError("a.wav: truncated audio")])
