@@ -250,6 +250,8 @@ def _say(folder: Path, outcomes: detection.Outcomes, wanted: detection.Analysis,
     statuses = Counter(outcome.status for _, outcome in outcomes)
     events = Counter(event.phrase for _, outcome in outcomes for event in outcome.events)
     print(", ".join(f"{count} {status}" for status, count in statuses.items()))
+    if wanted.calibration is not None:
+        print(f"calibrated on {wanted.calibration.data['found']['name']}")
     for phrase in wanted.phrases:
         print(f"{events[phrase]:8,} {phrase}")
     for kind in wanted.writers.values():

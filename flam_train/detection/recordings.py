@@ -24,7 +24,7 @@ from flam_train.data.sound.suffixes import SUFFIXES
 CLIPS = "clips"
 """The folder of a result folder that holds pieces of recordings: these are no recordings."""
 
-EVENTS, HOURS, SUMMARY = "events", "hours.csv", "summary.csv"
+EVENTS, HOURS, SILENT, SUMMARY = "events", "hours.csv", "silent.csv", "summary.csv"
 """What lies in a result folder beside the results of recordings: the first with the ending of each table."""
 
 ELSEWHERE = "elsewhere"
@@ -33,7 +33,7 @@ ELSEWHERE = "elsewhere"
 MOST_BYTES = 180
 """Of a name in a result folder: behind it stand an ending, and what a draft is called by. File systems take 255."""
 
-_OWN = {CLIPS, ELSEWHERE, EVENTS, "hours", "summary", "settings"}
+_OWN = {CLIPS, ELSEWHERE, EVENTS, "hours", "silent", "summary", "settings"}
 """What recordings, or folders of them, may not be called there: an ending would make it another file's name."""
 
 _TAGGED = re.compile(r"~[0-9a-f]{8}$")

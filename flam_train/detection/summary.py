@@ -2,6 +2,7 @@
 
 summary.csv   a row a recording: `COLUMNS`, then `events: PHRASE` for each phrase
 hours.csv     a row for each full hour by the clock of each recording whose clock is known: `HOURS`, then the same
+silent.csv    recording, onset, offset: where nothing sounds (`data.sound.streaming.DeadTime`), seconds of the recording
 events.*      the events of all, a file for each format (`tables`)
 """
 
@@ -21,7 +22,7 @@ from zoneinfo import ZoneInfo
 from flam_train.data.shards.tars import replace_with
 from flam_train.detection.clock import Clock, events_by_hour, time_text
 from flam_train.detection.events import Detection
-from flam_train.detection.recordings import EVENTS, HOURS, SUMMARY, Recording, decoded
+from flam_train.detection.recordings import EVENTS, HOURS, SILENT, SUMMARY, Recording, decoded
 from flam_train.detection.results import Outcome, Results
 from flam_train.detection.tables.formats import FORMATS, Format, write
 from flam_train.detection.tables.recorded import Recorded
@@ -50,6 +51,15 @@ def join(results: Results, recordings: Sequence[Recording], formats: Mapping[str
         _table(folder / HOURS, [*HOUR_COLUMNS, *phrases], (row for one in outcomes for row in _hours(results, *one)))
     else:
         (folder / HOURS).unlink(missing_ok=True)
+    silent = [
+        (decoded(os.path.abspath(recording.path)), _number(onset), _number(offset))
+        for recording, outcome in outcomes
+        for onset, offset in outcome.dead
+    ]
+    if silent:
+        _table(folder / SILENT, ["recording", "onset", "offset"], silent)
+    else:
+        (folder / SILENT).unlink(missing_ok=True)
     recorded = [recorded_of(results, *one) for one in outcomes if one[1].status == "done"]
     for kind in formats.values():
         write(folder / f"{EVENTS}{kind.suffix}", kind.text(recorded))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flam_train.detection.events import Detection
-from flam_train.detection.recordings import HOURS, SUMMARY, part_of, recordings_of
+from flam_train.detection.recordings import HOURS, SILENT, SUMMARY, part_of, recordings_of
 from flam_train.detection.results import Outcome, Results
 from flam_train.detection.summary import COLUMNS, HOUR_COLUMNS, join, recorded_of
 from flam_train.detection.tables.formats import FORMATS
@@ -91,6 +91,16 @@ def test_hours_by_the_clock(results, recordings):
     put(results, recordings[0], Outcome("done", "", 60, 48000, 0.0, 60.0))
     joined(results, recordings)
     assert not (results.folder / HOURS).exists()  # of settings that were others
+
+
+def test_where_nothing_sounds(results, recordings):
+    results.folder.mkdir()
+    put(results, recordings[0], DONE)
+    joined(results, recordings)
+    assert [list(row.values()) for row in rows(results.folder / SILENT)] == [[str(recordings[0].path), "10", "12.5"]]
+    put(results, recordings[0], Outcome("done", "", 60, 48000, 0.0, 60.0))
+    joined(results, recordings)
+    assert not (results.folder / SILENT).exists()
 
 
 def test_one_table_over_all(results, recordings):
