@@ -467,20 +467,21 @@ batches, real = [], embedding.full_precision
 def until(frame_WTD):
     batches.append(1)
     if len(batches) == 5:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.Signals[sys.argv[1]])
     return real(frame_WTD)
 
 embedding.full_precision = until
-detect.main(sys.argv[1:])
+detect.main(sys.argv[2:])
 """
-"""Ctrl-C while the fifth batch of windows is embedded."""
+"""A signal while the fifth batch of windows is embedded."""
 
 
-def test_ctrl_c_leaves_whole_files_and_the_same_command_goes_on(export):
+@pytest.mark.parametrize("by", ["SIGINT", "SIGTERM"])
+def test_what_is_stopped_leaves_whole_files_and_the_same_command_goes_on(export, by):
     for n in range(4):
         noise(f"rec/{n}.wav", 30, seed=n)
     command = ["run", str(export), "rec", "--phrases", *PHRASES, *LOOSE, "--keep", "--batch-size", "2", "--out"]
-    stopped = subprocess.run([sys.executable, "-c", STOPPED, *command, "out"], capture_output=True, text=True)
+    stopped = subprocess.run([sys.executable, "-c", STOPPED, by, *command, "out"], capture_output=True, text=True)
     assert stopped.returncode == 130, stopped.stderr
     assert "the same command goes on" in stopped.stderr
     assert not [name for name in files() if Path(name).name.startswith(".") and not name.startswith(".lock")]
