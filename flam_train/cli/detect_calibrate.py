@@ -29,7 +29,7 @@ makes scores mean something, on recordings in which it is known what is heard; t
 
 What is found is kept in the export as calibration.json, where flam-detect run finds it, with the sha256 of the weights
 and of the data. A calibrated score is the share of the frames with such a score in which the phrase is heard, where
-phrases are as frequent as in the data.
+phrases are as frequent as in the data. Of judged clips only thresholds are found: a model has chosen those frames.
 """
 
 PHRASES = 30

@@ -223,7 +223,7 @@ def _draw(
         dead=heard.scores.time.dead,
         clock=clock.at if clock else None,
         threshold=None if wanted.thresholds else wanted.rules.threshold,
-        meaning=CALIBRATED if wanted.calibration else MEANING,
+        meaning=CALIBRATED if wanted.calibration and wanted.calibration.shares else MEANING,
         title=decoded(recording.path.name) + ("" if heard.channel is None else f", channel {heard.channel}"),
     )
     plotting.write_figure(figure, file)

@@ -49,9 +49,11 @@ def calibrate(data: Data, rules: Rules, other: Data | None = None, low: float | 
                        frames, event F1, mean IoU. In it "unseen" is F1 of each phrase at the threshold that the phrases
                        of other concepts have in common; the temperature is that of all
 
-    Of judged events F1 is that of keeping those that are some, with all that are judged to be one taken for all there
-    are; nobody has said when they begin and end, so there is no mean IoU, and `low` is the rules'. Nobody has judged
-    what had lower scores, so no threshold is below theirs. Raises ValueError where nothing can be found, or reported.
+    Of judged events scores stay as they are, temperature 1 and bias 0: a model has chosen those frames, and of others
+    the share is another one. F1 is that of keeping those that are some, with all that are judged to be one taken for
+    all there are; nobody has said when they begin and end, so there is no mean IoU, and `low` is the rules'. Nobody has
+    judged what had lower scores, so no threshold is below theirs. Raises ValueError where nothing can be found, or
+    reported.
     """
     if other is None:
         data, other = parted(data)
@@ -60,7 +62,7 @@ def calibrate(data: Data, rules: Rules, other: Data | None = None, low: float | 
     for one, what in ((data, "to find thresholds with"), (other, "to report on")):
         if not any(recording.events for recording in one.recordings):
             raise ValueError(f"{one.about['name']}: no event {what}: give more recordings, or others to report on")
-    temperature, bias = fitted(*counted(data))
+    temperature, bias = (1.0, 0.0) if data.judged else fitted(*counted(data))
     found = Calibration(data.weights, data.method, temperature, bias, 1.0)
     calibrated = _calibrated(data, found)
     lows = LOWS if low is None else (low,)

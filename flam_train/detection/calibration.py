@@ -62,6 +62,11 @@ class Calibration:
     def __post_init__(self) -> None:
         settle(self, "calibration")
 
+    @property
+    def shares(self) -> bool:
+        """Whether a calibrated score is a share of frames: found on judged clips, only thresholds are."""
+        return (self.temperature, self.bias) != (1.0, 0.0)
+
     def calibrated(self, score: np.ndarray) -> np.ndarray:
         """Of scores of any shape in [0, 1]: float32 in [0, 1], in the same order; 0 stays 0."""
         return expit((logit(score) + self.bias) / self.temperature).astype(np.float32)

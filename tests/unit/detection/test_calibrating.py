@@ -381,6 +381,7 @@ def test_no_threshold_is_below_what_was_judged():
     some = judged(range(9))
     find, _ = parted(some)
     found = calibrate(some, RULES)
+    assert not found.shares
     calibrated = find.of([replace(one, scores=found.apply(one.scores)) for one in find.recordings])
     phrase_J, peak_J, _ = judged_peaks(calibrated, RULES)
     next_of = dict(pairwise(GRID))
