@@ -462,6 +462,7 @@ import signal, sys
 from flam_train.cli import detect
 from flam_train.detection import embedding
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 batches, real = [], embedding.full_precision
 
 def until(frame_WTD):
