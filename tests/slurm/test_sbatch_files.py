@@ -232,7 +232,7 @@ def test_a_job_that_cannot_run_says_why_before_it_trains(cluster, shards):
     problems = [line for line in log.splitlines() if line.startswith("problem")]
     assert len(problems) == 2
     assert "all nodes: global_batch=5" in problems[0]
-    assert "all nodes: nowhere: is not there" in problems[1]
+    assert "all nodes: data.frame.synthetic.path: nowhere: is not there" in problems[1]
     assert not (cluster.folder / "runs" / "none").exists()
     assert "GLOBAL_RANK" not in log
 
