@@ -29,6 +29,9 @@ Span = tuple[float, float]
 PIECE = 1 << 14
 """Frames: an hour and a half."""
 
+AT_ONCE = 1 << 11
+"""Frames whose scores are worked out together: ten minutes."""
+
 LEAST_SHARE = 0.5
 """Of a frame that must sound: as much as an event must cover of it to count (`FrameGrid.labels`)."""
 
@@ -163,11 +166,25 @@ def score(
     one_of("localisation method", method or model.default_method, METHODS)
     with torch.inference_mode(), closing(iter(listening)) as frames:
         text = model.embed_text(list(phrases)) if text is None else text
-        score_CT = _joined(model.localize(frame_TD[None], text, method)[0].cpu().numpy() for frame_TD in frames)
+        many = _gathered(frames)
+        score_CT = _joined(model.localize(frame_TD[None], text, method)[0].cpu().numpy() for frame_TD in many)
     time = listening.time
     assert time is not None
     score_CT = score_CT[:, : time.frames]
     return Scores(tuple(phrases), silenced(score_CT, time), time)
+
+
+def _gathered(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """frame_TD of AT_ONCE frames or a few more: a call for each window would wait for Python's lock, which the threads
+    of the encoder hold most of the time."""
+    gathered: list[Tensor] = []
+    for block_TD in blocks:
+        gathered.append(block_TD)
+        if sum(map(len, gathered)) >= AT_ONCE:
+            yield torch.cat(gathered)
+            gathered = []
+    if gathered:
+        yield torch.cat(gathered)
 
 
 def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:

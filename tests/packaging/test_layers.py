@@ -25,7 +25,8 @@ FLOORS = {
     ],
     "data": ["sound", "shards", "stream", "mixing", "augment", "preparation", "labels"],
     "detection": [
-        "embedding smoothing phrases clock_tags clock recordings progress",
+        "threads smoothing phrases clock_tags clock recordings progress",
+        "embedding",
         "scoring",
         "events kept score_files labelled",
         "calibration thresholds live tables",

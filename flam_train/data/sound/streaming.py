@@ -54,7 +54,7 @@ class DeadTime:
         if not len(wave_S):
             return
         joined_S = np.concatenate([self._last, wave_S])
-        changes = np.flatnonzero(joined_S[1:] != joined_S[:-1]) + 1 + self._at - len(self._last)
+        changes = _outermost(joined_S[1:] != joined_S[:-1], self._least) + 1 + self._at - len(self._last)
         starts = np.concatenate([[self._since], changes])
         long = np.flatnonzero(np.diff(starts) >= self._least)
         self._runs += [(int(starts[n]), int(starts[n + 1])) for n in long]
@@ -70,6 +70,18 @@ class DeadTime:
         unfinished = [(self._since, self._at)] if self._at - self._since >= self._least else []
         runs = self._runs[bisect.bisect_right(self._runs, seconds * self._rate, key=lambda run: run[1]) :]
         return [(first / self._rate, stop / self._rate) for first, stop in runs + unfinished]
+
+
+def _outermost(change_S: np.ndarray, cell: int) -> np.ndarray:
+    """Places where a bool is set, ascending: of every `cell` in a row the first and the last, as no other is at an end
+    of so many unset ones, and at the end of the row all. Where sound changes all the time they are few."""
+    whole = len(change_S) // cell * cell
+    cells_NS = change_S[:whole].reshape(-1, cell)
+    number_N = np.arange(len(cells_NS))
+    first_N, last_N = cells_NS.argmax(axis=1), cell - 1 - cells_NS[:, ::-1].argmax(axis=1)
+    set_N = cells_NS[number_N, first_N]
+    places_N2 = np.stack([first_N, last_N], axis=1) + cell * number_N[:, None]
+    return np.concatenate([places_N2[set_N].ravel(), whole + np.flatnonzero(change_S[whole:])])
 
 
 class Stream:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from flam_train.detection.embedding import CrossFade, Windows, ahead, embed
+from flam_train.detection import embedding
+from flam_train.detection.embedding import CrossFade, Windows, embed
 from flam_train.models.flam import FLAM
 
 HOP = 247_500
@@ -131,7 +132,33 @@ def test_the_same_recording_gives_the_same_bits(model):
     assert torch.equal(first, second)
 
 
+def test_threads_share_a_batch_and_end_with_it(model, monkeypatch):
+    wave_S, sizes, embed_audio, threads = noise(61.0), [], FLAM.embed_audio, set()
+
+    def watched(self, waveform_BS):
+        sizes.append(len(waveform_BS))
+        threads.add((threading.current_thread().name, torch.get_num_threads()))
+        return embed_audio(self, waveform_BS)
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(FLAM, "embed_audio", watched)
+    try:
+        torch.set_num_threads(4)
+        got_TD = torch.cat(list(embed(model, in_pieces(wave_S, 50_000), batch_size=2)))
+        assert sizes == [1] * 11
+        assert {cores for _, cores in threads} == {2}
+        assert len(threads) == 2
+        assert torch.get_num_threads() == 4
+        list(embed(model, [wave_S], batch_size=6, early=0))
+        assert sizes[11:] == [6, 5], "without threads, as asked"
+    finally:
+        torch.set_num_threads(before)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("works beside", "reads ahead"))]
+    assert torch.allclose(got_TD, plain(model, wave_S), atol=1e-5)
+
+
 def test_where_memory_is_short_batches_are_halved(model, monkeypatch):
+    monkeypatch.setattr(embedding, "threads_for", lambda *_: 1)  # as on a device of its own
     wave_S, sizes, embed_audio = noise(40.0), [], FLAM.embed_audio
 
     def short(self, waveform_BS):
@@ -154,49 +181,3 @@ def test_a_precision_that_is_none_is_refused(model):
         list(embed(model, [noise(1.0)], precision="fp64"))
     frames = torch.cat(list(embed(model, [noise(1.0)], precision="bf16")))
     assert frames.dtype == torch.float32
-
-
-def test_what_is_read_ahead_ends_with_whoever_reads():
-    closed = []
-
-    def numbers(last: int = 10**9):
-        try:
-            yield from range(last)
-            raise OSError("the disk is gone")
-        finally:
-            closed.append(last)
-
-    with ahead(numbers()) as items:
-        assert [next(items) for _ in range(5)] == [0, 1, 2, 3, 4]
-    assert closed == [10**9]
-    with ahead(numbers(7)) as items:
-        assert [next(items) for _ in range(7)] == [*range(7)]
-        with pytest.raises(OSError, match="the disk is gone"):
-            next(items)
-    with ahead(number for number in ()) as items:
-        assert list(items) == []
-    assert not [thread for thread in threading.enumerate() if thread.name == "reads ahead"]
-
-
-def test_an_interrupt_while_the_thread_begins_leaves_none(monkeypatch):
-    """`Thread.start` waits for the thread to run, and Ctrl-C may end that wait."""
-    real, items = threading.Thread.start, iter(range(100))
-
-    def interrupted(self):
-        real(self)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
-    with pytest.raises(KeyboardInterrupt), ahead(one for one in items):
-        pytest.fail("it was interrupted before")
-    assert [thread.name for thread in threading.enumerate() if thread.name == "reads ahead"] == []
-    assert next(items) < 10, "it has stopped reading"
-
-
-def test_a_system_without_threads(monkeypatch):
-    def full(self):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", full)
-    with pytest.raises(RuntimeError, match="can't start new thread"), ahead(one for one in range(3)):
-        pytest.fail("there is none")
