@@ -4,7 +4,8 @@
 
 Recordings are noise that swells, FLAC, 48 kHz. Memory is the peak of a process of its own (VmHWM: all of it, torch and
 weights too) with ten phrases, for each number of hours. Time: from the file to events, and the encoder on the same
-windows in the same batches, read before, taking turns in one process; the ratio is how much of the speed is left.
+windows in the same batches, read before, taking turns in one process; the ratio is how much of the speed is left, and
+beside it what would be left if all cores did nothing but decode the file and run the encoder.
 """
 
 from __future__ import annotations
@@ -78,10 +79,10 @@ def noise(path: Path, hours: float) -> Path:
 
 
 def ratio(args: argparse.Namespace, path: Path) -> None:
-    model = load_export(args.export)
+    model, cores = load_export(args.export), torch.get_num_threads()
     windows = np.stack(list(Windows.of(model).cut(Stream(path))))
     batches = torch.from_numpy(windows).split(args.batch_size)
-    found = []
+    found, most = [], []
     for _ in range(args.rounds):
         before = time.monotonic()
         events_of(score(Listening(model, path, batch_size=args.batch_size), PHRASES))
@@ -91,9 +92,17 @@ def ratio(args: argparse.Namespace, path: Path) -> None:
             for waveform_WS in batches:
                 model.embed_audio(waveform_WS)
         alone = time.monotonic() - before
+        before = time.monotonic()
+        with soundfile.SoundFile(path) as file:
+            for _block in file.blocks(1 << 20, dtype="int16"):
+                pass
+        decoding = time.monotonic() - before
         found.append(alone / whole)
-        print(f"  file to events {whole:.1f} s, encoder alone {alone:.1f} s: {found[-1]:.2f}", flush=True)
-    print(f"{args.minutes:g} min, {len(windows)} windows: ratio {statistics.median(found):.2f}", flush=True)
+        most.append(alone / (alone + decoding / cores))
+        times = f"file to events {whole:.2f} s, encoder alone {alone:.2f} s, decoding alone {decoding:.2f} s"
+        print(f"  {times}: {found[-1]:.2f} of at most {most[-1]:.2f}", flush=True)
+    median = f"{statistics.median(found):.2f} of at most {statistics.median(most):.2f}"
+    print(f"{args.minutes:g} min, {len(windows)} windows, {cores} cores: ratio {median}", flush=True)
 
 
 if __name__ == "__main__":
