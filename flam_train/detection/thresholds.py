@@ -22,7 +22,7 @@ GRID = (0.01, 0.02, 0.03, 0.05, 0.07, *(n / 100 for n in range(10, 95, 5)), 0.93
 LOWS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 """The shares of thresholds (`Rules.low`) of which the best is taken."""
 
-PRIOR_EVENTS = 30
+PRIOR_EVENTS = 100
 """So many events of all phrases count with those of each: with few of its own a phrase gets what is good for all."""
 
 
