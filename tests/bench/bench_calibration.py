@@ -1,6 +1,6 @@
 """What `flam-detect calibrate` changes: found on long recordings of half of a bank's sounds, told on those of the rest.
 
-    python tests/bench/bench_calibration.py EXPORT BANK [--find 12] [--report 12] [--seed 0] [--keep FOLDER]
+    python tests/bench/bench_calibration.py EXPORT BANK [--find 12] [--report 12] [--seed 0] [--swap] [--keep FOLDER]
         [--phrases PHRASE ...]
 
 BANK as in bench_detection.py, which makes the recordings; sounds of one source are in one half. They are written as
@@ -63,6 +63,7 @@ def main() -> None:
     parser.add_argument("--find", type=int, default=12, help="recordings [%(default)s]")
     parser.add_argument("--report", type=int, default=12, help="recordings [%(default)s]")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--swap", action="store_true", help="found on the other half, reported on the first")
     parser.add_argument("--keep", type=Path, help="folder for the shards and calibration.json")
     parser.add_argument("--phrases", nargs="+")
     args = parser.parse_args()
@@ -70,7 +71,7 @@ def main() -> None:
     rng = np.random.default_rng(args.seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary)
-        find, report = halves(bank)
+        find, report = reversed(halves(bank)) if args.swap else halves(bank)
         data = [
             read_labelled(model, write(folder / name, bank, numbers, count, rng), args.phrases)
             for name, numbers, count in (("find", find, args.find), ("report", report, args.report))
