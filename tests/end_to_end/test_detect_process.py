@@ -1,0 +1,144 @@
+"""flam-detect run as a process among others: its streams and locale, signals, parts, what it costs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from detect_runs import LOOSE, PHRASES, files, noise, rows, run
+
+from flam_train.detection.tables.formats import FORMATS
+
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+
+def test_closed_standard_input(export):
+    noise("a.wav", 1)
+    command = [sys.executable, "-m", "flam_train.cli.detect", "run", str(export), "-", "--phrases", "rain"]
+    script = 'exec "$@" --out out <&-'
+    done = subprocess.run(["sh", "-c", script, "sh", *command], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "standard input is closed" in done.stderr
+    done = subprocess.run([*command, "--out", "out", "--quiet"], input="a.wav\n", capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_locale_of_nothing_but_ascii(export):
+    noise("чайка 🐕.wav", 1)
+    command = [sys.executable, "-m", "flam_train.cli.detect", "run", str(export), "чайка 🐕.wav", "--phrases", "🐕"]
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*command, "--out", "out", "--threshold", "0"], env=env, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert rows("out/events.tsv")[0] == {
+        "filename": "чайка 🐕.wav", "onset": "0.000", "offset": "0.938", "event_label": "🐕"
+    }  # fmt: skip
+
+
+def test_a_german_locale(export, tmp_path):
+    places = tmp_path / "locales"
+    made = ["localedef", "-c", "-i", "de_DE", "-f", "UTF-8", str(places / "de_DE.UTF-8")]
+    places.mkdir()
+    if shutil.which("localedef") is None or subprocess.run(made, capture_output=True).returncode:
+        pytest.skip("no German locale can be made here")
+    noise("a.wav", 5)
+    code = (
+        "import locale, sys\nfrom flam_train.cli import detect\n"
+        "locale.setlocale(locale.LC_ALL, ''); assert locale.str(1.5) == '1,5'\n"
+        "detect.main(sys.argv[1:])"
+    )
+    formats = ["--format", *FORMATS]
+    command = [sys.executable, "-c", code, "run", str(export), "a.wav", "--phrases", "rain", "--threshold", "0"]
+    env = {**os.environ, "LC_ALL": "de_DE.UTF-8", "LOCPATH": str(places)}
+    done = subprocess.run([*command, *formats, "--out", "german"], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run(export, "a.wav", "--phrases", "rain", "--threshold", "0", *formats, "--out", "plain")
+    for name in [name for name in files("plain") if name.startswith(("a.wav", "events", "summary"))]:
+        assert files("german")[name] == files("plain")[name], name
+
+
+@pytest.mark.slow
+def test_twelve_hours(export):
+    """In memory that an hour needs, and none of its clock times a frame late."""
+    with soundfile.SoundFile("night.flac", "w", 8000, 1) as file:
+        for n in range(12 * 60):
+            file.write(np.random.default_rng(n).normal(size=8000 * 60) * 0.05)
+    code = (
+        "import resource, sys\nfrom flam_train.cli import detect\n"
+        "try: detect.main(sys.argv[1:])\n"
+        "finally: print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    command = [sys.executable, "-c", code, "run", str(export), "night.flac", "--phrases", *PHRASES, *LOOSE]
+    peaks = []
+    for to in ("1:00:00", "12:00:00"):
+        done = subprocess.run([*command, "--to", to, "--out", to[:2]], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout.split()[-1]) / 1024)
+    assert peaks[1] - peaks[0] < 80, f"{peaks} MiB"
+    assert rows("12/summary.csv")[0]["analysed"] == "43200"
+
+
+STOPPED = """
+import signal, sys
+from flam_train.cli import detect
+from flam_train.detection import embedding
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+batches, real = [], embedding.full_precision
+
+def until(frame_WTD):
+    batches.append(1)
+    if len(batches) == 5:
+        signal.raise_signal(signal.Signals[sys.argv[1]])
+    return real(frame_WTD)
+
+embedding.full_precision = until
+detect.main(sys.argv[2:])
+"""
+"""A signal while the fifth batch of windows is embedded."""
+
+
+@pytest.mark.parametrize("by", ["SIGINT", "SIGTERM"])
+def test_what_is_stopped_leaves_whole_files_and_the_same_command_goes_on(export, by):
+    for n in range(4):
+        noise(f"rec/{n}.wav", 30, seed=n)
+    command = ["run", str(export), "rec", "--phrases", *PHRASES, *LOOSE, "--keep", "--batch-size", "2", "--out"]
+    stopped = subprocess.run([sys.executable, "-c", STOPPED, by, *command, "out"], capture_output=True, text=True)
+    assert stopped.returncode == 130, stopped.stderr
+    assert "the same command goes on" in stopped.stderr
+    assert not [name for name in files() if Path(name).name.startswith(".") and not name.startswith(".lock")]
+    assert [row["status"] for row in rows("out/summary.csv")] == ["done", *["not done"] * 3]
+    run(*command[1:], "out")
+    run(*command[1:], "straight")
+    tables = {name: data for name, data in files().items() if name.endswith(".tsv")}
+    assert tables == {name: data for name, data in files("straight").items() if name.endswith(".tsv")}
+
+
+def test_parts_and_several_devices_find_the_same(export):
+    for n in range(5):
+        noise(f"rec/{n}.wav", 12, seed=n)
+    command = (export, "rec", "--phrases", *PHRASES, *LOOSE, "--out")
+    run(*command, "alone")
+    for part in ("1/2", "2/2"):
+        run(*command, "parts", "--part", part)
+    run(*command, "two", "--device", "cpu,cpu")
+    for folder in ("parts", "two"):
+        assert rows(f"{folder}/events.tsv") == rows("alone/events.tsv")
+        assert {row["status"] for row in rows(f"{folder}/summary.csv")} == {"done"}
+    Path("rec/2.wav").write_text("")
+    run(*command, "two", "--device", "cpu,cpu", code=3)
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys\nfrom flam_train.cli import detect\n"
+        "try: detect.main(['run', '--help'])\nexcept SystemExit: pass\n"
+        "print([name for name in ('torch', 'lightning', 'transformers', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n")
