@@ -15,8 +15,9 @@ from pathlib import Path
 
 from flam_train import detection  # lazy: its names are imported as they are used, torch with some of them
 from flam_train.cli.evaluate import told
+from flam_train.data.labels.detected import CLIPS, EVENTS, HOURS, SUMMARY
 from flam_train.data.sound.channels import channel_of
-from flam_train.detection.recordings import CLIPS, EVENTS, HOURS, SUMMARY, Recording
+from flam_train.detection.recordings import Recording
 from flam_train.detection.tables.formats import FORMATS
 from flam_train.disk import check_writable
 from flam_train.settings import SETTING

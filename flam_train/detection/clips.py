@@ -39,6 +39,7 @@ import numpy as np
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data.labels.answers import COLUMN as HEARD
+from flam_train.data.labels.detected import CLIPS
 from flam_train.data.labels.rows import Wanted
 from flam_train.data.labels.tool_tables import read as read_table
 from flam_train.data.shards.audio import encode
@@ -46,7 +47,7 @@ from flam_train.data.sound.channels import Channel
 from flam_train.data.sound.faults import Unusable
 from flam_train.data.sound.reading import read
 from flam_train.detection.events import Detection, rounded
-from flam_train.detection.recordings import CLIPS, Recording
+from flam_train.detection.recordings import Recording
 from flam_train.detection.tables import text, write
 from flam_train.disk import replacing
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fnmatch
 import glob
-import hashlib
 import os
 import re
 import sys
@@ -18,14 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from flam_train.data.labels.detected import CLIPS, EVENTS, TAGGED, tag_of
 from flam_train.data.preparation.audio_folders import files_below
 from flam_train.data.sound.suffixes import SUFFIXES
-
-CLIPS = "clips"
-"""The folder of a result folder that holds pieces of recordings: these are no recordings."""
-
-EVENTS, HOURS, SILENT, SUMMARY = "events", "hours.csv", "silent.csv", "summary.csv"
-"""What lies in a result folder beside the results of recordings: the first with the ending of each table."""
 
 ELSEWHERE = "elsewhere"
 """The folder of a result folder for what does not lie beside it."""
@@ -36,7 +30,6 @@ MOST_BYTES = 180
 _OWN = {CLIPS, ELSEWHERE, EVENTS, "hours", "silent", "summary", "settings"}
 """What recordings, or folders of them, may not be called there: an ending would make it another file's name."""
 
-_TAGGED = re.compile(r"~[0-9a-f]{8}$")
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -138,10 +131,10 @@ class Places:
 def _safe(name: str, tag: bool) -> str:
     """The name, or what can be shown of it with a tag: of different names different ones."""
     shown = "".join("_" if unicodedata.category(c) in ("Cc", "Cs") else c for c in name)
-    if not tag and shown == name and len(os.fsencode(name)) <= MOST_BYTES and not _TAGGED.search(name):
+    if not tag and shown == name and len(os.fsencode(name)) <= MOST_BYTES and not TAGGED.search(name):
         return name
     short = shown.encode()[: MOST_BYTES - 9].decode(errors="ignore")
-    return f"{short}~{hashlib.blake2b(os.fsencode(name), digest_size=4).hexdigest()}"
+    return f"{short}~{tag_of(name)}"
 
 
 def _folded(name: str) -> str:

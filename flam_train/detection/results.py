@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from flam_train import __version__
+from flam_train.data.labels.detected import SETTINGS
 from flam_train.data.shards.tars import replace_with
 from flam_train.data.sound.reading import NO_LOCKS
 from flam_train.detection.events import Detection
 from flam_train.detection.recordings import Recording
 from flam_train.disk import locked
 
-DONE, SETTINGS = ".done", "settings.json"
+DONE = ".done"
 
 FORMAT = 1
 """Of what lies in DONE: one more where a name changes its meaning."""

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
+from flam_train.data.labels.detected import EVENTS, HOURS, SILENT, SUMMARY
 from flam_train.data.shards.tars import replace_with
 from flam_train.detection.clock import Clock, events_by_hour, time_text
 from flam_train.detection.events import Detection
-from flam_train.detection.recordings import EVENTS, HOURS, SILENT, SUMMARY, Recording, decoded
+from flam_train.detection.recordings import Recording, decoded
 from flam_train.detection.results import Outcome, Results
 from flam_train.detection.tables.formats import FORMATS, Format, write
 from flam_train.detection.tables.recorded import Recorded

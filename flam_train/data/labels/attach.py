@@ -9,8 +9,9 @@ from pathlib import Path
 
 from flam_train.data.labels import captions as caption_tables
 from flam_train.data.labels.attached import Attached, Labelled
+from flam_train.data.labels.detected import is_of_all, is_of_clips
 from flam_train.data.labels.giving import Giving, speaks_of_itself
-from flam_train.data.labels.matching import Names, recording_of
+from flam_train.data.labels.matching import Names, called_like, without_suffix
 from flam_train.data.labels.recognise import FORMATS, SUFFIXES, Recognised, parse, recognise
 from flam_train.data.labels.rows import Labels, Wanted, fault
 from flam_train.data.labels.unread import look
@@ -63,7 +64,12 @@ def attach(
     for path in files:
         file = path.relative_to(_base(folder, labels)).as_posix()
         data = path.read_bytes()
-        called = recording_of(file)
+        meant, channel = names.meant_by(file)
+        called = without_suffix(meant)
+        of_all = is_of_all(path, called_like(path.name))
+        if labels is not None and labels.is_dir() and (of_all or (is_of_clips(path) and path.parent != labels)):
+            out.passed.append(file)  # it says again what others say, or speaks of pieces
+            continue
         if labels is not None and labels.is_dir() and format is None and not names.called(called):
             try:  # a folder of label files may hold other things
                 recognise(data, str(path), wanted)
@@ -71,8 +77,16 @@ def attach(
                 out.passed.append(file)
                 continue
         read, found = parse(data, str(path), wanted, format)
+        if channel is not None:
+            read = replace(read, rows=[row._replace(channel=channel) for row in read.rows])
+        if of_all and speaks_of_itself(read) and not read.of:
+            raise fault(
+                str(path),
+                "holds events of several recordings, one after the other, and does not say whose: give the folder that "
+                f"holds those of each, --labels {path.parent}",
+            )
         out.note(file, str(path), read, found)
-        own = _own(called, file, str(path), read, names, labels is None)
+        own = _own(meant, file, str(path), read, names, labels is None)
         if speaks_of_itself(read):
             if own is None:
                 raise fault(
@@ -88,10 +102,10 @@ def attach(
                 )
         giving.give(read, str(path), own, _inside(path, folder, labels), called)
     for path in rest:
-        here = names.exactly(recording_of(path.relative_to(folder).as_posix()))
+        here = names.exactly(names.meant_by(path.relative_to(folder).as_posix())[0])
         found_unread = look(path, path.relative_to(folder).as_posix(), wanted, names)
         if found_unread is not None and not (here and all(recordings[n].spoken for n in here)):
-            like = names.nearest(recording_of(found_unread.file))
+            like = names.nearest(names.meant_by(found_unread.file)[0])
             like = like if like.startswith("did you mean") else ""  # not all that there are
             out.unread.append(replace(found_unread, like=like))
     if captions is not None:
@@ -138,7 +152,7 @@ def _label_files(
         if not found:
             raise ValueError(f"{labels}: no label files ({', '.join(suffixes)}): check the folder")
         return found, []
-    called = [p for p in found if names.exactly(recording_of(p.relative_to(folder).as_posix()))]
+    called = [p for p in found if names.exactly(names.meant_by(p.relative_to(folder).as_posix())[0])]
     beside = [p for p in called if p.suffix.lower() in suffixes]
     if not beside and not passed:
         raise ValueError(
@@ -154,7 +168,7 @@ def _hint(folder: Path, found: list[Path], names: Names) -> str:
         if other is not None and other.recordings:
             return f"give a table with --labels, like {path}"
     for path in found:
-        elsewhere = names.called(recording_of(path.name))
+        elsewhere = names.called(names.meant_by(path.name)[0])
         if elsewhere:
             return (
                 f"{path} may be of {elsewhere[0]}, in another folder: put it beside, or give the folder of label "

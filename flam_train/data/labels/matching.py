@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from flam_train.data.labels.birdnet import NAMES
+from flam_train.data.labels.detected import CHANNEL, TAGGED, tag_of
 from flam_train.data.labels.locations import as_uploaded, path_of
 from flam_train.data.labels.recognise import SUFFIXES
 from flam_train.data.labels.rows import fault
@@ -31,10 +32,10 @@ def without_suffix(name: str, suffixes: Sequence[str] = sounds.SUFFIXES) -> str:
 
 def recording_of(label_file: str) -> str:
     """The name of the recording that a label file lies beside, without a suffix."""
-    return without_suffix(_called(label_file))
+    return without_suffix(called_like(label_file))
 
 
-def _called(label_file: str) -> str:
+def called_like(label_file: str) -> str:
     """The same with the suffix of the recording, if the label file's name has it: `a.wav.txt`."""
     tool = next((end for end in NAMES if label_file.casefold().endswith(end.casefold())), "")
     if tool:
@@ -80,9 +81,28 @@ class Names:
         """Recordings of this very path, but for the suffix."""
         return self._at(parts_of(path))
 
+    def meant_by(self, label_file: str) -> tuple[str, int | None]:
+        """(path of the recording that a label file is called like, with its suffix if the file's name has it; the
+        channel that it is of, None: of all): results of detection have tags and channels behind names (`detected`)."""
+        called = self._untagged(called_like(label_file))
+        channel = CHANNEL.search(called)
+        if channel is None or self._at(parts_of(called)):
+            return called, None
+        return self._untagged(called[: channel.start()]), int(channel[1])
+
+    def _untagged(self, path: str) -> str:
+        parts = path.split("/")
+        tags = [TAGGED.search(part) for part in parts]
+        return "/".join(self._tagged.get(tag[1], part) if tag else part for tag, part in zip(tags, parts, strict=True))
+
+    @functools.cached_property
+    def _tagged(self) -> dict[str, str]:
+        """{tag: name of a recording or a folder of them}"""
+        return {tag_of(part): part for path in self._paths for part in path.split("/")}
+
     def beside(self, label_file: str) -> list[int]:
         """Recordings that lie beside a label file that is called like them."""
-        parts = parts_of(_called(label_file))
+        parts = parts_of(self.meant_by(label_file)[0])
         return self._same_suffix(self._at(parts), parts)
 
     def uploaded(self, name: str) -> int | None:

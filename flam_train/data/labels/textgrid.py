@@ -1,19 +1,24 @@
 """Praat's TextGrid in its long and its short text form (fon.hum.uva.nl/praat, "TextGrid file formats"), UTF-8 or
 UTF-16. As Praat does, only free-standing numbers, strings and flags are read, so both forms are one. An interval
-with an empty text is a gap; points (TextTier) have onset = offset; quotes in a text are doubled."""
+with an empty text is a gap; points (TextTier) have onset = offset; quotes in a text are doubled.
+
+Tiers of which each has one label alone, and is called like it, or like it and a channel, "rain (channel 2)", are
+classes and no other views of the same events: all are read."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 
 from flam_train.data.labels.rows import Labels, Row, Wanted, event, fault, is_number, one_tier, seconds, text_of
 
+_OF_CHANNEL = re.compile(r"(.+) \(channel ([1-9][0-9]*)\)", re.DOTALL)
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|(<[^<>\s]*>)|(![^\r\n]*)|(")|([^\s"]+)')
 
 
 def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
-    """The labels of one tier; rows are lines of the file."""
+    """The labels of one tier, or of all that are classes; rows are lines of the file."""
     wanted = wanted or Wanted()
     if data.startswith(b"ooBinaryFile"):
         raise fault(file, "a binary TextGrid: save it in Praat as a text file")
@@ -38,8 +43,24 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
                 rows.append(event(None, onset, offset, text, file, tokens.row, wanted))
         tiers.append((name, rows))
     labelled = [name for name, rows in tiers if rows]
+    if wanted.tier is None:
+        classes = [_as_class(name, rows) for name, rows in tiers]
+        if None not in classes:
+            return Labels([row for rows in classes for row in rows or ()], domain=domain)
     chosen = set(one_tier([name for name, _ in tiers] if wanted.tier else labelled, wanted, file))
     return Labels([row for name, rows in tiers if name in chosen for row in rows], domain=domain)
+
+
+def _as_class(name: str, rows: list[Row]) -> list[Row] | None:
+    """The rows of a tier that is a class, with the channel that its name says; None of another tier."""
+    called = " ".join(unicodedata.normalize("NFC", name.replace("\ufeff", "")).split())
+    labels = {row.label for row in rows}
+    if labels <= {called}:
+        return rows
+    of_channel = _OF_CHANNEL.fullmatch(called)
+    if of_channel is None or labels != {of_channel[1]}:
+        return None
+    return [row._replace(channel=int(of_channel[2])) for row in rows]
 
 
 class _Tokens:

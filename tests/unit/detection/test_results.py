@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from flam_train import disk
+from flam_train.data.labels.detected import SETTINGS
 from flam_train.detection.events import Detection
 from flam_train.detection.recordings import recordings_of
 from flam_train.detection.results import DONE as STATUSES
-from flam_train.detection.results import SETTINGS, Outcome, Results
+from flam_train.detection.results import Outcome, Results
 
 PHRASES = ["a dog", '=HYPERLINK("x"), "y"']
 EVENTS = (Detection(0.5, 1.25, "a dog", 0.75, 0.9), Detection(2.0, 3.0, "a dog", 0.5, math.nan, 2))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from flam_train.data.labels.detected import HOURS, SILENT, SUMMARY
 from flam_train.detection.events import Detection
-from flam_train.detection.recordings import HOURS, SILENT, SUMMARY, part_of, recordings_of
+from flam_train.detection.recordings import part_of, recordings_of
 from flam_train.detection.results import Outcome, Results
 from flam_train.detection.summary import COLUMNS, HOUR_COLUMNS, join, recorded_of
 from flam_train.detection.tables.formats import FORMATS

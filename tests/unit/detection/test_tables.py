@@ -31,7 +31,7 @@ from flam_train.detection.tables import FORMATS, Recorded
 from flam_train.detection.tables.separated import to_csv
 
 GOLDEN = Path(__file__).parent / "golden"
-END_TO_END = ("audacity", "jams", "textgrid")
+END_TO_END = ("audacity", "textgrid")
 """Formats without a place for names of files."""
 
 STREET = Recorded(
@@ -80,11 +80,11 @@ PHRASES = (
 
 
 def read_back(folder: Path, named: dict[str, Recorded], name: str, labels: Path | None = None) -> dict[str, list]:
-    """{recording: [(onset in ms, offset, phrase)]} as `custom.py` reads it; formats of tiers and channels, all."""
+    """{recording: [(onset in ms, offset, phrase)]} as `custom.py` reads it."""
     for file in named:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).touch()
-    found = attach(folder, labels, Wanted(tier="all"))
+    found = attach(folder, labels, Wanted())
     expected = {"tsv": "table", "csv": "table", "json": "clip_json", "jsonl": "json_lines"}.get(name, name)
     assert set(found.formats) == {expected}
     return {r.name: sorted((*_ms(row.onset, row.offset), row.label) for _, row, _ in r.rows) for r in found.recordings}
@@ -189,7 +189,7 @@ def test_any_phrase_read_back(tmp_path_factory, phrases, name):
     kept = [p for p in phrases if meant(p) and not _is_refused(p)]
     one = replace(YARD, detections=tuple(Detection(0.5 + k, 0.75 + k, p, 0.5) for k, p in enumerate(kept)))
     text = FORMATS[name].text([one])
-    labels, _ = parse(text.encode(), f"yard.flac{FORMATS[name].suffix}", Wanted(tier="all"))
+    labels, _ = parse(text.encode(), f"yard.flac{FORMATS[name].suffix}", Wanted())
     assert sorted((*_ms(r.onset, r.offset), r.label) for r in labels.rows) == expected(one)
 
 

@@ -12,7 +12,7 @@ import pytest
 from label_samples import ALIGNED, RAVEN_HEADER, REFERRING, SLOTS, TEXTGRID_LONG, TEXTGRID_SHORT, eaf
 
 from flam_train.data.labels import tables
-from flam_train.data.labels.attach import recording_of
+from flam_train.data.labels.matching import recording_of
 from flam_train.data.labels.recognise import parse as parse_any
 from flam_train.data.labels.recognise import recognise
 from flam_train.data.labels.rows import Wanted

@@ -1,0 +1,74 @@
+"""What flam-detect run has written, read as labels by data_prep/custom.py: the same events, whatever recordings are
+called and wherever they lie."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from detect_runs import LOOSE, PHRASES, noise, run
+
+from flam_train.data.labels.attach import attach
+from flam_train.data.labels.rows import Wanted
+from flam_train.detection.tables.formats import FORMATS
+
+pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
+
+ALIKE = ("a.wav", "A.WAV", "a.flac", "s/a.wav", "S/a.wav", "S/A.wav", "clips/b.wav", "two  spaces.wav")
+"""Names that would share their results on some disk."""
+
+NAMELESS = ("audacity", "textgrid")
+"""Formats in which joined recordings have no names."""
+
+Events = dict[str, list[tuple[int, int, str, int | None]]]
+"""{recording: [(onset in ms, offset, label, channel)]}, sorted."""
+
+
+def read(folder: str, labels: str | None, format: str | None = None) -> Events:
+    found = attach(Path(folder), labels and Path(labels), Wanted(), format)
+    assert all(r.spoken for r in found.recordings)
+    rows = ((r.name, row) for r in found.recordings for _, row, _ in r.rows)
+    return by_recording(((name, row.onset, row.offset, row.label, row.channel) for name, row in rows), found.recordings)
+
+
+def written(out: str, folder: str) -> Events:
+    """By the joined JSON, relative to the recordings' folder."""
+    every = json.loads((Path(out) / "events.json").read_text())
+    rows = (
+        (e["filename"], e["onset"], e["offset"], unicodedata.normalize("NFC", e["event_label"]), e.get("channel"))
+        for e in every["events"]
+    )
+    return {str(Path(name).relative_to(folder)): some for name, some in by_recording(rows).items()}
+
+
+def by_recording(rows, recordings=()) -> Events:
+    found = defaultdict(list, {r.name: [] for r in recordings})
+    for name, onset, offset, *others in rows:
+        found[name].append((round(1000 * onset), round(1000 * offset), *others))
+    return {name: sorted(some) for name, some in found.items()}
+
+
+def without_channels(events: Events) -> Events:
+    return {name: sorted((*event[:3], None) for event in some) for name, some in events.items()}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_recordings_called_alike(export, format):
+    for n, name in enumerate((*ALIKE, long := f"{'x' * 200}.wav")):
+        noise(f"rec/{name}", 3 + n, seed=n)
+    command = (export, "rec", "--phrases", *PHRASES, "a\u0308", *LOOSE, "--keep", "--out", "out", "--format")
+    run(*command, "json")
+    every = written("out", "rec")
+    assert set(every) == {*ALIKE, long}
+    run(*command, format)
+    for labels in ("out/rec", "out"):
+        assert without_channels(read("rec", labels)) == every, labels
+    joined = f"out/events{FORMATS[format].suffix}"
+    if format in NAMELESS:
+        with pytest.raises(ValueError, match=r"does not say whose: give the folder .* --labels out$"):
+            read("rec", joined)
+    else:
+        assert without_channels(read("rec", joined)) == every
