@@ -18,7 +18,7 @@ from flam_train.cli.evaluate import told
 from flam_train.data.labels.detected import CLIPS, EVENTS, HOURS, SUMMARY
 from flam_train.data.sound.channels import channel_of
 from flam_train.detection.recordings import Recording
-from flam_train.detection.tables.formats import FORMATS
+from flam_train.detection.tables.formats import FORMATS, channels_of, endings
 from flam_train.disk import check_writable
 from flam_train.settings import SETTING
 
@@ -273,8 +273,10 @@ def _say(folder: Path, outcomes: detection.Outcomes, wanted: detection.Analysis,
         print(f"calibrated on {wanted.calibration.data['found']['name']}")
     for phrase in wanted.phrases:
         print(f"{events[phrase]:8,} {phrase}")
+    channels = channels_of(outcome for _, outcome in outcomes)
     for kind in wanted.writers.values():
-        print(f"events   {folder / f'{EVENTS}{kind.suffix}'}")
+        for ending in endings(kind, channels):
+            print(f"events   {folder / f'{EVENTS}{ending}'}")
     if clips:
         print(f"clips    {folder / CLIPS}")
     print(f"summary  {folder / SUMMARY}")

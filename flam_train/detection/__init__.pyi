@@ -19,9 +19,9 @@ from .labelled import Data as Data, Labelled as Labelled, read_labelled as read_
 from .live import events_as_they_end as events_as_they_end
 from .phrases import cut_phrases as cut_phrases, phrases_of as phrases_of
 from .recordings import Recording as Recording, part_of as part_of, recordings_of as recordings_of
-from .results import Outcome as Outcome, Results as Results
+from .results import EACH as EACH, Outcome as Outcome, Results as Results
 from .scoring import Frames as Frames, Listening as Listening, Scores as Scores, Time as Time, score as score
 from .tables import FORMATS as FORMATS, Recorded as Recorded
 from .summary import Outcomes as Outcomes, join as join
-from .wanted import EACH as EACH, Analysis as Analysis, Clocks as Clocks
+from .wanted import Analysis as Analysis, Clocks as Clocks
 from .job import Job as Job, work as work

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from flam_train import plotting  # lazy: matplotlib only for pictures
 from flam_train.batch import TextEmbeddings
+from flam_train.data.labels.detected import of_channel
 from flam_train.data.sound.length import Length
 from flam_train.data.sound.opening import measure
 from flam_train.detection.clock import Clock, clock_of, time_text
@@ -22,11 +23,12 @@ from flam_train.detection.events import Detection, by_onset, events_of
 from flam_train.detection.kept import KEPT, Keeping, read_kept
 from flam_train.detection.progress import Progress
 from flam_train.detection.recordings import Recording, decoded
-from flam_train.detection.results import Outcome, Results, Write
+from flam_train.detection.results import EACH, Dead, Outcome, Results, Write
 from flam_train.detection.score_files import write_scores
 from flam_train.detection.scoring import Frames, Listening, Scores, Time, score
 from flam_train.detection.summary import clock_of_outcome, recorded_of
-from flam_train.detection.wanted import EACH, Analysis, Clocks
+from flam_train.detection.tables.formats import texts
+from flam_train.detection.wanted import Analysis, Clocks
 from flam_train.models.flam import FLAM
 
 if TYPE_CHECKING:
@@ -116,11 +118,6 @@ def _frames(
     return (Keeping(listening, path, bound) if wanted.keep else listening), overview
 
 
-def of_channel(channel: int | None, ending: str) -> str:
-    """The ending of a file of one channel."""
-    return ending if channel is None else f".channel-{channel}{ending}"
-
-
 class _Watched:
     """Frames that tell how many seconds of what is wanted have passed."""
 
@@ -172,26 +169,17 @@ def _outcome(
         rate=length.rate,
         start=time.start,
         analysed=time.stop - time.start,
-        dead=found[0].scores.time.dead if len(found) == 1 else _everywhere([heard.scores.time for heard in found]),
+        dead=tuple(Dead(*span, heard.channel) for heard in found for span in heard.scores.time.dead),
         begin=time_text(clock.begin) if clock else "",
         zone=zone.key if isinstance(zone, ZoneInfo) else "",
         notes=tuple(notes),
         events=tuple(sorted(events, key=by_channel_too)),
+        channels=tuple(heard.channel for heard in found if heard.channel is not None),
     )
 
 
 def by_channel_too(event: Detection) -> tuple[float, str, int]:
     return (*by_onset(event), event.channel or 0)
-
-
-def _everywhere(times: Sequence[Time]) -> tuple[tuple[float, float], ...]:
-    """Where no channel sounds."""
-    common = list(times[0].dead)
-    for time in times[1:]:
-        common = [
-            (max(a, c), min(b, d)) for a, b in common for c, d in time.dead if max(a, c) < min(b, d)
-        ]  # each list is short: spans of one channel do not meet
-    return tuple(sorted(common))
 
 
 def _files(
@@ -201,7 +189,8 @@ def _files(
     recorded, clock = recorded_of(results, recording, outcome), clock_of_outcome(outcome)
     files: dict[str, Write] = {}
     for kind in wanted.writers.values():
-        files[kind.suffix] = partial(_write_text, kind.text([recorded]))
+        for ending, text in texts(kind, [recorded]).items():
+            files[ending] = partial(_write_text, text)
     for heard in found if wanted.plot else ():
         files[of_channel(heard.channel, PLOT)] = partial(_draw, recording, wanted, heard, outcome, clock)
     if wanted.scores:

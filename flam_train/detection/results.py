@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from flam_train import __version__
 from flam_train.data.labels.detected import SETTINGS
@@ -26,10 +26,21 @@ from flam_train.disk import locked
 
 DONE = ".done"
 
-FORMAT = 1
+EACH = "each"
+"""Of channels: all of them, one by one."""
+
+FORMAT = 2
 """Of what lies in DONE: one more where a name changes its meaning."""
 
 Write = Callable[[BinaryIO], Any]
+
+
+class Dead(NamedTuple):
+    """A span in which nothing sounds, in s of the recording; channel as of an event."""
+
+    onset: float
+    offset: float
+    channel: int | None = None
 
 
 @dataclass(frozen=True)
@@ -39,10 +50,11 @@ class Outcome:
     status    "done", or "failed" for a `reason`
     seconds   in the file; rate: of the file, in Hz; 0 if it is not known
     start     where what was analysed begins, in seconds of the recording; analysed: how many they are
-    dead      spans in which nothing sounds
+    dead      spans in which nothing sounds, each channel's after those of the one before
     begin     the date and time at which the recording begins, in ISO 8601; "" if it is not known
     zone      the name of its zone, where an offset does not say all of it: Europe/Berlin
     notes     what there is to say of it, a sentence each
+    channels  those that were looked at one by one; empty where they were not
     """
 
     status: str
@@ -51,11 +63,12 @@ class Outcome:
     rate: int = 0
     start: float = 0.0
     analysed: float = 0.0
-    dead: tuple[tuple[float, float], ...] = ()
+    dead: tuple[Dead, ...] = ()
     begin: str = ""
     zone: str = ""
     notes: tuple[str, ...] = ()
     events: tuple[Detection, ...] = ()
+    channels: tuple[int, ...] = ()
 
 
 class Results:
@@ -82,6 +95,11 @@ class Results:
                 "audio": dict(audio), "options": dict(options),
             }
         )  # fmt: skip
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether channels are looked at one by one."""
+        return self._about["audio"].get("channel") == EACH
 
     @contextmanager
     def held(self, part: tuple[int, int] = (1, 1)) -> Iterator[None]:
@@ -199,9 +217,9 @@ def _outcome(data: dict[str, Any]) -> Outcome:
     events = (
         Detection(**event | {"peak": math.nan if event["peak"] is None else event["peak"]}) for event in data["events"]
     )
-    dead = tuple((start, stop) for start, stop in data["dead"])
-    others = {"seconds": seconds, "dead": dead, "notes": tuple(data["notes"]), "events": tuple(events)}
-    return Outcome(**data | others)
+    dead = tuple(Dead(*span) for span in data["dead"])
+    plain = {name: tuple(data[name]) for name in ("notes", "channels")}
+    return Outcome(**data | plain | {"seconds": seconds, "dead": dead, "events": tuple(events)})
 
 
 def _plain(data: Any) -> Any:

@@ -13,12 +13,9 @@ from flam_train.data.sound.length import Length
 from flam_train.detection.calibration import Calibration
 from flam_train.detection.clock import Clock, pattern_of, time_text
 from flam_train.detection.events import Rules
-from flam_train.detection.results import Results
+from flam_train.detection.results import EACH, Results
 from flam_train.detection.tables.formats import FORMATS, Format
 from flam_train.detection.tables.separated import to_csv
-
-EACH = "each"
-"""Of channels: all of them, one by one."""
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,9 @@ def test_each_channel_on_its_own(export):
     assert times == [(r["onset"], r["offset"], r["event_label"]) for r in rows("one/events.tsv")]
     assert times == [(r["onset"], r["offset"], r["event_label"]) for r in rows("alone/events.tsv")]
     assert {row["channel"] for row in rows("each/events.csv")} == {"1", "2"}
+    summary = [(row["channel"], int(row["events"])) for row in rows("each/summary.csv")]
+    assert summary == [(c, sum(row["channel"] == c for row in each)) for c in ("1", "2")]
+    assert "channel" not in rows("one/summary.csv")[0]
     with np.load("each/two.wav.scores.npz") as scores:
         assert scores["score"].shape == (2, 2, 38)
     run(*command, "--out", "third", "--channels", "3", "two.wav", code=1)

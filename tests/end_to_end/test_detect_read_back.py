@@ -23,6 +23,9 @@ ALIKE = ("a.wav", "A.WAV", "a.flac", "s/a.wav", "S/a.wav", "S/A.wav", "clips/b.w
 NAMELESS = ("audacity", "textgrid")
 """Formats in which joined recordings have no names."""
 
+SAYING = ("audacity", "jams", "raven", "textgrid")
+"""Formats of which channels are read unasked; in tables and JSON a column may mean anything: --columns names it."""
+
 Events = dict[str, list[tuple[int, int, str, int | None]]]
 """{recording: [(onset in ms, offset, label, channel)]}, sorted."""
 
@@ -72,3 +75,21 @@ def test_recordings_called_alike(export, format):
             read("rec", joined)
     else:
         assert without_channels(read("rec", joined)) == every
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_channel(export, format, capsys):
+    noise("rec/a.wav", 5, channels=2)
+    noise("rec/A.wav", 5, channels=3, seed=1)
+    command = (export, "rec", "--phrases", *PHRASES, "rain (channel 1)", *LOOSE, "--keep", "--channels", "each")
+    run(*command, "--out", "out", "--format", "json")
+    every = written("out", "rec")
+    assert {event[3] for event in every["A.wav"]} == {1, 2, 3}
+    capsys.readouterr()
+    run(*command, "--out", "out", "--format", format)
+    said = capsys.readouterr().out
+    assert all(Path(line.split()[-1]).is_file() for line in said.splitlines() if line.startswith("events  "))
+    back = read("rec", "out")
+    if format in SAYING:
+        assert back == every
+    assert without_channels(back) == without_channels(every)

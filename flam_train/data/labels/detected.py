@@ -26,8 +26,8 @@ def tag_of(name: str) -> str:
     return hashlib.blake2b(os.fsencode(name), digest_size=4).hexdigest()
 
 
-def of_channel(channel: int | None, ending: str) -> str:
-    """The ending of a result of one channel (`CHANNEL`); None: of none."""
+def of_channel(channel: int | str | None, ending: str) -> str:
+    """The ending of a result of one channel (`CHANNEL`), of any with `*`; None: of all together."""
     return ending if channel is None else f".channel-{channel}{ending}"
 
 

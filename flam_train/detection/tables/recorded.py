@@ -23,6 +23,7 @@ class Recorded:
     detections  in the order of their rows
     path        where it lies, absolute; None: nobody knows
     start       when it begins, with a zone; None: nobody knows
+    channels    those that were looked at one by one; empty where they were not
     """
 
     file: str
@@ -31,6 +32,7 @@ class Recorded:
     detections: tuple[Detection, ...] = ()
     path: Path | None = None
     start: datetime | None = None
+    channels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.start is not None and self.start.utcoffset() is None:
@@ -53,4 +55,4 @@ def end_to_end(recorded: Iterable[Recorded]) -> Iterator[tuple[float, Recorded]]
 
 def by_channel(recorded: Iterable[Recorded]) -> bool:
     """Whether channels were looked at one by one."""
-    return any(d.channel is not None for one in recorded for d in one.detections)
+    return any(one.channels or any(d.channel is not None for d in one.detections) for one in recorded)

@@ -16,12 +16,23 @@ from flam_train.data.labels.detected import SETTINGS
 from flam_train.detection.events import Detection
 from flam_train.detection.recordings import recordings_of
 from flam_train.detection.results import DONE as STATUSES
-from flam_train.detection.results import Outcome, Results
+from flam_train.detection.results import Dead, Outcome, Results
 
 PHRASES = ["a dog", '=HYPERLINK("x"), "y"']
 EVENTS = (Detection(0.5, 1.25, "a dog", 0.75, 0.9), Detection(2.0, 3.0, "a dog", 0.5, math.nan, 2))
+DEAD = (Dead(10.0, 12.5),)
 DONE = Outcome(
-    "done", "", 3600.5, 8000, 60.0, 1800.0, ((10.0, 12.5),), "2024-01-31T23:59:59.000+01:00", "", ("a note",), EVENTS
+    "done",
+    "",
+    3600.5,
+    8000,
+    60.0,
+    1800.0,
+    (Dead(10.0, 12.5),),
+    "2024-01-31T23:59:59.000+01:00",
+    "",
+    ("a note",),
+    EVENTS,
 )
 FAILED = Outcome("failed", "a.wav: truncated\naudio")
 

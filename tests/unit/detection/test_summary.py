@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,14 +12,26 @@ import pytest
 from flam_train.data.labels.detected import HOURS, SILENT, SUMMARY
 from flam_train.detection.events import Detection
 from flam_train.detection.recordings import part_of, recordings_of
-from flam_train.detection.results import Outcome, Results
-from flam_train.detection.summary import COLUMNS, HOUR_COLUMNS, join, recorded_of
+from flam_train.detection.results import EACH, Dead, Outcome, Results
+from flam_train.detection.summary import CHANNEL, COLUMNS, HOUR_COLUMNS, SILENT_COLUMNS, join, recorded_of
 from flam_train.detection.tables.formats import FORMATS
 
 PHRASES = ["a dog", '=HYPERLINK("x"), "y"']
+EACH_PHRASE = [f"events: {phrase}" for phrase in PHRASES]
 EVENTS = (Detection(10.5, 11.25, "a dog", 0.75, 0.9), Detection(1805.0, 1806.0, "a dog", 0.5, 0.6, 2))
+DEAD = (Dead(10.0, 12.5),)
 DONE = Outcome(
-    "done", "", 3600.5, 8000, 10.0, 1800.0, ((10.0, 12.5),), "2024-01-31T23:30:00.000+01:00", "", ("a note",), EVENTS
+    "done",
+    "",
+    3600.5,
+    8000,
+    10.0,
+    1800.0,
+    (Dead(10.0, 12.5),),
+    "2024-01-31T23:30:00.000+01:00",
+    "",
+    ("a note",),
+    EVENTS,
 )
 FAILED = Outcome("failed", "a.wav: truncated\naudio")
 
@@ -56,7 +69,11 @@ def test_a_row_a_recording(results, recordings):
     put(results, recordings[2], Outcome("done", "", 0.25, 48000, 0.0, 0.25))
     assert [outcome.status for _, outcome in joined(results, recordings)] == ["done", "failed", "done", "not done"]
     found = rows(results.folder / SUMMARY)
-    assert list(found[0]) == [*COLUMNS, "events: a dog", 'events: =HYPERLINK("x"), "y"']
+    assert list(found[0]) == [
+        *(name for name in COLUMNS if name != CHANNEL),
+        "events: a dog",
+        'events: =HYPERLINK("x"), "y"',
+    ]
     assert list(found[0].values()) == [
         str(recordings[0].path), "./recs/=c.wav", "done", "", "a note", "3600.5", "8000", "1800", "2.5",
         "2024-01-31T23:30:00.000+01:00", "2", "4", "2", "0",
@@ -84,7 +101,11 @@ def test_hours_by_the_clock(results, recordings):
     put(results, recordings[1], Outcome("done", "", 60, 48000, 0.0, 60.0))  # its clock is not known
     joined(results, recordings)
     found = rows(results.folder / HOURS)
-    assert list(found[0]) == [*HOUR_COLUMNS, "events: a dog", 'events: =HYPERLINK("x"), "y"']
+    assert list(found[0]) == [
+        *(name for name in HOUR_COLUMNS if name != CHANNEL),
+        "events: a dog",
+        'events: =HYPERLINK("x"), "y"',
+    ]
     assert [list(row.values())[1:] for row in found] == [
         ["2024-01-31T23:00:00.000+01:00", "1790", "1", "2.011", "1", "0"],
         ["2024-02-01T00:00:00.000+01:00", "10", "1", "360", "1", "0"],
@@ -102,6 +123,35 @@ def test_where_nothing_sounds(results, recordings):
     put(results, recordings[0], Outcome("done", "", 60, 48000, 0.0, 60.0))
     joined(results, recordings)
     assert not (results.folder / SILENT).exists()
+
+
+def test_channels_one_by_one(recordings, tmp_path):
+    results = Results(tmp_path / "out", "0" * 64, PHRASES, {"channel": EACH}, {})
+    results.folder.mkdir()
+    events = (replace(EVENTS[0], channel=1), EVENTS[1], replace(EVENTS[1], onset=1807.0, offset=1808.0))
+    dead = (Dead(10.0, 12.5, 1), Dead(10.0, 20.0, 2), Dead(30.0, 31.0, 2))
+    put(results, recordings[0], replace(DONE, events=events, dead=dead, channels=(1, 2, 3)))
+    put(results, recordings[1], FAILED)
+    joined(results, recordings[:2], "tsv", "audacity")
+    summary = rows(results.folder / SUMMARY)
+    assert list(summary[0]) == [*COLUMNS, *EACH_PHRASE]
+    found = [[row[name] for name in (CHANNEL, "status", "silent", "events", "events_per_hour")] for row in summary]
+    assert found == [
+        ["1", "done", "2.5", "1", "2"], ["2", "done", "11", "2", "4"], ["3", "done", "0", "0", "0"],
+        ["", "failed", "", "", ""],
+    ]  # fmt: skip
+    hours = rows(results.folder / HOURS)
+    assert list(hours[0])[: len(HOUR_COLUMNS)] == list(HOUR_COLUMNS)
+    assert [(row[CHANNEL], row["hour"][11:13], row["events"]) for row in hours] == [
+        ("1", "23", "1"), ("1", "00", "0"), ("2", "23", "0"), ("2", "00", "2"), ("3", "23", "0"), ("3", "00", "0"),
+    ]  # fmt: skip
+    silent = rows(results.folder / SILENT)
+    assert list(silent[0]) == list(SILENT_COLUMNS)
+    assert [row[CHANNEL] for row in silent] == ["1", "2", "2"]
+    tracks = {path.name for path in results.folder.glob("events.*.txt")}
+    assert tracks == {f"events.channel-{channel}.txt" for channel in (1, 2, 3)}
+    joined(results, recordings[:2], "tsv")
+    assert not list(results.folder.glob("events.*.txt"))
 
 
 def test_one_table_over_all(results, recordings):

@@ -28,6 +28,7 @@ from flam_train.data.labels.recognise import parse
 from flam_train.data.labels.rows import NOTHING, Wanted, is_no_call
 from flam_train.detection.events import Detection
 from flam_train.detection.tables import FORMATS, Recorded
+from flam_train.detection.tables.formats import texts
 from flam_train.detection.tables.separated import to_csv
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -106,7 +107,7 @@ def expected(one: Recorded, begin: float = 0.0) -> list:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_to_the_letter(name):
-    suffix, text = FORMATS[name]
+    suffix, text = FORMATS[name].suffix, FORMATS[name].text
     assert text(ALL).encode() == (GOLDEN / f"all{suffix}").read_bytes()
 
 
@@ -126,6 +127,23 @@ def test_a_channel_column_where_channels_are_looked_at_one_by_one():
     assert [line[2] for line in lines] == ["Channel", "2", "1"]
     assert json.loads(FORMATS["jams"].text([stereo]))["annotations"][0]["sandbox"]["channel"] == [2, None]
     assert [json.loads(line)["channel"] for line in FORMATS["jsonl"].text([stereo]).splitlines()] == [2, None]
+
+
+def test_a_label_track_of_each_channel():
+    one = replace(YARD, detections=(Detection(1.0, 2.0, "rain", 0.6, 0.7, 2),), channels=(1, 2))
+    both = replace(STREET, detections=(Detection(1.5, 2.5, "dog", 0.6, 0.7, 3),), channels=(1, 2, 3))
+    assert texts(FORMATS["audacity"], [one]) == {".channel-1.txt": "", ".channel-2.txt": "1.000\t2.000\train\n"}
+    joined = {1: "", 2: "1.000\t2.000\train\n", 3: "5.500\t6.500\tdog\n"}  # as long as the recordings are
+    assert texts(FORMATS["audacity"], [one, both]) == {f".channel-{n}.txt": text for n, text in joined.items()}
+    assert set(texts(FORMATS["audacity"], [YARD])) == {".txt"}
+    for name in set(FORMATS) - {"audacity"}:
+        assert texts(FORMATS[name], [one, both]) == {FORMATS[name].suffix: FORMATS[name].text([one, both])}
+
+
+def test_a_channel_column_also_of_nothing():
+    nothing = replace(YARD, detections=(), channels=(1, 2))
+    assert FORMATS["tsv"].text([nothing]) == "filename\tonset\toffset\tevent_label\tchannel\n"
+    assert FORMATS["csv"].text([nothing]) == "filename,onset,offset,event_label,score,peak,channel\n"
 
 
 def test_csv_for_excel_has_a_mark_and_its_line_ends():
@@ -322,5 +340,5 @@ def test_the_same_bytes_in_every_locale(language, tmp_path):
     env = os.environ | {"LC_ALL": language, "LANG": language, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     env["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=env)
-    for suffix, _ in FORMATS.values():
+    for suffix in (kind.suffix for kind in FORMATS.values()):
         assert (tmp_path / f"all{suffix}").read_bytes() == (GOLDEN / f"all{suffix}").read_bytes()
