@@ -72,6 +72,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
 
     files = parser.add_argument_group("what is written")
+    files.add_argument(
+        "--relative-to",
+        type=Path,
+        metavar="FOLDER",
+        help="recordings are called, and results lie, as recordings lie below it [the folder that holds --out]",
+    )
     some = ", ".join(FORMATS)
     files.add_argument("--format", nargs="+", default=["tsv"], choices=FORMATS, metavar="NAME", help=f"{some} [tsv]")
     files.add_argument("--excel", action="store_true", help="csv that Excel opens by a double click")
@@ -104,7 +110,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     phrases = detection.phrases_of(args.phrases, args.phrases_file)
-    recordings = detection.recordings_of(args.recordings, args.out)
+    recordings = detection.recordings_of(args.recordings, args.out, relative_to=args.relative_to)
     mine = detection.part_of(recordings, args.part)
     wanted = _wanted(args, phrases, recordings)
     check_writable(args.out, "--out")

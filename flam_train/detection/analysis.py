@@ -56,7 +56,7 @@ def analyse(
             raise ValueError(f"{where}: give an earlier part")
         found = _listened(model, text, recording, results, wanted, length, progress)
         outcome = _outcome(model, wanted, length, found, begin)
-        files = _files(recording, results, wanted, found, outcome)
+        files = _files(recording, wanted, found, outcome)
     except ValueError as error:
         outcome = Outcome("failed", " ".join(str(error).split()))
     results.put(recording, finger_print, outcome, files)
@@ -182,11 +182,9 @@ def by_channel_too(event: Detection) -> tuple[float, str, int]:
     return (*by_onset(event), event.channel or 0)
 
 
-def _files(
-    recording: Recording, results: Results, wanted: Analysis, found: Sequence[_Heard], outcome: Outcome
-) -> dict[str, Write]:
+def _files(recording: Recording, wanted: Analysis, found: Sequence[_Heard], outcome: Outcome) -> dict[str, Write]:
     """What is written of a recording, by endings."""
-    recorded, clock = recorded_of(results, recording, outcome), clock_of_outcome(outcome)
+    recorded, clock = recorded_of(recording, outcome), clock_of_outcome(outcome)
     files: dict[str, Write] = {}
     for kind in wanted.writers.values():
         for ending, text in texts(kind, [recorded]).items():

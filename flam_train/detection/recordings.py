@@ -36,14 +36,18 @@ _WILD = re.compile(r"[*?\[]")
 @dataclass(frozen=True)
 class Recording:
     """path: as it was given, or below the folder that was given. place: below the result folder, with `/`; an ending
-    makes the name of a result of it."""
+    makes the name of a result of it. name: what tables call it (`Places`)."""
 
     path: Path
     place: str
+    name: str
 
 
 def recordings_of(
-    arguments: Sequence[str], out: Path | str | None = None, stdin: BinaryIO | None = None
+    arguments: Sequence[str],
+    out: Path | str | None = None,
+    stdin: BinaryIO | None = None,
+    relative_to: Path | str | None = None,
 ) -> list[Recording]:
     """What the arguments mean, in their order, within folders by name; a file that comes twice is taken once.
 
@@ -54,17 +58,18 @@ def recordings_of(
                bytes, as of `find -print0`, they and not lines end a path
     out        the result folder: what lies in it is not looked at again, unless the argument itself lies in it
     stdin      instead of the process's own
-    Each has its own place, of its path and `out` alone (`Places`). Raises ValueError that names the argument and the
-    fix: nothing there, a glob without match, a folder or a list without recordings, standard input that is closed.
+    Each has its own place and name, of its path, `out` and `relative_to` alone (`Places`).
+    Raises ValueError that names the argument and the fix: nothing there, a glob without match, a folder or a list
+    without recordings, standard input that is closed, no folder `relative_to`.
     """
-    places, found, seen = Places(out), [], set()
+    places, found, seen = Places(out, relative_to), [], set()
     if not arguments:
         raise ValueError("no recording: give files, folders, globs, @LIST or -")
     for path in _paths(arguments, None if out is None else Path(out), stdin):
         real = os.path.realpath(path)
         if real not in seen:
             seen.add(real)
-            found.append(Recording(path, places.of(path)))
+            found.append(Recording(path, places.of(path), places.name_of(path)))
     if not found:
         raise ValueError(f"nothing but what --out {out} holds: give the recordings themselves, or another --out")
     taken: dict[str, Path] = {}
@@ -92,30 +97,36 @@ def decoded(text: str) -> str:
 
 
 class Places:
-    """Where results lie: as their recordings lie below the folder that holds the result folder, the others by their
-    whole path below ELSEWHERE.
+    """Where results lie: as their recordings lie below a folder, `relative_to`, or else the one that holds the result
+    folder; the others by their whole path below ELSEWHERE. Recordings are called by their path from that folder, too,
+    the others by their whole one.
 
-    A place depends on the file, `out`, and the names beside the file: not on what else is given, nor on where the
-    process was started. No two files share one, on disks that do not tell `a.wav` from `A.WAV` neither: of such names
-    side by side all but the small one get a tag (~ and a hash), as do names that are too long for an ending, hold
-    control characters or bytes that are no text, or are the result folder's own.
+    A place depends on the file, that folder, and the names beside the file: not on what else is given, nor on where
+    the process was started. No two files share one, on disks that do not tell `a.wav` from `A.WAV` neither: of such
+    names side by side all but the small one get a tag (~ and a hash), as do names that are too long for an ending,
+    hold control characters or bytes that are no text, or are the result folder's own.
     """
 
-    def __init__(self, out: Path | str | None = None) -> None:
-        self._base = os.path.dirname(os.path.abspath(out)) if out is not None else os.getcwd()
+    def __init__(self, out: Path | str | None = None, relative_to: Path | str | None = None) -> None:
+        if relative_to is not None and not os.path.isdir(relative_to):
+            raise ValueError(f"--relative-to {relative_to}: no such folder: give one that holds recordings")
+        base = os.path.dirname(os.path.abspath(out)) if out is not None else os.getcwd()
+        self._base = base if relative_to is None else os.path.abspath(relative_to)
         self._alike: dict[str, Counter[str]] = {}
 
     def of(self, path: Path | str) -> str:
-        whole = os.path.abspath(path)
-        base = self._base.rstrip("/") + "/"
-        inside = whole.startswith(base)
-        folder, rest = (self._base, whole[len(base) :]) if inside else ("/", whole.lstrip("/"))
+        rest = self.name_of(path)
+        inside = not rest.startswith("/")
+        folder, rest = self._base if inside else "/", rest.lstrip("/")
         names = []
         for number, name in enumerate(rest.split("/")):
             own = inside and number == 0 and _folded(name) in _OWN
             names.append(_safe(name, own or self._is_double(folder, name)))
             folder = os.path.join(folder, name)
         return "/".join(names if inside else [ELSEWHERE, *names])
+
+    def name_of(self, path: Path | str) -> str:
+        return os.path.abspath(path).removeprefix(self._base.rstrip("/") + "/")
 
     def _is_double(self, folder: str, name: str) -> bool:
         """Whether it stands beside others that differ in case or accents' form alone, and is not the small one."""

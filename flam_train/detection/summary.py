@@ -61,7 +61,7 @@ def join(results: Results, recordings: Sequence[Recording], formats: Mapping[str
     _table(results, SUMMARY, [*COLUMNS, *phrases], (_row(results, *one) for one in rows))
     _table(results, HOURS, [*HOUR_COLUMNS, *phrases], (row for one in rows for row in _hours(results, *one)))
     _table(results, SILENT, SILENT_COLUMNS, (row for one in rows for row in _silent(*one)))
-    recorded = [recorded_of(results, *one) for one in outcomes if one[1].status == "done"]
+    recorded = [recorded_of(*one) for one in outcomes if one[1].status == "done"]
     written = set()
     for kind in formats.values():
         for ending, text in texts(kind, recorded).items():
@@ -75,17 +75,15 @@ def join(results: Results, recordings: Sequence[Recording], formats: Mapping[str
     return outcomes
 
 
-def recorded_of(results: Results, recording: Recording, outcome: Outcome) -> Recorded:
-    """What tables tell of a recording. Of one that lies beside the result folder they have the path from there."""
-    path = os.path.abspath(recording.path)
-    base = os.path.dirname(os.path.abspath(results.folder)).rstrip("/") + "/"
+def recorded_of(recording: Recording, outcome: Outcome) -> Recorded:
+    """What tables tell of a recording."""
     clock = clock_of_outcome(outcome)
     return Recorded(
-        decoded(path.removeprefix(base)),
+        decoded(recording.name),
         outcome.seconds,
         outcome.rate,
         outcome.events,
-        Path(path),
+        Path(os.path.abspath(recording.path)),
         clock.begin if clock and clock.begin.tzinfo else None,
         outcome.channels,
     )

@@ -93,7 +93,7 @@ def judged(path: Path) -> None:
     for n in range(4):
         sound = tone(path.parent / f"{n}.wav", 12.0, hz=300.0 + 100 * n)
         event = Detection(4.0, 5.0, "a low tone", 0.5, 0.9 - n / 10)
-        found.append((Recording(sound, sound.name), [event]))
+        found.append((Recording(sound, sound.name, sound.name), [event]))
     write_clips(path.parent, choose(found, 4))
     table = path / "clips.csv"
     for answer in ("yes", "yes", "no"):

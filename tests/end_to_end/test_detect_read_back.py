@@ -4,6 +4,7 @@ called and wherever they lie."""
 from __future__ import annotations
 
 import json
+import shutil
 import unicodedata
 from collections import defaultdict
 from pathlib import Path
@@ -37,8 +38,8 @@ def read(folder: str, labels: str | None, format: str | None = None) -> Events:
     return by_recording(((name, row.onset, row.offset, row.label, row.channel) for name, row in rows), found.recordings)
 
 
-def written(out: str, folder: str) -> Events:
-    """By the joined JSON, relative to the recordings' folder."""
+def written(out: str, folder: str | Path) -> Events:
+    """By the joined JSON, relative to the recordings' folder, which it calls so."""
     every = json.loads((Path(out) / "events.json").read_text())
     rows = (
         (e["filename"], e["onset"], e["offset"], unicodedata.normalize("NFC", e["event_label"]), e.get("channel"))
@@ -93,3 +94,42 @@ def test_each_channel(export, format, capsys):
     if format in SAYING:
         assert back == every
     assert without_channels(back) == without_channels(every)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_recordings_from_elsewhere(export, tmp_path, monkeypatch, relative):
+    """Neither they nor results need stay where they were."""
+    for n, name in enumerate(("a.wav", "A.wav", "s/a.wav")):
+        noise(f"far/night 1/{name}", 5 + n, seed=n)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    rec = tmp_path / "far" / "night 1"
+    command = (export, rec, "--phrases", *PHRASES, *LOOSE, "--format", *FORMATS, "--out")
+    command = (*command, "out", "--relative-to", rec) if relative else (*command, "out")
+    for part in ("1/3", "3/3", "2/3"):
+        run(*command, "--part", part)
+    every = written("out", "." if relative else rec)
+    assert sorted(every) == ["A.wav", "a.wav", "s/a.wav"]
+    place = Path("out", "." if relative else f"elsewhere{rec}")
+    tsv = (place / "a.wav.tsv").read_bytes()
+    run(export, rec / "a.wav", *command[2:])  # of a subset, they are called as before
+    assert (place / "a.wav.tsv").read_bytes() == tsv
+    run(*command)
+    (tmp_path / "moved").mkdir()
+    rec.rename(tmp_path / "moved" / "disk")
+    Path("out").rename(tmp_path / "moved" / "results")
+    monkeypatch.chdir(tmp_path / "moved")
+    for path in Path("results").rglob("*.*"):  # each format, alone in its folder
+        name = next((n for n, kind in FORMATS.items() if str(path).endswith(kind.suffix)), None)
+        if name == "audacity" and str(path).endswith(FORMATS["raven"].suffix):
+            name = "raven"
+        if name is not None and path.name.startswith(("a.wav.", "A.wav", "events.")):
+            to = Path("by", name, path.relative_to("results"))
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, to)
+    for name in FORMATS:
+        for file in ("settings.json", "summary.csv"):
+            shutil.copy(f"results/{file}", f"by/{name}/{file}")
+        assert without_channels(read("disk", f"by/{name}")) == every, name
+        if name not in NAMELESS:
+            assert without_channels(read("disk", f"by/{name}/events{FORMATS[name].suffix}")) == every, name

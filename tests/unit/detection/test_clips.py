@@ -38,7 +38,7 @@ def event(peak: float, phrase: str = "a dog", onset: float = 1.0, **more) -> Det
 
 
 def of(*events: Detection, place: str = "a.wav") -> list[tuple[Recording, list[Detection]]]:
-    return [(Recording(Path(place), place), list(events))]
+    return [(Recording(Path(place), place, place), list(events))]
 
 
 def peaks(chosen: list[Chosen]) -> list[float]:
@@ -95,7 +95,7 @@ ONE = st.builds(
     st.integers(1, 40), st.sampled_from(["best", "spread"]), st.randoms(use_true_random=False),
 )  # fmt: skip
 def test_which_are_chosen_does_not_depend_on_the_order_they_come_in(found, count, by, rng: random.Random):
-    events = [(Recording(Path(place), place), some) for place, some in found.items()]
+    events = [(Recording(Path(place), place, place), some) for place, some in found.items()]
     chosen = choose(events, count, by)
     mixed = [(recording, rng.sample(some, len(some))) for recording, some in rng.sample(events, len(events))]
     assert repr(choose(mixed, count, by)) == repr(chosen)
@@ -241,13 +241,13 @@ def test_channels_have_a_column_of_their_own_and_a_table_for_excel_its_mark(reco
 
 
 def test_a_source_that_would_be_a_formula(recordings, tmp_path):
-    write_clips(tmp_path, [Chosen(Recording(recordings[2].path, "=a;+b.wav"), event(0.9))])
+    write_clips(tmp_path, [Chosen(Recording(recordings[2].path, "=a;+b.wav", "=a;+b.wav"), event(0.9))])
     assert table(tmp_path)[0]["source"] == "./=a;+b.wav"
 
 
 def test_names_sort_by_rank_and_are_those_that_every_file_system_takes():
     phrases = ["a", "..", "CON", "a/b\\c:d*e?f", "\x00\n\t", "x" * 10_000, "café", "犬", "🐕", ""] * 200
-    found = clip_names([Chosen(Recording(Path("a.wav"), "a.wav"), event(0.5, phrase)) for phrase in phrases])
+    found = clip_names([Chosen(Recording(Path("a.wav"), "a.wav", "a.wav"), event(0.5, phrase)) for phrase in phrases])
     assert sorted(found) == found
     assert len({name.casefold() for name in found}) == 2000
     assert all(re.fullmatch(r"[0-9]{4}(_[a-z0-9_]{1,40})?\.wav", name) for name in found)
@@ -358,7 +358,7 @@ def test_a_recording_that_is_gone_costs_no_other_clip(recordings, tmp_path):
 def test_a_recording_that_cannot_be_read_from_the_middle_on_is_decoded_once(tmp_path, monkeypatch):
     t = np.arange(10 * 44_100) / 44_100
     path = through_ffmpeg(tmp_path / "a.m4a", 0.3 * np.sin(2 * np.pi * (200 + 40 * t) * t))
-    recording = Recording(path, "a.m4a")
+    recording = Recording(path, "a.m4a", "a.m4a")
     chosen = [Chosen(recording, event(0.9 - k / 10, onset=2.0 + k)) for k in range(4)]
     started, real = [], ffmpeg.decoding
     monkeypatch.setattr(ffmpeg, "decoding", lambda *args, **more: started.append(args) or real(*args, **more))

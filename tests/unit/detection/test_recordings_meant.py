@@ -181,6 +181,27 @@ def test_what_lies_elsewhere_has_its_whole_path(here):
     assert [place.partition("~")[0] for place in own] == ["clips", "elsewhere", "recs/a.wav"]
 
 
+def test_names_and_places_below_another_folder(here, monkeypatch):
+    touch("far/recs/a.wav", "far/recs/A.wav", "far/recs/events", "work/b.wav")
+
+    def named(*arguments, relative_to):
+        found = recordings_of(arguments, "work/out", relative_to=relative_to)
+        return {r.name: r.place.partition("~")[0] for r in found}
+
+    whole, every = str(here), ("far/recs", "far/recs/events", "work/b.wav")
+    far = {f"{whole}/far/recs/{name}": f"elsewhere{whole}/far/recs/{name}" for name in ("a.wav", "A.wav", "events")}
+    assert named(*every, relative_to=None) == {**far, "b.wav": "b.wav"}
+    below = {name: name for name in ("recs/a.wav", "recs/A.wav", "recs/events")}
+    b = f"{whole}/work/b.wav"
+    assert named(*every, relative_to="far") == {**below, b: f"elsewhere{b}"}
+    assert named("far/recs/a.wav", relative_to="far") == {"recs/a.wav": "recs/a.wav"}  # whatever else is given
+    assert named("far/recs/events", relative_to="far/recs/") == {"events": "events"}
+    monkeypatch.chdir(here / "far")
+    assert [r.name for r in recordings_of(["recs/a.wav"], "../work/out", relative_to=".")] == ["recs/a.wav"]
+    with pytest.raises(ValueError, match="--relative-to none: no such folder: give one that holds recordings"):
+        recordings_of(["recs"], "out", relative_to="none")
+
+
 def test_a_place_knows_no_working_folder(here, monkeypatch):
     touch("recs/a.wav")
     before = places("recs", out="out")
@@ -228,7 +249,7 @@ def test_places_that_cannot_be_told_apart_are_told(here, monkeypatch):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 30])
 def test_parts_share_the_recordings(count):
-    some = [Recording(Path(str(n)), f"{n:02}") for n in range(20)]
+    some = [Recording(Path(str(n)), f"{n:02}", str(n)) for n in range(20)]
     parts = [part_of(some, (number, count)) for number in range(1, count + 1)]
     assert sorted((r for part in parts for r in part), key=lambda r: r.place) == some
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

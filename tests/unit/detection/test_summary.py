@@ -169,7 +169,7 @@ def test_one_table_over_all(results, recordings):
 
 
 def test_where_recordings_lie(results, recordings, tmp_path_factory):
-    beside = recorded_of(results, recordings[1], DONE)
+    beside = recorded_of(recordings[1], DONE)
     assert (beside.file, beside.seconds, beside.rate, beside.path) == (
         "recs/a.wav", 3600.5, 8000, recordings[1].path
     )  # fmt: skip
@@ -177,7 +177,7 @@ def test_where_recordings_lie(results, recordings, tmp_path_factory):
     other = tmp_path_factory.mktemp("other") / "x.wav"
     other.write_text("")
     (elsewhere,) = recordings_of([str(other)], results.folder)
-    assert recorded_of(results, elsewhere, DONE).file == str(other)
+    assert recorded_of(elsewhere, DONE).file == str(other)
 
 
 def test_a_zone_s_clocks_change_during_a_recording(results, recordings):
@@ -194,7 +194,7 @@ def test_a_zone_s_clocks_change_during_a_recording(results, recordings):
 
 def test_a_begin_without_a_zone_is_in_no_table(results, recordings):
     naive = Outcome("done", "", 60, 8000, 0.0, 60.0, (), "2024-03-31T01:30:00.000", "", (), ())
-    assert recorded_of(results, recordings[0], naive).start is None
+    assert recorded_of(recordings[0], naive).start is None
 
 
 def test_parts_make_one_summary(results, recordings):
