@@ -18,6 +18,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 PROBE = 1 << 20
 """Bytes that there must be room for."""
 
+PROBES = ".flam-"
+"""How files of so many begin, which are there for a moment."""
+
 
 @contextmanager
 def locked(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool]:
@@ -50,14 +53,14 @@ def check_writable(folder: Path, option: str) -> None:
         there = existing(folder)
         if not there.is_dir():
             raise ValueError(f"{option} {folder}: {there} is a file: name a folder, or move that file away")
-        descriptor, name = tempfile.mkstemp(prefix=".flam-", dir=there)
+        descriptor, name = tempfile.mkstemp(prefix=PROBES, dir=there)
         try:
             with open(descriptor, "wb", buffering=0) as file:
                 if file.write(bytes(PROBE)) < PROBE:  # the next byte would find no room
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(descriptor)
         finally:
-            os.unlink(name)
+            Path(name).unlink(missing_ok=True)  # another process may have taken it for one of a dead one
     except OSError as error:
         fix = "make room there" if error.errno in FULL else "make it writable"
         raise ValueError(

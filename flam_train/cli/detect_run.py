@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
     devices = [device_of(name) for name in args.device.split(",")]
     job = Job(args.export, weights, args.out, wanted, args.quiet)
     results = wanted.results(job.folder, job.weights)
-    with results.held(args.part):
+    with results.held(args.part, recordings):
         to_do = results.to_do(mine)
         if not args.quiet:
             before = f", {len(mine) - len(to_do)} of them done before" if len(to_do) < len(mine) else ""
@@ -252,7 +252,7 @@ def _together(job: detection.Job, recordings: Sequence[Recording], devices: Sequ
 
 
 def _one_of(job: detection.Job, recordings: Sequence[Recording], device: str, name: str) -> None:
-    with _terminated_as_stopped():
+    with _terminated_as_stopped(), detection.writing(job.folder):  # the first process may be killed, and this one not
         sys.exit(told(lambda: detection.work(job, recordings, device, name)))
 
 

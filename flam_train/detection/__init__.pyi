@@ -13,6 +13,7 @@ from .clock import (
 )  # fmt: skip
 from .detections import Detections as Detections
 from .embedding import Windows as Windows, embed as embed
+from .drafts import writing as writing
 from .events import Detection as Detection, Rules as Rules, events_of as events_of
 from .kept import Keeping as Keeping, Kept as Kept, kept_frames as kept_frames, read_kept as read_kept
 from .labelled import Data as Data, Labelled as Labelled, read_labelled as read_labelled

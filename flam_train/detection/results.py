@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from flam_train import __version__
-from flam_train.data.labels.detected import SETTINGS
+from flam_train.data.labels.detected import DONE, SETTINGS
 from flam_train.data.shards.tars import replace_with
 from flam_train.data.sound.reading import NO_LOCKS
+from flam_train.detection.drafts import writing
 from flam_train.detection.events import Detection
 from flam_train.detection.recordings import Recording
 from flam_train.disk import locked
-
-DONE = ".done"
 
 EACH = "each"
 """Of channels: all of them, one by one."""
@@ -102,8 +101,9 @@ class Results:
         return self._about["audio"].get("channel") == EACH
 
     @contextmanager
-    def held(self, part: tuple[int, int] = (1, 1)) -> Iterator[None]:
-        """This process alone writes here, or it and those of the other parts. Writes the settings.
+    def held(self, part: tuple[int, int] = (1, 1), recordings: Sequence[Recording] = ()) -> Iterator[None]:
+        """This process alone writes here, or it and those of the other parts. Removes what dead ones have left half
+        written (`drafts.writing`), and writes the settings.
 
         Raises ValueError that names the folder if another process does the same work.
         """
@@ -118,6 +118,7 @@ class Results:
                     raise ValueError(
                         f"{self.folder}: another process does {which}: wait for its end, or give another --out"
                     )
+            stack.enter_context(writing(self.folder, recordings))
             text = json.dumps(self._about, indent=2, allow_nan=False) + "\n"
             replace_with(self.folder / SETTINGS, lambda file: file.write(text.encode()))
             yield

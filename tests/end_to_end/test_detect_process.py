@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,50 @@ def test_what_is_stopped_leaves_whole_files_and_the_same_command_goes_on(export,
     run(*command[1:], "straight")
     tables = {name: data for name, data in files().items() if name.endswith(".tsv")}
     assert tables == {name: data for name, data in files("straight").items() if name.endswith(".tsv")}
+
+
+KILLED = """
+import os, signal, sys
+from flam_train.cli import detect
+from flam_train.detection import embedding
+
+real, made = {"embedding": embedding.full_precision, "replace": os.replace}, []
+
+def until(*given):
+    made.append(given)
+    if len(made) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real[sys.argv[1]](*given)
+
+if sys.argv[1] == "embedding":
+    embedding.full_precision = until
+else:
+    os.replace = until
+detect.main(sys.argv[2:])
+"""
+"""kill -9 while frames are kept, or a result has been written and not yet renamed."""
+
+
+@pytest.mark.parametrize("while_", ["embedding", "replace"])
+def test_what_kill_9_leaves_half_written_goes_with_the_next_run(export, while_):
+    for n in range(2):
+        noise(f"rec/{n}.wav", 30, seed=n)
+    command = ["run", str(export), "rec", "--phrases", *PHRASES, *LOOSE, "--keep", "--batch-size", "2", "--out"]
+    killed = subprocess.run([sys.executable, "-c", KILLED, while_, *command, "out"], capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+
+    def drafts():
+        return [name for name in files() if re.fullmatch(r"\..*\.[0-9]+", Path(name).name)]
+
+    assert len(drafts()) == 1
+    run(*command[1:], "out", "--part", "2/2")
+    assert drafts() == []
+    run(*command[1:], "out")
+    run(*command[1:], "straight")
+    locks = {name for name in files() if name.startswith(".lock")}
+    assert {n: d for n, d in files().items() if n not in locks and ".done" not in n} == {
+        n: d for n, d in files("straight").items() if n not in locks and ".done" not in n
+    }
 
 
 def test_parts_and_several_devices_find_the_same(export):

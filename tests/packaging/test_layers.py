@@ -25,7 +25,7 @@ FLOORS = {
     ],
     "data": ["sound", "shards", "stream", "mixing", "augment", "preparation", "labels"],
     "detection": [
-        "threads smoothing phrases clock_tags clock recordings progress",
+        "threads smoothing phrases clock_tags clock recordings drafts progress",
         "embedding",
         "scoring",
         "events kept score_files labelled",

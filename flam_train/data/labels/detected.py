@@ -17,6 +17,9 @@ EVENTS, HOURS, SILENT, SUMMARY = "events", "hours.csv", "silent.csv", "summary.c
 SETTINGS = "settings.json"
 """What all results of a folder were made with."""
 
+DONE = ".done"
+"""The folder of a result folder that holds what came of each recording."""
+
 TAGGED = re.compile(r"~([0-9a-f]{8})$")
 CHANNEL = re.compile(r"\.channel-([1-9][0-9]*)$")
 

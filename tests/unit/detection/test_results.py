@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from flam_train import disk
+from flam_train.data.labels.detected import DONE as STATUSES
 from flam_train.data.labels.detected import SETTINGS
 from flam_train.detection.events import Detection
 from flam_train.detection.recordings import recordings_of
-from flam_train.detection.results import DONE as STATUSES
 from flam_train.detection.results import Dead, Outcome, Results
 
 PHRASES = ["a dog", '=HYPERLINK("x"), "y"']
