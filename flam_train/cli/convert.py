@@ -10,6 +10,7 @@ from pathlib import Path
 from flam_train import checkpoints, evaluation  # lazy: their names are imported as they are used, torch with them
 from flam_train.checkpoints.hub import is_hub
 from flam_train.checkpoints.openflam_names import AUDIO
+from flam_train.cli.answers import printing
 from flam_train.cli.evaluate import told
 from flam_train.data.shards.tars import replace_with, sha256_of
 from flam_train.disk import check_writable
@@ -34,6 +35,7 @@ folder, or a repository on the hub: hf://OWNER/NAME, hf://OWNER/NAME@REVISION.
 """
 
 
+@printing()
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="flam-convert", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from flam_train.cli import detect_calibrate, detect_run
+from flam_train.cli.answers import printing
 from flam_train.cli.evaluate import told
 
 DESCRIPTION = """Finds phrases in recordings.
@@ -18,6 +19,7 @@ EXPORT is a folder that a run of flam-train has written, or a repository on the 
 """
 
 
+@printing()
 def main(argv: list[str] | None = None) -> None:
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be of any bytes, in any locale

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flam_train.cli.answers import ENDS, answer
+from flam_train.cli.answers import ENDS, answer, printing
 from flam_train.devices import device_of
 from flam_train.evaluation.result import Result
 
@@ -152,9 +152,10 @@ def note(text: str) -> None:
 
 def told(main: Callable[[], int | None]) -> int:
     """The exit code of a script; what ends it before its time is told in a line (`answers`)."""
-    try:
-        return main() or 0
-    except ENDS as error:
-        code, line = answer(error)
-        print(line, end="", file=sys.stderr)
-        return code
+    with printing():
+        try:
+            return main() or 0
+        except ENDS as error:
+            code, line = answer(error)
+            print(line, end="", file=sys.stderr)
+            return code

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.progress import TaskID
 
-from flam_train.cli.answers import ENDS, answer
+from flam_train.cli.answers import ENDS, answer, printing
 from flam_train.data.preparation.corpus_writer import cores, progress_bar
 from flam_train.data.preparation.download import download
 from flam_train.data.preparation.listing import MISSING, Listing, Options, prepare, refuse_others
@@ -100,10 +100,11 @@ def run(
 @contextmanager
 def answered(parser: argparse.ArgumentParser) -> Iterator[None]:
     """What ends a script before its time is told in a line (`answers`)."""
-    try:
-        yield
-    except ENDS as error:
-        parser.exit(*answer(error))
+    with printing():
+        try:
+            yield
+        except ENDS as error:
+            parser.exit(*answer(error))
 
 
 def with_channel(listing: Listing, channel: Channel) -> Listing:

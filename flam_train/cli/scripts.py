@@ -6,10 +6,12 @@ import ast
 import runpy
 import sys
 
+from flam_train.cli.answers import printing
 from flam_train.paths import eval_dir
 from flam_train.settings import nearest
 
 
+@printing()
 def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     scripts = {path.stem.replace("_", "-"): path for path in sorted(eval_dir().glob("*.py"))}

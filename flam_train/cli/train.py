@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from flam_train.cli.answers import printing
 from flam_train.cli.overrides import GROUPS, as_text, check_override, choices
 from flam_train.disk import FULL
 from flam_train.paths import conf_dir
@@ -166,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@printing()
 def main(argv: list[str] | None = None) -> int:
     # For torch, which is not imported yet: its threads are to sleep at barriers, not to spin. Spinning, they take the
     # cores from loader workers and from whatever else runs on the machine, and a step takes several times as long.
