@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import re
+
+NAMES = "auto, cpu, cuda:N or mps"
+
+_NAME = re.compile(r"auto|cpu|mps|cuda(?::([0-9]{1,4}))?")
+
 
 def device_of(name: str = "auto") -> str:
     """auto, cpu, cuda, cuda:N or mps -> a device that is there. auto: CUDA where there is a GPU for it, else the CPU;
     mps only where it is asked for: it is untried.
 
-    Raises ValueError that names the device and the fix.
+    Raises ValueError that names the device and the fix, in a line.
     """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"--device {name}: no device is called so: give {NAMES}")
     import torch  # here and not above: --help, and a mistyped option, need no torch
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    lacking = ""
+    if name.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(match[1] or 0) >= count:
+            lacking = (
+                f"the last GPU that torch finds is cuda:{count - 1}" if count else "torch finds no GPU that it can use"
+            )
+    elif name == "mps" and not torch.backends.mps.is_available():
+        lacking = "torch finds no Apple GPU"
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch without CUDA asserts
-        what = str(error).splitlines()[0]
-        raise ValueError(f"--device {name}: {what}: give auto, cpu, cuda, cuda:N or mps") from error
+        if not lacking:
+            torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # a GPU that another process has for itself
+        lacking = str(error).splitlines()[0]
+    if lacking:
+        raise ValueError(f"--device {name}: {lacking}: give {NAMES}")
     return name
 
 
