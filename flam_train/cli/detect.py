@@ -8,6 +8,7 @@ import sys
 from flam_train.cli import detect_calibrate, detect_run
 from flam_train.cli.answers import printing
 from flam_train.cli.evaluate import told
+from flam_train.cli.stopping import stoppable
 
 DESCRIPTION = """Finds phrases in recordings.
 
@@ -37,7 +38,8 @@ def main(argv: list[str] | None = None) -> None:
         module.options(one)
         one.set_defaults(run=module.run)
     args = parser.parse_args(argv)
-    sys.exit(told(lambda: args.run(args)))
+    with stoppable():
+        sys.exit(told(lambda: args.run(args)))
 
 
 if __name__ == "__main__":

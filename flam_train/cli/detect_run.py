@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import re
-import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
 from flam_train import detection  # lazy: its names are imported as they are used, torch with some of them
 from flam_train.cli.evaluate import told
+from flam_train.cli.stopping import stoppable
 from flam_train.data.labels.detected import CLIPS, EVENTS, HOURS, SUMMARY
 from flam_train.data.sound.channels import channel_of
 from flam_train.detection.recordings import Recording
@@ -133,11 +132,10 @@ def run(args: argparse.Namespace) -> int:
             on = f", on {', '.join(map(name_of, devices))}" if to_do else ""
             print(f"{len(mine)} recording{'s' if len(mine) > 1 else ''}{before}{on}", file=sys.stderr)
         try:
-            with _terminated_as_stopped():
-                if len(devices) > 1 and len(to_do) > 1:
-                    _together(job, to_do, devices)
-                elif to_do:
-                    detection.work(job, to_do, devices[0])
+            if len(devices) > 1 and len(to_do) > 1:
+                _together(job, to_do, devices)
+            elif to_do:
+                detection.work(job, to_do, devices[0])
         except KeyboardInterrupt:
             _join(results, recordings, wanted)
             raise
@@ -252,22 +250,8 @@ def _together(job: detection.Job, recordings: Sequence[Recording], devices: Sequ
 
 
 def _one_of(job: detection.Job, recordings: Sequence[Recording], device: str, name: str) -> None:
-    with _terminated_as_stopped(), detection.writing(job.folder):  # the first process may be killed, and this one not
+    with stoppable(), detection.writing(job.folder):  # the first process may be killed, and this one not
         sys.exit(told(lambda: detection.work(job, recordings, device, name)))
-
-
-@contextmanager
-def _terminated_as_stopped() -> Iterator[None]:
-    """SIGTERM, which a job gets whose time is up, ends the work as Ctrl-C does: nothing is left half written."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _say(folder: Path, outcomes: detection.Outcomes, wanted: detection.Analysis, clips: bool) -> None:

@@ -120,6 +120,54 @@ def test_what_is_stopped_leaves_whole_files_and_the_same_command_goes_on(export,
     assert tables == {name: data for name, data in files("straight").items() if name.endswith(".tsv")}
 
 
+TWICE = """
+import atexit, signal, sys
+from flam_train.cli import answers, detect, detect_run, evaluate
+from flam_train.detection import embedding
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+again, by = sys.argv[1], signal.Signals[sys.argv[2]]
+real = {"embedding": embedding.full_precision, "joining": detect_run._join, "telling": evaluate.answer}
+
+def first(frame_WTD, batches=[]):
+    batches.append(1)
+    if len(batches) == 5:
+        signal.raise_signal(signal.SIGINT)
+    return real["embedding"](frame_WTD)
+
+def second(*given):
+    signal.raise_signal(by)
+    return real[again](*given)
+
+embedding.full_precision = first
+if again == "joining":
+    detect_run._join = second
+elif again == "telling":
+    evaluate.answer = second
+else:
+    atexit.register(second)
+detect.main(sys.argv[3:])
+"""
+"""Ctrl-C, and another signal while that one is being handled."""
+
+
+@pytest.mark.parametrize(("again", "by"), [("joining", "SIGINT"), ("telling", "SIGTERM"), ("leaving", "SIGINT")])
+def test_a_second_ctrl_c_ends_it_at_once_and_quietly(export, again, by):
+    for n in range(3):
+        noise(f"rec/{n}.wav", 30, seed=n)
+    command = ["run", str(export), "rec", "--phrases", *PHRASES, *LOOSE, "--keep", "--quiet", "--batch-size", "2"]
+    script = [sys.executable, "-c", TWICE, again, by, *command, "--out", "out"]
+    stopped = subprocess.run(script, capture_output=True, text=True)
+    assert (stopped.returncode, stopped.stdout) == (130, "")
+    assert stopped.stderr == ("\nstopped; the same command goes on\n" if again == "leaving" else "")
+    whole = files()
+    run(*command[1:], "--out", "straight")
+    assert "rec/0.wav.tsv" in whole
+    assert all(files("straight")[name] == data for name, data in whole.items() if name.startswith("rec/"))
+    run(*command[1:], "--out", "out")
+    assert rows("out/events.tsv") == rows("straight/events.tsv")
+
+
 KILLED = """
 import os, signal, sys
 from flam_train.cli import detect
