@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flam_train import detection  # lazy: its names are imported as they are used, torch with some of them
 from flam_train.cli.evaluate import told
-from flam_train.cli.stopping import stoppable
+from flam_train.cli.stopping import deaf, stoppable
 from flam_train.data.labels.detected import CLIPS, EVENTS, HOURS, SUMMARY
 from flam_train.data.sound.channels import channel_of
 from flam_train.detection.recordings import Recording
@@ -38,9 +38,6 @@ the command, 130 stopped.
 PRECISIONS = ("32", "bf16", "16")
 SOME, NONE = 3, 1
 """Exit codes: some recordings failed, none was done."""
-
-WAIT = 10.0
-"""Seconds that processes have to end on their own after Ctrl-C."""
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -234,24 +231,31 @@ def _together(job: detection.Job, recordings: Sequence[Recording], devices: Sequ
         context.Process(target=_one_of, args=(job, recordings[n::count], devices[n], f"{n + 1}/{count}"))
         for n in range(count)
     ]
-    for process in processes:
-        process.start()
     try:
+        with deaf():
+            for process in processes:
+                process.start()
         for process in processes:
             process.join()
-    except KeyboardInterrupt:  # they hear it too
-        for process in processes:
-            process.join(WAIT)
-        raise
-    finally:
-        for process in processes:
+    finally:  # after Ctrl-C, which they do not hear: this is what stops them
+        started = [process for process in processes if process.pid is not None]
+        for process in started:
             process.terminate()
+        for process in started:
             process.join()
 
 
 def _one_of(job: detection.Job, recordings: Sequence[Recording], device: str, name: str) -> None:
     with stoppable(), detection.writing(job.folder):  # the first process may be killed, and this one not
-        sys.exit(told(lambda: detection.work(job, recordings, device, name)))
+        sys.exit(told(lambda: _work(job, recordings, device, name)))
+
+
+def _work(job: detection.Job, recordings: Sequence[Recording], device: str, name: str) -> int:
+    try:
+        detection.work(job, recordings, device, name)
+    except KeyboardInterrupt:  # the first process tells it
+        return 130
+    return 0
 
 
 def _say(folder: Path, outcomes: detection.Outcomes, wanted: detection.Analysis, clips: bool) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from types import FrameType
 
 
@@ -37,6 +38,18 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     finally:
-        if not stopped:  # else until the process has ended
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number, handler in before.items():
+            # All is told, and the interpreter about to end: a Ctrl-C then would make its exit code another.
+            signal.signal(number, signal.SIG_IGN if stopped and number == signal.SIGINT else handler)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """What is started within does not hear a terminal's Ctrl-C, which goes to all processes: while they begin they
+    would tell where they were. They end by SIGTERM. This process hears it behind the block."""
+    resource_tracker.ensure_running()  # which it would be by the first that is started, and that ends the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -127,7 +128,7 @@ from flam_train.detection import embedding
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 again, by = sys.argv[1], signal.Signals[sys.argv[2]]
-real = {"embedding": embedding.full_precision, "joining": detect_run._join, "telling": evaluate.answer}
+real = {"embedding": embedding.full_precision, "joining": detect_run._join, "telling": evaluate.answer, "leaving": id}
 
 def first(frame_WTD, batches=[]):
     batches.append(1)
@@ -145,7 +146,7 @@ if again == "joining":
 elif again == "telling":
     evaluate.answer = second
 else:
-    atexit.register(second)
+    atexit.register(second, 0)
 detect.main(sys.argv[3:])
 """
 """Ctrl-C, and another signal while that one is being handled."""
@@ -167,6 +168,28 @@ def test_a_second_ctrl_c_ends_it_at_once_and_quietly(export, again, by):
     run(*command[1:], "--out", "out")
     assert rows("out/events.tsv") == rows("straight/events.tsv")
 
+
+def test_ctrl_c_of_a_terminal_ends_several_processes_quietly(export):
+    for n in range(2):
+        noise(f"rec/{n}.wav", 5, seed=n)
+    command = [sys.executable, "-c", FOREGROUND, "run", str(export), "rec", "--phrases", "rain", "--out", "out"]
+    process = subprocess.Popen(
+        [*command, "--device", "cpu,cpu"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stderr.readline() == "2 recordings, on the CPU, the CPU\n"
+    os.killpg(process.pid, signal.SIGINT)  # while they begin, or later
+    _, said = process.communicate()
+    assert (process.returncode, said) == (130, "\nstopped; the same command goes on\n")
+    run(*command[4:])
+
+
+FOREGROUND = """
+import signal, sys
+from flam_train.cli import detect
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+detect.main(sys.argv[1:])
+"""
 
 KILLED = """
 import os, signal, sys
