@@ -23,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from flam_train.frames import FrameGrid
 from flam_train.plotting.glyphs import drawable
 from flam_train.plotting.spectrogram import log_mel, show_spectrogram
-from flam_train.plotting.style import INK, QUIET, blank_figure, fitting, headline, inches, literal
+from flam_train.plotting.style import INK, QUIET, blank_figure, fitting, headline, inches, legend_above, literal
 
 MEANING = "score: how sure the model is that the phrase sounds (0 to 1)"
 TRUTH, FOUND = "#e4572e", "#111827"
@@ -129,15 +129,10 @@ def localization_figure(
             spine.set_visible(False)
     above.tick_params(axis="x", labelbottom=False)
     colour_bar(figure, image, threshold, meaning, left)
-    if keys:
-        figure.legend(
-            list(keys.values()), list(keys), loc="lower right", ncols=2,
-            bbox_to_anchor=((left + width) / WIDTH, 1 - (HEAD - 0.06) / height), frameon=False, fontsize=9,
-            labelcolor=QUIET, handlelength=1.6, borderaxespad=0, borderpad=0.2, columnspacing=1.4,
-        )  # fmt: skip
+    taken = legend_above(figure, keys, left + width, HEAD)
     headline(figure, left / WIDTH, title)
     seen = f"{edges_T1[0]:.6g} to {edges_T1[-1]:.6g} s"
-    room = width - sum(0.6 + inches(text, 9) for text in keys)
+    room = width - taken
     text = f"{fitting(name, max(1.0, room - inches(f', {seen}', 9)), 9)}, {seen}" if name else seen
     figure.text(left / WIDTH, 1 - (HEAD - 0.12) / height, text, fontsize=9, color=QUIET)
     return figure

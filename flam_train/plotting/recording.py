@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 
 from flam_train.plotting.localization import FOUND, MEANING, SCORE_COLOURS, colour_bar, row_names, widest
 from flam_train.plotting.spectrogram import show_spectrogram
-from flam_train.plotting.style import DPI, INK, QUIET, blank_figure, fitting, headline, inches
+from flam_train.plotting.style import DPI, INK, QUIET, blank_figure, fitting, headline, legend_above
 from flam_train.plotting.time_axis import Clock, clock_ticks, time_text, time_ticks
 
 MOST_PHRASES = 60
@@ -116,18 +116,12 @@ def recording_figure(
         below.broken_barh(silent, (place, HEAT), zorder=3, **SILENT)
     _times(panels, edges_T1[0], edges_T1[-1], clock)
     colour_bar(figure, image, threshold, meaning, left)
-    if keys:
-        figure.legend(
-            list(keys.values()), list(keys), loc="lower right", ncols=2,
-            bbox_to_anchor=((left + width) / WIDTH, 1 - (HEAD - 0.06) / height), frameon=False, fontsize=9,
-            labelcolor=QUIET, handlelength=1.6, borderaxespad=0, borderpad=0.2, columnspacing=1.4,
-        )  # fmt: skip
+    taken = legend_above(figure, keys, left + width, HEAD)
     headline(figure, left / WIDTH, title)
     about = _about(edges_T1[0], edges_T1[-1], len(event_E3), clock)
     if len(rows) < len(phrases):
         about += f"; {len(rows)} of {len(phrases)} phrases, those of which most was found"
-    room = width - sum(0.6 + inches(text, 9) for text in keys)
-    figure.text(left / WIDTH, 1 - (HEAD - 0.12) / height, fitting(about, room, 9), fontsize=9, color=QUIET)
+    figure.text(left / WIDTH, 1 - (HEAD - 0.12) / height, fitting(about, width - taken, 9), fontsize=9, color=QUIET)
     return figure
 
 

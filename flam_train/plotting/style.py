@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import bisect
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
@@ -90,6 +92,21 @@ def headline(figure: Figure, left: float, text: str) -> None:
     size = max(8.0, min(12.0, 12.0 * room / max(0.01, inches(text, 12.0, bold=True))))
     text = fitting(text, room, size, bold=True)
     figure.text(left, 1 - 0.3 / height, text, fontsize=size, fontweight="bold", color=INK)
+
+
+def legend_above(figure: Figure, keys: Mapping[str, Artist], right: float, head: float) -> float:
+    """What signs mean, up to `right` inches, above panels that begin `head` inches below the figure's upper edge.
+
+    keys: {in words: a sign}. Returns how many inches they take of that line.
+    """
+    width, height = figure.get_size_inches()
+    if keys:
+        figure.legend(
+            list(keys.values()), list(keys), loc="lower right", ncols=2,
+            bbox_to_anchor=(right / width, 1 - (head - 0.06) / height), frameon=False, fontsize=9,
+            labelcolor=QUIET, handlelength=1.6, borderaxespad=0, borderpad=0.2, columnspacing=1.4,
+        )  # fmt: skip
+    return sum(0.6 + inches(text, 9) for text in keys)
 
 
 def dress(axes: Axes, grid: Literal["x", "y", "both"] = "both") -> None:

@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from matplotlib.patches import Patch
 from PIL import Image
 
 from flam_train.frames import FrameGrid
@@ -29,6 +30,7 @@ from flam_train.plotting import (
     save_figure,
     spread_figure,
 )
+from flam_train.plotting.style import legend_above
 
 GRID = FrameGrid(32, 10.0)
 
@@ -56,6 +58,18 @@ def test_localization_figure(tmp_path):
     assert Image.open(path).size[0] == 1500
     assert [p.name for p in path.parent.iterdir()] == ["figure.png"]
     assert localization_figure(np.zeros(480_000, dtype=np.int16), score, None, phrases, GRID).legends == []
+
+
+def test_a_legend_above_panels():
+    figure = blank_figure(6, 4)
+    assert legend_above(figure, {}, 5.5, 0.74) == 0
+    assert figure.legends == []
+    taken = legend_above(figure, {"event": Patch(), "nothing sounds": Patch()}, 5.5, 0.74)
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent().transformed(figure.dpi_scale_trans.inverted())
+    assert (box.x1, box.y0) == pytest.approx((5.5, 4 - 0.74 + 0.06), abs=0.02)
+    assert box.width <= taken + 0.1
 
 
 def test_localization_shows_the_recordings_own_time():
