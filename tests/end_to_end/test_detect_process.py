@@ -19,6 +19,9 @@ from flam_train.detection.tables.formats import FORMATS
 
 pytestmark = pytest.mark.usefixtures("in_a_folder_of_its_own")
 
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+"""The encoder in the first thread, where a signal is heard at once."""
+
 
 def test_closed_standard_input(export):
     noise("a.wav", 1)
@@ -110,7 +113,8 @@ def test_what_is_stopped_leaves_whole_files_and_the_same_command_goes_on(export,
     for n in range(4):
         noise(f"rec/{n}.wav", 30, seed=n)
     command = ["run", str(export), "rec", "--phrases", *PHRASES, *LOOSE, "--keep", "--batch-size", "2", "--out"]
-    stopped = subprocess.run([sys.executable, "-c", STOPPED, by, *command, "out"], capture_output=True, text=True)
+    script = [sys.executable, "-c", STOPPED, by, *command, "out"]
+    stopped = subprocess.run(script, capture_output=True, text=True, env=ONE_THREAD)
     assert stopped.returncode == 130, stopped.stderr
     assert "the same command goes on" in stopped.stderr
     assert not [name for name in files() if Path(name).name.startswith(".") and not name.startswith(".lock")]
@@ -119,6 +123,25 @@ def test_what_is_stopped_leaves_whole_files_and_the_same_command_goes_on(export,
     run(*command[1:], "straight")
     tables = {name: data for name, data in files().items() if name.endswith(".tsv")}
     assert tables == {name: data for name, data in files("straight").items() if name.endswith(".tsv")}
+
+
+def test_what_is_stopped_while_threads_share_the_work(export):
+    """Whoever waits for them hears it, and they end; how much is done by then is chance."""
+    for n in range(4):
+        noise(f"rec/{n}.wav", 30, seed=n)
+    command = ["run", str(export), "rec", "--phrases", *PHRASES, *LOOSE, "--keep", "--batch-size", "2", "--out"]
+    threads = {**os.environ, "OMP_NUM_THREADS": "2"}
+    script = STOPPED.replace("signal.raise_signal(", "import os; os.kill(os.getpid(), ")
+    stopped = subprocess.run(
+        [sys.executable, "-c", script, "SIGINT", *command, "out"], capture_output=True, text=True, env=threads
+    )
+    assert (stopped.returncode, stopped.stderr.splitlines()[-1]) == (130, "stopped; the same command goes on")
+    assert "Traceback" not in stopped.stderr
+    assert not [name for name in files() if Path(name).name.startswith(".") and not name.startswith(".lock")]
+    whole = [sys.executable, "-m", "flam_train.cli.detect", *command]
+    for out in ("out", "straight"):
+        subprocess.run([*whole, out], check=True, capture_output=True, env=threads)
+    assert rows("out/events.tsv") == rows("straight/events.tsv")
 
 
 TWICE = """
@@ -158,7 +181,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_quietly(export, again, by):
         noise(f"rec/{n}.wav", 30, seed=n)
     command = ["run", str(export), "rec", "--phrases", *PHRASES, *LOOSE, "--keep", "--quiet", "--batch-size", "2"]
     script = [sys.executable, "-c", TWICE, again, by, *command, "--out", "out"]
-    stopped = subprocess.run(script, capture_output=True, text=True)
+    stopped = subprocess.run(script, capture_output=True, text=True, env=ONE_THREAD)
     assert (stopped.returncode, stopped.stdout) == (130, "")
     assert stopped.stderr == ("\nstopped; the same command goes on\n" if again == "leaving" else "")
     whole = files()
@@ -218,7 +241,8 @@ def test_what_kill_9_leaves_half_written_goes_with_the_next_run(export, while_):
     for n in range(2):
         noise(f"rec/{n}.wav", 30, seed=n)
     command = ["run", str(export), "rec", "--phrases", *PHRASES, *LOOSE, "--keep", "--batch-size", "2", "--out"]
-    killed = subprocess.run([sys.executable, "-c", KILLED, while_, *command, "out"], capture_output=True, text=True)
+    script = [sys.executable, "-c", KILLED, while_, *command, "out"]
+    killed = subprocess.run(script, capture_output=True, text=True, env=ONE_THREAD)
     assert killed.returncode == -9, killed.stderr
 
     def drafts():
