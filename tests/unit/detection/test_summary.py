@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 from flam_train.data.labels.detected import HOURS, SILENT, SUMMARY
 from flam_train.detection.events import Detection
@@ -15,6 +17,8 @@ from flam_train.detection.recordings import part_of, recordings_of
 from flam_train.detection.results import EACH, Dead, Outcome, Results
 from flam_train.detection.summary import CHANNEL, COLUMNS, HOUR_COLUMNS, SILENT_COLUMNS, join, recorded_of
 from flam_train.detection.tables.formats import FORMATS
+from flam_train.detection.tables.recorded import Recorded
+from flam_train.detection.tables.separated import to_csv, to_tsv
 
 PHRASES = ["a dog", '=HYPERLINK("x"), "y"']
 EACH_PHRASE = [f"events: {phrase}" for phrase in PHRASES]
@@ -205,3 +209,19 @@ def test_parts_make_one_summary(results, recordings):
             outcomes = joined(results, recordings)
     assert {outcome.status for _, outcome in outcomes} == {"done"}
     assert {row["status"] for row in rows(results.folder / SUMMARY)} == {"done"}
+
+
+def test_documented_columns_are_those_that_are_written():
+    """docs/detection.md has a table of those of events, then one of those of the summary."""
+    lines = (ROOT / "docs" / "detection.md").read_text(encoding="utf-8").splitlines()
+    tables = []
+    for line in lines:
+        if line == "| column | what it is |":
+            tables.append([])
+        elif tables and line.startswith("| `"):
+            tables[-1] += re.findall(r"`([^`]+)`", line.split("|")[1])
+    begins = datetime(2024, 5, 1, tzinfo=UTC)
+    one = Recorded("a.wav", 10.0, 8000, (Detection(0.0, 1.0, "rain", 0.5, 0.6, 1),), start=begins, channels=(1,))
+    assert tables[0] == to_csv([one]).splitlines()[0].split(",")
+    assert [*tables[0][:4], "channel"] == to_tsv([one]).splitlines()[0].split("\t")
+    assert tables[1] == [*COLUMNS, "events: PHRASE"]
