@@ -165,7 +165,7 @@ def _outcome(
     zone = clock.begin.tzinfo if clock else None
     return Outcome(
         "done",
-        seconds=length.seconds,
+        seconds=max(length.seconds, time.stop),  # ffmpeg may decode a little more than a header says
         rate=length.rate,
         start=time.start,
         analysed=time.stop - time.start,
