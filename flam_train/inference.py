@@ -73,8 +73,8 @@ def detect(
     threshold   a phrase's score must exceed it in some frame of an event: for all phrases, or a dict of some of them;
                 None: that of `rules`
     method      as in `FLAM.localize`
-    rate        of samples, in Hz. Only a torch tensor of int16 [S] needs none: it is 48 kHz mono, as `read_recording`
-                and shards give it
+    rate        of samples, in Hz; a file tells its own, and another one is refused. Only a torch tensor of int16 [S]
+                needs none: it is 48 kHz mono, as `read_recording` and shards give it
     rules       what makes an event of scores: `detection.events.Rules`
     channel     of several: "mean", "first", "loudest", or a number from 1
     batch_size  windows that are embedded at once
@@ -89,9 +89,12 @@ def detect(
         threshold = calibration.thresholds_for(_listed_phrases(phrases)) if threshold is None else threshold
     wanted, rules, thresholds = _wanted(phrases, threshold, rules)
     sound = _sound(source, rate)
+    recorded = _recorded(sound)
+    if rate not in (None, recorded.rate):
+        raise ValueError(f"{sound}: is at {recorded.rate:,} Hz, and rate={rate} was given: leave it out")
     scores = _scores(model, sound, wanted, method, channel, batch_size, precision)
     scores = scores if calibration is None else calibration.apply(scores)
-    return Detections(events_of(scores, rules, thresholds), _recorded(sound))
+    return Detections(events_of(scores, rules, thresholds), recorded)
 
 
 def detect_stream(

@@ -113,6 +113,8 @@ def embed(
     unit vector: it does not jump where another window begins. A window that begins in the middle of a frame sees each
     frame with two of its own, half of each.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size: {batch_size} must be at least 1")
     windows = Windows.of(model)
     joined = CrossFade(windows, first)
     threads = threads_for(model.device, batch_size) if early else 1

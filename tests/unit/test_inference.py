@@ -141,9 +141,16 @@ def test_an_array_needs_a_rate_but_what_read_recording_gives(model):
         with pytest.raises(ValueError, match="at which rate"):
             detect(model, samples, PHRASES)
     assert torch.equal(score_recording(model, mono / 32768, PHRASES), score_recording(model, mono, PHRASES))
-    for rate in (0, -1, 44_100.5, float("nan"), True):
+    for rate in (0, -1, 44.1, 48, 44_100.5, float("nan"), float("inf"), True):
         with pytest.raises(ValueError, match="is no sample rate"):
             detect(model, mono, PHRASES, rate=rate)
+
+
+def test_a_wrong_rate_of_a_file_is_said(model, tmp_path):
+    soundfile.write(path := tmp_path / "a.wav", noise(3.0).numpy(), 16_000)
+    assert detect(model, path, PHRASES, 0.3, rate=16_000) == detect(model, path, PHRASES, 0.3)
+    with pytest.raises(ValueError, match=r"a\.wav: is at 16,000 Hz, and rate=48000 was given: leave it out"):
+        detect(model, path, PHRASES, rate=48_000)
 
 
 def test_no_event_where_nothing_sounds(model):
@@ -157,8 +164,9 @@ def test_no_event_where_nothing_sounds(model):
 
 def test_faults_leave_no_thread(model):
     before = threading.active_count()
-    for wrong in ({"method": "loud"}, {"precision": "64"}, {"channel": 2}):
-        with pytest.raises(ValueError, match=r"loud|64|has 1 channel, channel 2 is wanted"):
+    none = ({"channel": 0}, {"channel": -1}, {"channel": "each"}, {"channel": True}, {"batch_size": 0})
+    for wrong in ({"method": "loud"}, {"precision": "64"}, {"channel": 2}, *none):
+        with pytest.raises(ValueError, match=r"loud|64|has 1 channel, channel 2 is wanted|is no channel: m|batch_size"):
             detect(model, noise(3.0), PHRASES, **wrong)
     broken = noise(60.0).numpy() / 32768
     broken[-1] = np.nan
@@ -243,6 +251,9 @@ def test_one_of_several_channels(tmp_path):
         assert torch.allclose(got, torch.from_numpy(want * sign).float(), atol=1e-4)
     with pytest.raises(ValueError, match=r"a\.wav: has 2 channels, channel 3 is wanted: take another"):
         read_recording(tmp_path / "a.wav", 3)
+    for channel in (0, -1, "each", 1.5):
+        with pytest.raises(ValueError, match=r"a\.wav: .* is no channel: mean, first, loudest, or a number from 1"):
+            read_recording(tmp_path / "a.wav", channel)
 
 
 @FFMPEG

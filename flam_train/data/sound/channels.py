@@ -40,7 +40,9 @@ def channel_of(text: str) -> Channel:
 
 
 def check_channel(channel: Channel, channels: int) -> None:
-    """Raises Fault if a recording of so many has it not."""
+    """Raises Fault if a recording of so many has it not, or it is none."""
+    if channel not in WORDS and (isinstance(channel, (str, bool)) or channel < 1 or channel % 1):
+        raise Fault(f"{channel!r} is no channel", f"{', '.join(WORDS)}, or a number from 1")
     if isinstance(channel, int) and channel > channels:
         plural = "s" if channels > 1 else ""
         what = f"has {channels} channel{plural}, channel {channel} is wanted"

@@ -5,6 +5,7 @@ Shape suffixes: S samples, C channels.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 
@@ -15,6 +16,9 @@ from flam_train.data.sound.length import BLOCK
 
 MOST_CHANNELS = 64
 """An axis of so many or fewer is one of channels, a longer one of time."""
+
+LOWEST_RATE = 100
+"""Hz. 48 is meant in kHz: taken for Hz, a minute would become 16 hours at 48 kHz."""
 
 
 class Waveform:
@@ -72,11 +76,11 @@ class Chunks:
 
 
 def checked_rate(rate: int | float | None, name: str) -> int:
-    """Raises ValueError for a rate that is not known, or no whole number of Hz above 0."""
+    """Raises ValueError for a rate that is not known, no whole number of Hz, or so low that it is meant in kHz."""
     if rate is None:
         raise ValueError(f"{name}: at which rate? an array does not say: give rate= in Hz")
-    if isinstance(rate, bool) or rate != rate or rate <= 0 or int(rate) != rate:
-        raise ValueError(f"{name}: rate={rate!r} is no sample rate: give a whole number of Hz above 0")
+    if isinstance(rate, bool) or not math.isfinite(rate) or rate < LOWEST_RATE or int(rate) != rate:
+        raise ValueError(f"{name}: rate={rate!r} is no sample rate: give a whole number of Hz, at least {LOWEST_RATE}")
     return int(rate)
 
 
