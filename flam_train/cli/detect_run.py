@@ -16,7 +16,7 @@ from flam_train.cli.evaluate import told
 from flam_train.cli.stopping import deaf, stoppable
 from flam_train.data.labels.detected import CLIPS, EVENTS, HOURS, SUMMARY
 from flam_train.data.sound.channels import channel_of
-from flam_train.detection.recordings import Recording
+from flam_train.detection.recordings import Recording, decoded
 from flam_train.detection.tables.formats import FORMATS, channels_of, endings
 from flam_train.disk import check_writable
 from flam_train.settings import SETTING
@@ -57,10 +57,12 @@ def options(parser: argparse.ArgumentParser) -> None:
 
     events = parser.add_argument_group("what is an event")
     for rule in fields(detection.Rules):
-        events.add_argument(
-            f"--{rule.name}", type=float, metavar="X", help=f"{rule.metadata[SETTING].says} [{rule.default}]"
-        )
-
+        says = f"{rule.metadata[SETTING].says} [{rule.default}]"
+        if rule.name == "threshold":
+            says = f'{says}; "a siren=.7", which may come again, is that of one phrase'
+            events.add_argument("--threshold", type=_threshold, action="append", default=[], metavar="X", help=says)
+        else:
+            events.add_argument(f"--{rule.name}", type=float, metavar="X", help=says)
     events.add_argument(
         "--calibration",
         metavar="FILE",
@@ -127,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.quiet:
             before = f", {len(mine) - len(to_do)} of them done before" if len(to_do) < len(mine) else ""
             on = f", on {', '.join(map(name_of, devices))}" if to_do else ""
-            print(f"{len(mine)} recording{'s' if len(mine) > 1 else ''}{before}{on}", file=sys.stderr)
+            print(f"{len(mine)} recording{'' if len(mine) == 1 else 's'}{before}{on}", file=sys.stderr)
         try:
             if len(devices) > 1 and len(to_do) > 1:
                 _together(job, to_do, devices)
@@ -163,6 +165,7 @@ def _wanted(args: argparse.Namespace, phrases: list[str], recordings: list[Recor
     return detection.Analysis(
         tuple(phrases),
         detection.Rules(**{name: value for name, value in rules.items() if value is not None}),
+        _thresholds(args, phrases),
         start=args.start,
         stop=args.stop,
         channel=args.channels,
@@ -203,11 +206,23 @@ def _calibrated(args: argparse.Namespace, wanted: detection.Analysis, weights: s
     given = {name: value for name, value in _rules(args).items() if value is not None}
     thresholds = {} if "threshold" in given else calibration.thresholds_for(wanted.phrases)
     rules = replace(calibration.rules_of(wanted.rules), **given)
-    return replace(wanted, calibration=calibration, rules=rules, thresholds=thresholds)
+    return replace(wanted, calibration=calibration, rules=rules, thresholds={**thresholds, **wanted.thresholds})
 
 
 def _rules(args: argparse.Namespace) -> dict[str, float | None]:
-    return {rule.name: getattr(args, rule.name) for rule in fields(detection.Rules)}
+    rules = {rule.name: getattr(args, rule.name) for rule in fields(detection.Rules)}
+    of_all = [value for phrase, value in args.threshold if phrase is None]
+    return rules | {"threshold": of_all[-1] if of_all else None}
+
+
+def _thresholds(args: argparse.Namespace, phrases: Sequence[str]) -> dict[str, float]:
+    """Of single phrases."""
+    given = {phrase: value for phrase, value in args.threshold if phrase is not None}
+    for phrase, value in given.items():
+        if phrase not in phrases:
+            raise ValueError(f"--threshold: {phrase!r} is none of the phrases: mend it, or add it to them")
+        detection.Rules(threshold=value)  # checks it
+    return given
 
 
 def _cut(args: argparse.Namespace, outcomes: detection.Outcomes, wanted: detection.Analysis) -> None:
@@ -288,6 +303,15 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is no time: give 90, 1:30 or 1:02:00.5")
     hours, minutes, seconds = match.groups()
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
+
+
+def _threshold(text: str) -> tuple[str | None, float]:
+    """(phrase, or None for all; its threshold)."""
+    phrase, equals, number = text.rpartition("=")
+    try:
+        return decoded(phrase).strip() if equals else None, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is no threshold: give .7, or "a siren=.7" for one phrase') from None
 
 
 def _channel(text: str) -> str | int:

@@ -163,6 +163,9 @@ def test_detection_uses_it_and_says_so(made, export, tmp_path, monkeypatch, caps
     assert detected(*command, "given", "--threshold", "0.25", "--close", "0") == 0
     options = json.loads(Path("given/settings.json").read_text())["options"]
     assert (options["thresholds"], options["rules"]["threshold"], options["rules"]["close"]) == ({}, 0.25, 0)
+    assert detected(*command, "single", "--threshold", f"{PHRASES[0]}=0.25") == 0
+    options = json.loads(Path("single/settings.json").read_text())["options"]
+    assert options["thresholds"] == {PHRASES[0]: 0.25, "a whistle": found.unseen}
     assert detected(*command, "none", "--calibration", "none") == 0
     assert Path("none/events.tsv").read_bytes() == Path("before/events.tsv").read_bytes()
     other = json.loads((export / CALIBRATION).read_text()) | {"weights": "ab" * 32}
