@@ -2,7 +2,7 @@
 
 model.safetensors   the weights
 config.json         FLAMConfig: architecture, front end, frame grid, text architecture and maximal length
-provenance.json     where the weights came from, their sha256, and the version of this layout
+provenance.json     where the weights came from, sha256 of them and of the other files, and the version of this layout
 tokenizer/          the tokenizer's files: nothing is looked up on a hub
 """
 
@@ -43,10 +43,16 @@ def save_export(model: FLAM, folder: str | Path, provenance: dict[str, Any]) -> 
         with naming(folder / WEIGHTS, draft / WEIGHTS):
             save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, draft / WEIGHTS)
         (draft / CONFIG).write_text(json.dumps(model.config.to_dict(), indent=2) + "\n")
-        facts = provenance | {"flam_train": __version__, "export": EXPORT_VERSION, "sha256": sha256_of(draft / WEIGHTS)}
-        (draft / PROVENANCE).write_text(json.dumps(facts, indent=2, default=str) + "\n")
         if model.tokenizer is not None:
             model.tokenizer.save(draft / TOKENIZER)
+        others = [draft / CONFIG, *sorted(path for path in (draft / TOKENIZER).rglob("*") if path.is_file())]
+        facts = provenance | {
+            "flam_train": __version__,
+            "export": EXPORT_VERSION,
+            "sha256": sha256_of(draft / WEIGHTS),
+            "files": {path.relative_to(draft).as_posix(): sha256_of(path) for path in others},
+        }
+        (draft / PROVENANCE).write_text(json.dumps(facts, indent=2, default=str) + "\n")
     return folder
 
 
@@ -73,9 +79,12 @@ def load_export(folder: str | Path, device: str | torch.device = "cpu") -> FLAM:
 def read_export(folder: Path) -> tuple[FLAMConfig, dict[str, Any], dict[str, Tensor]]:
     """Configuration, provenance and state dict of an export. Raises ValueError as `load_export`."""
     config, provenance = _described(folder)
-    found = sha256_of(folder / WEIGHTS)
-    if found != provenance.get("sha256"):
-        raise ValueError(f"{folder / WEIGHTS}: sha256 {found} is not the one in {PROVENANCE}: copy the export again")
+    for name, sha256 in {WEIGHTS: provenance.get("sha256"), **provenance.get("files", {})}.items():
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name}: is missing, and {PROVENANCE} names it: copy the export again")
+        found = sha256_of(folder / name)
+        if found != sha256:
+            raise ValueError(f"{folder / name}: sha256 {found} is not the one in {PROVENANCE}: copy the export again")
     return config, provenance, load_file(folder / WEIGHTS)
 
 

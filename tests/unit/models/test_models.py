@@ -255,6 +255,21 @@ def test_export_is_whole(model, tmp_path, waveform_BS):
     assert [p.name for p in tmp_path.iterdir()] == ["export"]  # nothing is left beside it
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer/tokenizer_config.json"])
+def test_no_byte_of_an_export_is_another(name, model, tmp_path):
+    folder = save_export(model, tmp_path / "export", {})
+    data = (folder / name).read_bytes()
+    (folder / name).write_bytes(data + b" ")  # which no parser minds
+    with pytest.raises(ValueError, match=rf"{name}: sha256 .* is not the one in provenance.json: copy"):
+        load_export(folder)
+    (folder / name).write_bytes(data)
+    load_export(folder)
+    facts = json.loads((folder / "provenance.json").read_text())
+    del facts["files"]  # of exports before
+    (folder / "provenance.json").write_text(json.dumps(facts))
+    load_export(folder)
+
+
 def test_damaged_exports_are_refused(model, tmp_path):
     folder = save_export(model, tmp_path / "export", {})
     weights = folder / "model.safetensors"
