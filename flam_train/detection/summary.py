@@ -31,6 +31,7 @@ from flam_train.detection.recordings import Recording, decoded
 from flam_train.detection.results import Outcome, Results
 from flam_train.detection.tables.formats import FORMATS, Format, texts, write
 from flam_train.detection.tables.recorded import Recorded
+from flam_train.detection.tables.text import label_cell
 
 CHANNEL = "channel"
 """A column that tables have where channels are looked at one by one."""
@@ -129,8 +130,8 @@ def _row(results: Results, about: Row, recording: Recording, outcome: Outcome) -
     row = about | {
         "result": decoded(f"./{recording.place}"),  # no formula, whatever it is called
         "status": outcome.status,
-        "reason": " ".join(outcome.reason.split()),
-        "notes": " ".join(" ".join(outcome.notes).split()),
+        "reason": label_cell(outcome.reason) if outcome.reason else "",  # it begins with the recording's name
+        "notes": label_cell(" ".join(outcome.notes)) if outcome.notes else "",
         "seconds": _number(outcome.seconds),
         "rate": outcome.rate or "",
         "begin": outcome.begin,

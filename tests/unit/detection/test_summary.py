@@ -88,6 +88,15 @@ def test_a_row_a_recording(results, recordings):
     assert b"\r" not in (results.folder / SUMMARY).read_bytes()
 
 
+def test_no_reason_is_a_formula(results, recordings):
+    results.folder.mkdir()
+    put(results, recordings[0], Outcome("failed", "=c.wav: truncated\naudio"))
+    put(results, recordings[1], Outcome("done", notes=("-1 is no time", "a note")))
+    joined(results, recordings)
+    found = rows(results.folder / SUMMARY)
+    assert (found[0]["reason"], found[1]["notes"]) == ("'=c.wav: truncated audio", "'-1 is no time a note")
+
+
 def test_names_of_any_bytes(results, tmp_path):
     name = b"\xff.wav".decode(errors="surrogateescape")
     (tmp_path / name).write_text("")
