@@ -83,10 +83,7 @@ def detect(
                 and what is not said of method, thresholds and rules is its own. None: scores as they are
     Nothing is found where nothing sounds. Raises ValueError, in one line, that says what does not fit.
     """
-    if calibration is not None:
-        calibration.check(model.provenance.get("sha256"), method)
-        method, rules = calibration.method, rules or calibration.rules_of(Rules())
-        threshold = calibration.thresholds_for(_listed_phrases(phrases)) if threshold is None else threshold
+    method, threshold, rules = _found(calibration, model, phrases, method, threshold, rules)
     wanted, rules, thresholds = _wanted(phrases, threshold, rules)
     sound = _sound(source, rate)
     recorded = _recorded(sound)
@@ -108,6 +105,7 @@ def detect_stream(
     rules: Rules | None = None,
     channel: Channel = "mean",
     precision: str = "32",
+    calibration: Calibration | None = None,
 ) -> Iterator[Detection]:
     """The events that `detect` finds in the whole, each as soon as nothing that may come can change it.
 
@@ -120,6 +118,7 @@ def detect_stream(
     no thread is started.
     Raises ValueError as `detect`: of arguments at once, of chunks when they come.
     """
+    method, threshold, rules = _found(calibration, model, phrases, method, threshold, rules)
     wanted, rules, thresholds = _wanted(phrases, threshold, rules)
     one_of("localisation method", method or model.default_method, METHODS)
     if channel == "loudest":
@@ -131,7 +130,7 @@ def detect_stream(
     def found() -> Iterator[Detection]:
         stream = Chunks(arrays, rate)
         listening = Listening(model, stream, channel=channel, batch_size=1, precision=precision, early=0)
-        for events in events_as_they_end(listening, wanted, rules, thresholds, method):
+        for events in events_as_they_end(listening, wanted, rules, thresholds, method, calibration):
             yield from events
 
     return found()
@@ -204,6 +203,22 @@ def _array(samples: np.ndarray | Tensor) -> np.ndarray:
     if not isinstance(samples, np.ndarray):
         raise ValueError(f"a recording is a path, or samples as a numpy array or a torch tensor, got {type(samples)}")
     return samples
+
+
+def _found(
+    calibration: Calibration | None,
+    model: FLAM,
+    phrases: str | Sequence[str],
+    method: str | None,
+    threshold: Threshold | None,
+    rules: Rules | None,
+) -> tuple[str | None, Threshold | None, Rules | None]:
+    """What a calibration says of method, threshold and rules, where nobody else does."""
+    if calibration is None:
+        return method, threshold, rules
+    calibration.check(model.provenance.get("sha256"), method)
+    threshold = calibration.thresholds_for(_listed_phrases(phrases)) if threshold is None else threshold
+    return calibration.method, threshold, rules or calibration.rules_of(Rules())
 
 
 def _wanted(

@@ -14,6 +14,7 @@ import torch
 
 from flam_train.batch import SAMPLE_RATE
 from flam_train.data.sound.streaming import Stream
+from flam_train.detection.calibration import Calibration
 from flam_train.detection.events import (
     Detection,
     Rules,
@@ -35,10 +36,11 @@ def events_as_they_end(
     rules: Rules,
     thresholds: Mapping[str, float] | None = None,
     method: str | None = None,
+    calibration: Calibration | None = None,
 ) -> Iterator[list[Detection]]:
     """The events that `events_of` finds in the whole, in lists: after each window what is certain by then, ordered by
     onset. listening: from the beginning on, without a thread (`early=0`), since what its stream knows must be as old as
-    the frames are. Others as in `score` and `events_of`."""
+    the frames are. calibration: of scores by this method. Others as in `score` and `events_of`."""
     model, stream = listening.model, listening.stream
     seconds = model.grid.frame_seconds
     settling = [
@@ -54,6 +56,7 @@ def events_as_they_end(
                 score_CT = model.localize(frame_TD[None], text, method)[0].cpu().numpy()[:, : time.frames]
             done += time.frames
             score_CT, heard_T = silenced(score_CT, time), time.heard()
+            score_CT = score_CT if calibration is None else calibration.calibrated(score_CT)
             found = [s.add(score_T, heard_T) for s, score_T in zip(settling, score_CT, strict=True)]
             yield sorted((event for events in found for event in events), key=by_onset)
     yield sorted((event for one in settling for event in one.rest(stream.samples / SAMPLE_RATE)), key=by_onset)

@@ -292,10 +292,16 @@ def test_calibrated_events(model, tmp_path):
     want = events_of(scores, rules, {"rain": 0.05, "a siren": 0.02})
     assert want
     assert detect(exported, wave_S, PHRASES, calibration=found) == want
+    streamed = detect_stream(exported, wave_S.split(9_600), PHRASES, rate=48_000, calibration=found)
+    assert sorted((d.onset, d.offset, d.phrase) for d in streamed) == sorted(
+        (d.onset, d.offset, d.phrase) for d in want
+    )
     assert detect(exported, wave_S, PHRASES, 0.01, calibration=found) == events_of(
         scores, replace(rules, threshold=0.01)
     )
     with pytest.raises(ValueError, match="was found for other weights"):
         detect(model, wave_S, PHRASES, calibration=found)
+    with pytest.raises(ValueError, match="was found for other weights"):
+        detect_stream(model, [wave_S], PHRASES, rate=48_000, calibration=found)
     with pytest.raises(ValueError, match="method 'biased', not 'cosine'"):
         detect(exported, wave_S, PHRASES, method="cosine", calibration=found)
