@@ -137,10 +137,8 @@ class _Watched:
 def _begin(recording: Recording, clocks: Clocks) -> tuple[Clock | None, list[str]]:
     """When it begins, and what there is to say of that. A name that only looks like a time is no reason to leave a
     recording out, one that does not fit a pattern that was given is."""
-    if clocks.given is not None:
-        return clocks.given, []
     try:
-        clock = clock_of(recording.path, clocks.zone, clocks.pattern)
+        clock = clocks.given or clock_of(recording.path, clocks.zone, clocks.pattern)
     except ValueError as error:
         if clocks.pattern is not None:
             raise
