@@ -85,8 +85,7 @@ def _listened(
     found = []
     for channel in channels:
         frames, overview = _frames(model, recording, results, wanted, channel)
-        method = None if wanted.calibration is None else wanted.calibration.method
-        scores = score(_Watched(frames, progress), wanted.phrases, text, method)
+        scores = score(_Watched(frames, progress), wanted.phrases, text, wanted.method)
         found.append(_Heard(channel, wanted.calibration.apply(scores) if wanted.calibration else scores, overview))
     return found
 

@@ -186,8 +186,8 @@ class _Encoder:
             part_WS = waveform_WS[done : done + self._size]
             try:
                 found.append(self._frames(part_WS))
-            except torch.OutOfMemoryError:
-                if self._size == 1:
+            except RuntimeError as error:  # torch.OutOfMemoryError is one, and mps has none of its own
+                if self._size == 1 or "out of memory" not in str(error):
                     raise
                 self._size //= 2
                 continue

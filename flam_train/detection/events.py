@@ -71,7 +71,8 @@ def events_of(
         threshold = (thresholds or {}).get(phrase, rules.threshold)
         for first, behind in runs_of(score_T, heard_T, rules, threshold, time.frame_seconds):
             onset, offset = rounded(edges[first], edges[behind], time.stop)
-            found.append(event_of(phrase, score_T[first:behind], onset, offset, channel))
+            if offset > onset:  # not in a recording of a few samples
+                found.append(event_of(phrase, score_T[first:behind], onset, offset, channel))
     return sorted(found, key=by_onset)
 
 

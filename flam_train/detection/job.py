@@ -15,6 +15,7 @@ from flam_train.detection.analysis import analyse
 from flam_train.detection.phrases import cut_phrases
 from flam_train.detection.progress import Progress
 from flam_train.detection.recordings import Recording
+from flam_train.detection.threads import ahead
 from flam_train.detection.wanted import Analysis
 from flam_train.models.flam import FLAM
 
@@ -49,8 +50,7 @@ def work(job: Job, recordings: Sequence[Recording], device: str, name: str = "")
     model = load_export(job.export, device)
     if model.provenance["sha256"] != job.weights:
         raise ValueError(f"{job.export}: was replaced meanwhile: run the same command again")
-    seconds = {recording: _seconds(recording, job.wanted) for recording in recordings}
-    progress = Progress(sum(seconds.values()), len(recordings), job.quiet, name)
+    progress = Progress(len(recordings), job.quiet, name)
     if model.tokenizer is not None and not job.quiet:
         for line in cut_phrases(job.wanted.phrases, model.tokenizer):
             progress.note(line)
@@ -58,15 +58,18 @@ def work(job: Job, recordings: Sequence[Recording], device: str, name: str = "")
     wanted = replace(job.wanted, batch_size=size)
     results = wanted.results(job.folder, job.weights)
     text = embed_phrases(model, job.wanted.phrases)
+    # How long compressed ones are takes a second an hour: of thousands of hours the first need not wait for the last.
+    lengths = (progress.expect(_seconds(recording, wanted)) for recording in recordings)
     try:
-        for recording in recordings:
-            with progress.recording(seconds[recording]):
-                outcome = analyse(model, text, recording, results, wanted, progress)
-            if outcome.status == "failed":
-                progress.note(f"failed: {outcome.reason}")
-            else:
-                for note in outcome.notes if not job.quiet else ():
-                    progress.note(f"{recording.path}: {note}")
+        with ahead(lengths, len(recordings)) as known:
+            for recording, seconds in zip(recordings, known, strict=True):
+                with progress.recording(seconds):
+                    outcome = analyse(model, text, recording, results, wanted, progress)
+                if outcome.status == "failed":
+                    progress.note(f"failed: {outcome.reason}")
+                else:
+                    for note in outcome.notes if not job.quiet else ():
+                        progress.note(f"{recording.path}: {note}")
     finally:
         progress.end()
 

@@ -65,11 +65,13 @@ def events_as_they_end(
 def _time_of(stream: Stream, done: int, frames: int, seconds: float) -> Time:
     """Of the frames behind those `done`, without padding. Windows are read to their ends before frames come out of
     them, so what is known of dead time is final."""
-    end = stream.samples / SAMPLE_RATE
+    end, last = stream.samples / SAMPLE_RATE, None
     if stream.ended:
-        frames = max(0, min(frames, max(1, round(end / seconds)) - done))
+        last = max(1, round(end / seconds))
+        frames = max(0, min(frames, last - done))
     start = done * seconds
-    stop = min((done + frames) * seconds, end) if frames else start
+    stop = end if done + frames == last else min((done + frames) * seconds, end)
+    stop = stop if frames else start
     return Time(done, frames, seconds, start, stop, tuple(stream.dead_since(start)))
 
 
@@ -103,7 +105,8 @@ class _Settling:
     def rest(self, stop: float) -> list[Detection]:
         """At the end of the recording, after so many seconds."""
         mean_T = self._mean(self._score_T, self._heard_T)
-        return [self._event(*run, stop) for run in self._runs(mean_T, self._heard_T)]
+        events = (self._event(*run, stop) for run in self._runs(mean_T, self._heard_T))
+        return [event for event in events if event.offset > event.onset]
 
     def _runs_before(self, score: float) -> list[tuple[int, int]]:
         """What are events if all that comes has this score, and if it is 0, no gap to what follows is closed."""
@@ -124,6 +127,8 @@ class _Settling:
     def _event(self, first: int, behind: int, stop: float) -> Detection:
         inside_T = self._score_T[self._before + first : self._before + behind]
         onset, offset = (min((self._first + frame) * self._seconds, stop) for frame in (first, behind))
+        if behind == len(self._score_T) - self._before:
+            offset = stop
         return event_of(self._phrase, inside_T, *rounded(onset, offset, stop), None)
 
     def _forget(self, frames: int) -> None:

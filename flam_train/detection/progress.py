@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -17,28 +18,32 @@ WIDTH = 78
 class Progress:
     """Told of what was heard, it shows how much of the whole that is, how fast, and how long the rest will take.
 
-    seconds     of audio there are in all
-    recordings  how many there are
+    recordings  how many there are, whose seconds are told as they are known
     quiet       nothing is shown but notes
     name        of this part of the work, before every line
     """
 
-    def __init__(
-        self, seconds: float, recordings: int, quiet: bool = False, name: str = "", file: TextIO | None = None
-    ) -> None:
-        self._all, self._recordings, self._quiet = seconds, recordings, quiet
+    def __init__(self, recordings: int, quiet: bool = False, name: str = "", file: TextIO | None = None) -> None:
+        self._recordings, self._quiet = recordings, quiet
+        self._all, self._known = 0.0, 0
         self._name = f"{name}: " if name else ""
         self._file = sys.stderr if file is None else file
         self._terminal = not quiet and not name and self._file is not None and self._file.isatty()
         self._begin = self._shown = time.monotonic()
-        self._heard, self._limit, self._done, self._drawn = 0.0, seconds, 0, False
+        self._heard, self._limit, self._done, self._drawn = 0.0, math.inf, 0, False
+
+    def expect(self, seconds: float) -> float:
+        """So long is one more of the recordings."""
+        self._all += seconds
+        self._known += 1
+        return seconds
 
     @contextmanager
     def recording(self, seconds: float) -> Iterator[None]:
         """One of them, of which so many seconds are counted in the whole, however many are heard."""
         self._limit = self._heard + seconds
         yield
-        self._heard, self._limit = self._limit, self._all
+        self._heard, self._limit = self._limit, math.inf
         self._done += 1
 
     def heard(self, seconds: float) -> None:
@@ -60,8 +65,12 @@ class Progress:
     def _line(self, now: float) -> str:
         took = max(now - self._begin, 1e-9)
         rate = self._heard / took
-        share = f"{100 * self._heard / self._all:.0f} % of {hours(self._all)}" if self._all else "0 s"
-        left = f", {hours((self._all - self._heard) / rate)} left" if rate > 0 else ""
+        left = ""
+        if self._known < self._recordings:
+            share = f"{hours(self._heard)} of more than {hours(self._all)}"
+        else:
+            share = f"{100 * self._heard / self._all:.0f} % of {hours(self._all)}" if self._all else "0 s"
+            left = f", {hours((self._all - self._heard) / rate)} left" if rate > 0 else ""
         return f"{self._done} of {self._recordings} recordings, {share}, {rate:.0f} x real time{left}"
 
     def _show(self, line: str) -> None:

@@ -55,9 +55,12 @@ class Time:
     dead: tuple[Span, ...] = ()
 
     def edges(self) -> np.ndarray:
-        """Where frames begin and end: float64 [T + 1], s into the recording, cut at the part's ends."""
+        """Where frames begin and end: float64 [T + 1], s into the recording, cut at the part's ends. What less than
+        half a frame is left behind the last one at a recording's end belongs to it."""
         edges = (self.first + np.arange(self.frames + 1)) * self.frame_seconds
-        return np.clip(edges, self.start, self.stop)
+        edges = np.clip(edges, self.start, self.stop)
+        edges[-1] = self.stop
+        return edges
 
     def heard(self) -> np.ndarray:
         """bool [T]: frames of which at least half sounds, of what the part has of them."""

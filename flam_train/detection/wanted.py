@@ -40,6 +40,7 @@ class Analysis:
     channel       as in `Stream`, or EACH
     thresholds    of single phrases, instead of the rules'
     calibration   of scores, if there is one
+    method        of scoring (`FLAM.localize`); None: the model's own
     formats       names of `FORMATS`; excel: csv as spreadsheets open it
     plot, scores  a picture, the scores themselves
     keep          frames are kept: other phrases and rules then need no encoder
@@ -49,6 +50,7 @@ class Analysis:
     rules: Rules = field(default_factory=Rules)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     calibration: Calibration | None = None
+    method: str | None = None
     start: float = 0.0
     stop: float | None = None
     channel: Channel = "mean"
@@ -75,7 +77,8 @@ class Analysis:
         clocks, found = self.clocks, self.calibration
         options = {
             "rules": asdict(self.rules), "thresholds": dict(self.thresholds),
-            "calibration": found and [found.method, found.temperature, found.bias], "formats": self.formats,
+            "calibration": found and [found.method, found.temperature, found.bias], "method": self.method,
+            "formats": self.formats,
             "excel": self.excel, "plot": self.plot, "scores": self.scores, "keep": self.keep,
             "begin": time_text(clocks.given.begin) if clocks.given else None,
             "zone": None if clocks.zone is None else str(clocks.zone), "name_pattern": clocks.pattern,

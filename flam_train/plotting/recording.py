@@ -103,7 +103,7 @@ def recording_figure(
     below.tick_params(axis="y", length=0, pad=6)
     keys: dict[str, Artist] = {}
     if len(event_E3):
-        keys["event" if threshold is None else f"event: a score over {threshold:g}"] = Patch(color=FOUND)
+        keys["event" if threshold is None else f"event: a smoothed score over {threshold:g}"] = Patch(color=FOUND)
     for place, k in enumerate(rows):
         spans = _visible(event_E3[event_E3[:, 2] == k, :2], pixel_P1)
         below.broken_barh(spans, (place + BAR[0], BAR[1]), color=FOUND, linewidth=0, antialiased=False, zorder=4)

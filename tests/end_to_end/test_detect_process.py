@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def test_a_locale_of_nothing_but_ascii(export):
     done = subprocess.run([*command, "--out", "out", "--threshold", "0"], env=env, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert rows("out/events.tsv")[0] == {
-        "filename": "чайка 🐕.wav", "onset": "0.000", "offset": "0.938", "event_label": "🐕"
+        "filename": "чайка 🐕.wav", "onset": "0.000", "offset": "1.000", "event_label": "🐕"
     }  # fmt: skip
 
 
@@ -86,6 +87,17 @@ def test_twelve_hours(export):
         peaks.append(int(done.stdout.split()[-1]) / 1024)
     assert peaks[1] - peaks[0] < 80, f"{peaks} MiB"
     assert rows("12/summary.csv")[0]["analysed"] == "43200"
+    command += ["--from", "11:50:00", "--format", "csv", "--start", "2024-05-01T20:00:00+00:00", "--out", "last"]
+    subprocess.run(command, check=True, capture_output=True)
+
+    def late(table: str) -> list[list[str]]:
+        spans = [[row[name] for name in ("event_label", "onset", "offset")] for row in rows(table)]
+        return sorted(one for one in spans if float(one[1]) > 42_700 and float(one[2]) < 43_190)
+
+    assert late("last/events.csv") == late("12/events.tsv") != []
+    for row in rows("last/events.csv"):
+        passed = datetime.fromisoformat(row["onset_datetime"]) - datetime(2024, 5, 1, 20, tzinfo=UTC)
+        assert passed.total_seconds() == float(row["onset"])
 
 
 STOPPED = """

@@ -1,4 +1,4 @@
-"""flam-detect run --threshold: for all phrases, and of single ones."""
+"""flam-detect run: thresholds for all phrases and of single ones, methods of scoring."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 import soundfile
 import torch
 
-from flam_train.checkpoints.export import save_export
+from flam_train.checkpoints.export import load_export, save_export
 from flam_train.cli import detect
+from flam_train.detection.scoring import Listening, score
 from flam_train.models.flam import FLAM
 
 
@@ -43,6 +44,21 @@ def test_of_single_phrases(export):
     assert found() == {"a=b"}
     assert run(export, "0", "rain=1", "rain=0") == 0, "the last one counts"
     assert found() == {"rain", "a=b"}
+
+
+def test_the_method_is_the_models_own_or_the_one_that_is_given(export):
+    kept = {}
+    for method in ((), ("--method", "unbiased"), ("--method", "biased")):
+        with pytest.raises(SystemExit) as left:
+            detect.main(["run", str(export), "a.wav", "--phrases", "rain", "--out", "out", "--scores", *method])
+        assert left.value.code == 0
+        with np.load("out/a.wav.scores.npz") as scores:
+            kept[method[1:]] = scores["score"]
+    model = load_export(export)
+    assert model.default_method == "unbiased"
+    assert np.array_equal(kept[()], kept[("unbiased",)])
+    assert np.array_equal(kept[("biased",)], score(Listening(model, "a.wav"), ["rain"], method="biased").score_CT)
+    assert not np.allclose(kept[("biased",)], kept[("unbiased",)])
 
 
 @pytest.mark.parametrize(

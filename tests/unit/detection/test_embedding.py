@@ -175,6 +175,15 @@ def test_where_memory_is_short_batches_are_halved(model, monkeypatch):
     with pytest.raises(torch.OutOfMemoryError):
         list(embed(model, [wave_S], 8))
 
+    def wrong(*_):
+        sizes.append(0)
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(FLAM, "embed_audio", wrong)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(embed(model, [wave_S], 8))
+    assert sizes.count(0) == 1, "not tried again with less"
+
 
 def test_a_precision_that_is_none_is_refused(model):
     with pytest.raises(ValueError, match="precision: 'fp64' is not known"):

@@ -199,8 +199,9 @@ def test_times_do_not_reach_beyond_the_recording():
         assert found.offset == pytest.approx(stop, abs=1.1e-3)
     (found,) = events_of(scores_of(score, first=3, start=1.0, stop=1.9), NONE)
     assert (found.onset, found.offset) == (1.0, 1.9)
-    (found,) = events_of(scores_of([0.9], stop=0.0004), NONE)
-    assert found.onset <= found.offset
+    (found,) = events_of(scores_of(score, stop=1.3), NONE)
+    assert found.offset == 1.3, "what is left behind the last frame belongs to it"
+    assert events_of(scores_of([0.9], stop=0.0004), NONE) == [], "no event lasts for no time"
 
 
 def test_nothing_is_found_where_nothing_sounds():

@@ -23,9 +23,34 @@ def clock(monkeypatch):
     return now
 
 
+def expecting(seconds: float, recordings: int, **options) -> Progress:
+    """All of one length, which is known."""
+    progress = Progress(recordings, **options)
+    for _ in range(recordings):
+        progress.expect(seconds / recordings)
+    return progress
+
+
+def test_what_is_not_measured_yet_is_more(clock):
+    file = io.StringIO()
+    progress = Progress(3, file=file)
+    for _ in range(2):
+        progress.expect(600.0)
+    with progress.recording(600.0):
+        for known in (False, True):
+            if known:
+                progress.expect(2400.0)
+            clock[0] += 30.0
+            progress.heard(300.0)
+    assert file.getvalue().splitlines() == [
+        "0 of 3 recordings, 5:00 min of more than 20:00 min, 10 x real time",
+        "0 of 3 recordings, 17 % of 1:00:00 h, 10 x real time, 5:00 min left",
+    ]
+
+
 def test_a_log_has_a_line_every_half_minute(clock):
     file = io.StringIO()
-    progress = Progress(7200.0, 3, file=file)
+    progress = expecting(7200.0, 3, file=file)
     with progress.recording(3600.0):
         for _ in range(60):
             clock[0] += 1.0
@@ -39,7 +64,7 @@ def test_a_log_has_a_line_every_half_minute(clock):
 
 def test_a_terminal_has_one_line_that_notes_do_not_break(clock):
     file = Terminal()
-    progress = Progress(100.0, 1, file=file)
+    progress = expecting(100.0, 1, file=file)
     with progress.recording(100.0):
         clock[0] += 1.0
         progress.heard(50.0)
@@ -55,7 +80,7 @@ def test_a_terminal_has_one_line_that_notes_do_not_break(clock):
 def test_more_than_a_recording_is_never_heard_of_it(clock):
     """The last window is longer than what there is; one that failed counts as passed."""
     file = Terminal()
-    progress = Progress(30.0, 3, file=file)
+    progress = expecting(30.0, 3, file=file)
     for heard in (15.0, 0.0, 10.0):
         with progress.recording(10.0):
             clock[0] += 1.0
@@ -65,14 +90,14 @@ def test_more_than_a_recording_is_never_heard_of_it(clock):
 
 def test_quiet_and_named(clock):
     file = Terminal()
-    quiet = Progress(10.0, 1, quiet=True, file=file)
+    quiet = expecting(10.0, 1, quiet=True, file=file)
     with quiet.recording(10.0):
         clock[0] += 60.0
         quiet.heard(10.0)
     quiet.note("failed: a.wav")
     quiet.end()
     assert file.getvalue() == "failed: a.wav\n"
-    named = Progress(10.0, 1, name="1/2", file=(file := Terminal()))
+    named = expecting(10.0, 1, name="1/2", file=(file := Terminal()))
     with named.recording(10.0):
         clock[0] += 60.0
         named.heard(10.0)
@@ -81,7 +106,7 @@ def test_quiet_and_named(clock):
 
 def test_no_seconds_at_all(clock):
     file = Terminal()
-    progress = Progress(0.0, 1, file=file)
+    progress = expecting(0.0, 1, file=file)
     with progress.recording(0.0):
         clock[0] += 1.0
         progress.heard(0.3)

@@ -157,7 +157,7 @@ def test_panels_and_what_is_written():
     assert r"A_1 for \$5" in written
     assert "1:02:00 to 1:05:00, from 2024-05-01 23:59:30; 1 event" in written
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
-        "event: a score over 0.9", "nothing sounds",
+        "event: a smoothed score over 0.9", "nothing sounds",
     ]  # fmt: skip
     assert below.collections[0].get_clim() == (0, 1)
 
