@@ -83,7 +83,7 @@ def detect(
                 and what is not said of method, thresholds and rules is its own. None: scores as they are
     Nothing is found where nothing sounds. Raises ValueError, in one line, that says what does not fit.
     """
-    method, threshold, rules = _found(calibration, model, phrases, method, threshold, rules)
+    method, threshold, rules = _calibrated(calibration, model, phrases, method, threshold, rules)
     wanted, rules, thresholds = _wanted(phrases, threshold, rules)
     sound = _sound(source, rate)
     recorded = _recorded(sound)
@@ -118,7 +118,7 @@ def detect_stream(
     no thread is started.
     Raises ValueError as `detect`: of arguments at once, of chunks when they come.
     """
-    method, threshold, rules = _found(calibration, model, phrases, method, threshold, rules)
+    method, threshold, rules = _calibrated(calibration, model, phrases, method, threshold, rules)
     wanted, rules, thresholds = _wanted(phrases, threshold, rules)
     one_of("localisation method", method or model.default_method, METHODS)
     if channel == "loudest":
@@ -205,7 +205,7 @@ def _array(samples: np.ndarray | Tensor) -> np.ndarray:
     return samples
 
 
-def _found(
+def _calibrated(
     calibration: Calibration | None,
     model: FLAM,
     phrases: str | Sequence[str],

@@ -114,6 +114,8 @@ def _described(folder: Path) -> tuple[FLAMConfig, dict[str, Any]]:
                 f"an export of version {version}, and flam_train {__version__} reads version {EXPORT_VERSION}: install "
                 f"the flam_train that wrote it ({provenance.get('flam_train', 'unknown')}), or export the run again"
             )
+        if not isinstance(provenance.get("files", {}), dict):
+            raise TypeError("files is no object")
         config = FLAMConfig.from_dict(json.loads((folder / CONFIG).read_text()))
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: {CONFIG} or {PROVENANCE} is damaged or of another version: {error}") from error

@@ -118,7 +118,7 @@ def embed(
     windows = Windows.of(model)
     joined = CrossFade(windows, first)
     threads = threads_for(model.device, batch_size) if early else 1
-    size = math.ceil(batch_size / threads)
+    size = batch_size // threads
     encoder = _Encoder(model, size, precision)
     read = _batches(windows.cut(pieces, first), size)
     with (

@@ -31,10 +31,8 @@ from flam_train.detection.recordings import Recording, decoded
 from flam_train.detection.results import Outcome, Results
 from flam_train.detection.tables.formats import FORMATS, Format, texts, write
 from flam_train.detection.tables.recorded import Recorded
+from flam_train.detection.tables.rows import CHANNEL
 from flam_train.detection.tables.text import label_cell
-
-CHANNEL = "channel"
-"""A column that tables have where channels are looked at one by one."""
 
 COLUMNS = (
     "recording", CHANNEL, "result", "status", "reason", "notes", "seconds", "rate", "analysed", "silent", "begin",

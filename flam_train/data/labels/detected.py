@@ -20,8 +20,11 @@ SETTINGS = "settings.json"
 DONE = ".done"
 """The folder of a result folder that holds what came of each recording."""
 
+FORMAT = "flam-detections"
+"""The `format` that JSON files say, and the sandbox of JAMS."""
+
 TAGGED = re.compile(r"~([0-9a-f]{8})$")
-CHANNEL = re.compile(r"\.channel-([1-9][0-9]*)$")
+OF_CHANNEL = re.compile(r"\.channel-([1-9][0-9]*)$")
 
 
 def tag_of(name: str) -> str:
@@ -30,7 +33,7 @@ def tag_of(name: str) -> str:
 
 
 def of_channel(channel: int | str | None, ending: str) -> str:
-    """The ending of a result of one channel (`CHANNEL`), of any with `*`; None: of all together."""
+    """The ending of a result of one channel (`OF_CHANNEL`), of any with `*`; None: of all together."""
     return ending if channel is None else f".channel-{channel}{ending}"
 
 
@@ -39,7 +42,7 @@ def is_of_all(path: Path, called: str) -> bool:
     a table."""
     if not all((path.parent / name).is_file() for name in (SETTINGS, SUMMARY)):
         return False
-    return CHANNEL.sub("", called) == EVENTS or path.name in (HOURS, SILENT, SUMMARY, SETTINGS)
+    return OF_CHANNEL.sub("", called) == EVENTS or path.name in (HOURS, SILENT, SUMMARY, SETTINGS)
 
 
 def is_of_clips(path: Path) -> bool:

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from flam_train.data.labels.detected import FORMAT
 from flam_train.data.labels.rows import Labels, Named, Wanted, event, fault, listed, one_tier, parse_json, seconds
 
 LABELS = ("segment_", "tag_")
 """How the names of namespaces begin whose value is a label."""
 
 UNIT = "observation"
-
-DETECTED = "flam-detections"
-"""The `format` in the sandbox of a file of detection."""
 
 
 def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
@@ -30,7 +28,7 @@ def parse(data: bytes, file: str, wanted: Wanted | None = None) -> Labels:
         raise fault(file, "no JAMS: the list `annotations` is missing: say the format with --format, or mend it")
     found: list[tuple[str, int, dict[str, Any], _About, int | None]] = []
     abouts: list[_About] = []
-    detected = _object(raw.get("sandbox")).get("format") == DETECTED
+    detected = _object(raw.get("sandbox")).get("format") == FORMAT
     names: list[str] = []
     others: list[str] = []
     n = 0

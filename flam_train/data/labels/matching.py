@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from flam_train.data.labels.birdnet import NAMES
-from flam_train.data.labels.detected import CHANNEL, TAGGED, tag_of
+from flam_train.data.labels.detected import OF_CHANNEL, TAGGED, tag_of
 from flam_train.data.labels.locations import as_uploaded, path_of
 from flam_train.data.labels.recognise import SUFFIXES
 from flam_train.data.labels.rows import fault
@@ -85,7 +85,7 @@ class Names:
         """(path of the recording that a label file is called like, with its suffix if the file's name has it; the
         channel that it is of, None: of all): results of detection have tags and channels behind names (`detected`)."""
         called = self._untagged(called_like(label_file))
-        channel = CHANNEL.search(called)
+        channel = OF_CHANNEL.search(called)
         if channel is None or self._at(parts_of(called)):
             return called, None
         return self._untagged(called[: channel.start()]), int(channel[1])

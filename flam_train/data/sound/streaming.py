@@ -73,8 +73,9 @@ class DeadTime:
 
 
 def _outermost(change_S: np.ndarray, cell: int) -> np.ndarray:
-    """Places where a bool is set, ascending: of every `cell` in a row the first and the last, as no other is at an end
-    of so many unset ones, and at the end of the row all. Where sound changes all the time they are few."""
+    """Places where change_S is set, ascending, without those that are at neither end of `cell` or more unset ones: of
+    each `cell` places the first and the last, behind the last whole cell all. Where sound changes all the time they
+    are few."""
     whole = len(change_S) // cell * cell
     cells_NS = change_S[:whole].reshape(-1, cell)
     number_N = np.arange(len(cells_NS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from flam_train.data.labels.detected import FORMAT
 from flam_train.detection.events import DECIMALS
 from flam_train.detection.tables import text
 from flam_train.detection.tables.json_text import strict
@@ -27,7 +28,7 @@ def to_jams(recorded: Sequence[Recorded]) -> str:
             "identifiers": {},
             "jams_version": JAMS_VERSION,
         },
-        "sandbox": {"format": "flam-detections", "version": VERSION},
+        "sandbox": {"format": FORMAT, "version": VERSION},
     }
     return strict(found, indent=1) + "\n"
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from flam_train.data.labels.detected import FORMAT
 from flam_train.detection.tables import text
 from flam_train.detection.tables.recorded import VERSION, Recorded
 from flam_train.detection.tables.rows import iso, rows_of
@@ -17,7 +18,7 @@ def to_json(recorded: Sequence[Recorded]) -> str:
     for one in recorded:
         known = {"filename": text.name(one.file), "duration": round(one.seconds, 6), "rate": one.rate}
         about.append(known if one.start is None else known | {"start": iso(one, 0.0)})
-    found = {"format": "flam-detections", "version": VERSION, "recordings": about, "events": list(rows_of(recorded))}
+    found = {"format": FORMAT, "version": VERSION, "recordings": about, "events": list(rows_of(recorded))}
     return strict(found, indent=1) + "\n"
 
 

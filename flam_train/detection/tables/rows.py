@@ -12,6 +12,8 @@ from flam_train.detection.tables.recorded import Recorded, by_channel
 DESED = ("filename", "onset", "offset", "event_label")
 SCORES = ("score", "peak")
 CHANNEL = "channel"
+"""Only where channels are looked at one by one."""
+
 CLOCK = ("onset_datetime", "offset_datetime")
 
 

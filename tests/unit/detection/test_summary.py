@@ -15,9 +15,10 @@ from flam_train.data.labels.detected import HOURS, SILENT, SUMMARY
 from flam_train.detection.events import Detection
 from flam_train.detection.recordings import part_of, recordings_of
 from flam_train.detection.results import EACH, Dead, Outcome, Results
-from flam_train.detection.summary import CHANNEL, COLUMNS, HOUR_COLUMNS, SILENT_COLUMNS, join, recorded_of
+from flam_train.detection.summary import COLUMNS, HOUR_COLUMNS, SILENT_COLUMNS, join, recorded_of
 from flam_train.detection.tables.formats import FORMATS
 from flam_train.detection.tables.recorded import Recorded
+from flam_train.detection.tables.rows import CHANNEL
 from flam_train.detection.tables.separated import to_csv, to_tsv
 
 PHRASES = ["a dog", '=HYPERLINK("x"), "y"']

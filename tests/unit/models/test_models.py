@@ -265,6 +265,9 @@ def test_no_byte_of_an_export_is_another(name, model, tmp_path):
     (folder / name).write_bytes(data)
     load_export(folder)
     facts = json.loads((folder / "provenance.json").read_text())
+    (folder / "provenance.json").write_text(json.dumps(facts | {"files": []}))
+    with pytest.raises(ValueError, match=r"provenance\.json is damaged .*files is no object"):
+        load_export(folder)
     del facts["files"]  # of exports before
     (folder / "provenance.json").write_text(json.dumps(facts))
     load_export(folder)
