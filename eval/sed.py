@@ -11,7 +11,9 @@ the N clips with the most classes; --check also computes the metrics by sed_eval
 how far they are apart. The metrics class_thresholds and cross_triggers also write a CSV each: numbers of every class,
 its best threshold among them (chosen on the set that is scored: an upper bound), and which class is taken for which.
 --bootstrap says between what each AUROC and F1 lies, had the recordings been others of their kind; eval/compare.py,
-whether one model is better than another. The published sets have protocols: see eval/protocols.py.
+whether one model is better than another. --calibration reads what flam-detect calibrate found: calibrated scores, and
+each phrase's own threshold instead of .5; results of their own beside those without. The published sets have protocols:
+see eval/protocols.py.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from flam_train import (
     checkpoints,
@@ -32,6 +35,9 @@ from flam_train.evaluation.choices import MEDIAN_EDGES, METRICS, PHRASINGS, RESA
 from flam_train.evaluation.progress import progress_line
 from flam_train.models.methods import METHODS
 from flam_train.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from flam_train.detection.calibration import Calibration
 
 
 def main() -> None:
@@ -55,6 +61,9 @@ def main() -> None:
     parser.add_argument(
         "--threshold", type=float, metavar="SCORE", help="above it heatmaps are underlined [0.5; of cosines none]"
     )
+    parser.add_argument(
+        "--calibration", metavar="FILE", help="of flam-detect calibrate, as EXPORT/calibration.json [none]"
+    )
     parser.add_argument("--figures", action="store_true", help="F1 curves, reliability, PSD-ROC, bars of classes")
     parser.add_argument("--check", action="store_true", help="compare with the reference implementations")
     bootstrap_options(parser, of="AUROC, d', F1, precision and recall", psds=True)
@@ -74,15 +83,18 @@ def main() -> None:
         if args.shards is not None or args.plot:
             parser.error("kept scores are evaluated without shards; --plot needs the export and the shards")
         kept = evaluation.FrameEmbeddings.load(args.export)
+        chosen, calibration = calibrated(args, chosen, kept.about["model"].get("sha256"))
         for phrasings in args.phrasings or kept.words:
-            finish(evaluation.Scores(kept, phrasings, args.unannotated), chosen, args, how)
+            finish(evaluation.Scores(kept, phrasings, args.unannotated, calibration), chosen, args, how)
         return
     if args.shards is None:
         parser.error("give the folder of shards to evaluate on")
     with ranks(args) as device:
         corpus, wanted = Corpus(args.shards), args.phrasings or ["trained"]
+        model = checkpoints.load_export(args.export, device)
+        chosen, calibration = calibrated(args, chosen, model.provenance.get("sha256"))
         made = evaluation.embed_frames(
-            checkpoints.load_export(args.export, device),
+            model,
             corpus,
             phrasings=wanted,
             vocabulary=Vocabulary.load(args.vocabulary) if args.vocabulary else None,
@@ -92,8 +104,20 @@ def main() -> None:
             progress=progress_line(corpus.name),
         )
         for phrasings in wanted if made is not None else ():
-            scores = evaluation.Scores(made, phrasings, args.unannotated)
-            plot(scores, corpus, finish(scores, chosen, args, how), args)
+            scores = evaluation.Scores(made, phrasings, args.unannotated, calibration)
+            plot(scores, corpus, finish(scores, chosen, args, how), chosen.method or made.method, args)
+
+
+def calibrated(
+    args: argparse.Namespace, chosen: evaluation.SedMetrics, weights: str | None
+) -> tuple[evaluation.SedMetrics, Calibration | None]:
+    """Metrics of the method of the calibration that is asked for, and it."""
+    if args.calibration is None:
+        return chosen, None
+    from flam_train.detection.calibration import read  # torch, as above
+
+    found = read(args.calibration, weights, args.method)
+    return replace(chosen, method=found.method), found
 
 
 def finish(
@@ -118,16 +142,19 @@ def finish(
     return result.name
 
 
-def plot(scores: evaluation.Scores, corpus: Corpus, name: str, args: argparse.Namespace) -> None:
+def plot(scores: evaluation.Scores, corpus: Corpus, name: str, method: str, args: argparse.Namespace) -> None:
     index_of = {corpus.key(n): n for n in range(len(corpus))} if args.plot else {}
-    cosines = (args.method or scores.kept.method) == "cosine"  # their 0.5 is no boundary
-    threshold = 0.5 if args.threshold is None and not cosines else args.threshold
+    threshold: float | list[float] | None = args.threshold
+    if threshold is None and scores.calibration is not None:
+        threshold = scores.thresholds()
+    elif threshold is None and method != "cosine":  # their 0.5 is no boundary
+        threshold = 0.5
     draw = evaluation.report.figures
     for number in draw.clips_with_most_classes(scores, args.plot):
         key = scores.kept.keys[number]
         start = corpus.record(index_of[key]).details.get("cut_from", [0.0])[0]
         waveform_S = corpus.waveform(index_of[key])
-        figure = draw.clip_figure(scores, number, waveform_S, method=args.method, start=start, threshold=threshold)
+        figure = draw.clip_figure(scores, number, waveform_S, method=method, start=start, threshold=threshold)
         print(f"  heatmap  {plotting.save_figure(figure, args.out / 'heatmaps' / f'{name}-{key}.png')}")
 
 

@@ -103,7 +103,7 @@ class Calibration:
         return Path(path)
 
 
-def read(path: Path | str, sha256: str, method: str | None = None) -> Calibration:
+def read(path: Path | str, sha256: str | None, method: str | None = None) -> Calibration:
     """What `Calibration.write` wrote for these weights.
 
     sha256  of the weights: `provenance["sha256"]` of an export

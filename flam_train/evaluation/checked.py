@@ -15,8 +15,10 @@ SAME = 1e-9
 
 
 def compare(scores: Scores, chosen: SedMetrics) -> Iterator[str]:
-    """A line for each PSDS and each F1 at 0.5 that is chosen, of the first phrasings: ours, theirs, how far apart."""
-    timed = timed_arguments(scores, chosen.method or scores.kept.method, chosen)
+    """A line for each PSDS and each F1 at its threshold that is chosen, of the first phrasings: ours, theirs, how far
+    apart."""
+    method = chosen.method or scores.kept.method
+    timed = timed_arguments(scores, method, chosen)
     smooth, events, classes, durations, hop = timed
     if "psds" in chosen.metrics:
         for name, parameters in chosen.psds.items():
@@ -30,6 +32,8 @@ def compare(scores: Scores, chosen: SedMetrics) -> Iterator[str]:
                 parameters=parameters,
             )
             yield _line(name, ours, theirs, "sed_scores_eval")
+    timed = timed_arguments(scores.decided, method, chosen)
+    smooth = timed[0]
     found = [
         [(a, min(b, seconds), c) for a, b, c in detections(score_KT.numpy(), classes, 0.5, hop) if a < seconds]
         for score_KT, seconds in zip(smooth, durations, strict=True)

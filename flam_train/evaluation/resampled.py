@@ -49,7 +49,7 @@ def resampled(
     scores: Scores, chosen: SedMetrics, drawn: Drawn, with_psds: bool = False, note: Note | None = None
 ) -> dict[str, Tensor]:
     """value_R float64 by the name of the metric in a `Result`, the mean over phrasings: AUROC, d' of
-    it, and F1, precision and recall at 0.5."""
+    it, and F1, precision and recall at 0.5, or at the thresholds of phrases."""
     rounds = []
     if with_psds and "psds" in chosen.metrics and note is not None:
         _tell_time(scores, chosen, drawn, note)
@@ -80,7 +80,8 @@ def _round(scores: Scores, chosen: SedMetrics, drawn: Drawn, r: int, with_psds: 
         kinds = {"": method} | ({" biased": "biased"} if method not in ("biased", "cosine") else {})
         for kind, one in kinds.items():
             parts = [
-                frame_counts(score, label, unit_F, units, HALF, *mask) for score, label, *mask in scores.blocks(one, r)
+                frame_counts(score, label, unit_F, units, HALF, *mask)
+                for score, label, *mask in scores.decided.blocks(one, r)
             ]
             values |= _named(
                 "frame", Counts.joined(parts), weight_UR, wanted if one == method else wanted - of_curves, kind
@@ -88,14 +89,18 @@ def _round(scores: Scores, chosen: SedMetrics, drawn: Drawn, r: int, with_psds: 
     psds = with_psds and "psds" in wanted and not scores.only_listed
     if not {"segment_f1", "event_f1"} & wanted and not of_curves and not psds:
         return values
-    timed = timed_arguments(scores, method, chosen, r)
+    timed = timed_arguments(scores.decided, method, chosen, r)
     if {"segment_f1"} & wanted or of_curves:
         counts = segment_counts(*timed, drawn.unit_N, units, HALF, chosen.segment_seconds)
         values |= _named("segment", counts, weight_UR, wanted)
     if {"event_f1"} & wanted or of_curves:
         counts = event_counts(*timed, drawn.unit_N, units, HALF, chosen.collar_seconds, chosen.offset_share)
         values |= _named("event", counts, weight_UR, wanted)
-    return values | (_psds(timed, chosen, drawn) if psds else {})
+    if not psds:
+        return values
+    if scores.calibration is not None:  # PSDS is of all thresholds
+        timed = timed_arguments(scores, method, chosen, r)
+    return values | _psds(timed, chosen, drawn)
 
 
 def _named(kind: str, counts: Counts, weight_UR: Tensor, wanted: set[str], biased: str = "") -> dict[str, Tensor]:

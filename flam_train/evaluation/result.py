@@ -23,7 +23,7 @@ RESULT_VERSION = 1
 class Result:
     """One protocol on one set with one model.
 
-    protocol    "sed/trained", "sed/held_out", "retrieval", "zero_shot"
+    protocol    "sed/trained", "sed/held_out", "retrieval", "zero_shot"; "sed/trained/calibrated" with a calibration
     dataset, split, vocabulary   of the corpus; vocabulary is None where every label is its own phrase
     parameters  plain data: method, thresholds, filter, parameters of each PSDS, classes left out, ...
     metrics     name -> number; NaN where nothing defines it (null in the file)

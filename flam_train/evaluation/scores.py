@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from flam_train.detection.calibration import Calibration
 from flam_train.evaluation.choices import UNANNOTATED
 from flam_train.evaluation.frame_embeddings import FrameEmbeddings
 from flam_train.evaluation.result import Result
@@ -36,11 +37,14 @@ class Scores:
     kept       the embeddings; their words have this kind
     phrasings  of `choices.PHRASINGS`
     unannotated  of `choices.UNANNOTATED`
+    calibration  where one is asked for: scores of its method are calibrated, and each phrase has a threshold of its own
+                 (`decided`). None of the rules under which those were found: metrics have their filters
     """
 
     kept: FrameEmbeddings
     phrasings: str = "trained"
     unannotated: str = "negative"
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         one_of("unannotated", self.unannotated, UNANNOTATED)
@@ -49,6 +53,8 @@ class Scores:
                 f"{self.kept.about['dataset']}: kept with {' and '.join(self.kept.words)} phrasings, not "
                 f"{self.phrasings}: evaluate the export with them once"
             )
+        if self.calibration is not None:
+            self.calibration.check(self.kept.about["model"].get("sha256"))
 
     @property
     def words(self) -> Words:
@@ -134,7 +140,26 @@ class Scores:
             torch.from_numpy(x[rows]) for x in (self.kept.text_MD, self.kept.scale_M, self.kept.bias_M)
         )
         cosine_KF = cosines(torch.from_numpy(self.kept.frame_FD[frames.start : frames.stop])[None], text_KD)[0]
-        return frame_score(cosine_KF, scale_K, bias_K, method)
+        score_KF = frame_score(cosine_KF, scale_K, bias_K, method)
+        if self.calibration is None or method != self.calibration.method:
+            return score_KF
+        return torch.from_numpy(self.calibration.calibrated(score_KF.numpy()))
+
+    @property
+    def decided(self) -> Scores:
+        """What a threshold of 0.5 decides upon: with a calibration 1 above each phrase's own threshold, else 0; without
+        one the scores themselves."""
+        if self.calibration is None:
+            return self
+        return _Decided(self.kept, self.phrasings, self.unannotated, self.calibration)
+
+    def thresholds(self, round: int = 0) -> list[float]:
+        """Of each class: its phrase's own, without a calibration 0.5."""
+        phrases = self.words.phrases[round]
+        if self.calibration is None:
+            return [0.5] * len(phrases)
+        of_phrase = self.calibration.thresholds_for(phrases)
+        return [of_phrase[phrase] for phrase in phrases]
 
     def blocks(self, method: str, round: int = 0, whole_KF: Tensor | None = None) -> Iterator[tuple[Tensor, ...]]:
         """(score_FK, label_FK) of all classes, about PAIRS numbers at a time; and mask_FK, where some pairs count in
@@ -173,4 +198,21 @@ class Scores:
         if threshold is not None:
             parameters["labels"] = f"soft ones greater than {threshold:g}"
         split = "+".join(sorted(set(self.kept.splits) - {""}))
-        return about | {"protocol": f"sed/{self.phrasings}", "split": split, "parameters": parameters}
+        protocol = f"sed/{self.phrasings}" + ("/calibrated" if self.calibration is not None else "")
+        return about | {"protocol": protocol, "split": split, "parameters": parameters}
+
+
+class _Decided(Scores):
+    """A median filter, and whatever else looks at a neighbourhood's order, leaves the same of them as of the scores."""
+
+    def score_KF(
+        self, method: str, round: int = 0, classes: range | None = None, frames: range | None = None
+    ) -> Tensor:
+        score_KF = super().score_KF(method, round, classes, frames)
+        if self.calibration is None or method != self.calibration.method:
+            return score_KF
+        classes = range(len(self.classes)) if classes is None else classes
+        threshold_K = np.array(self.thresholds(round)[classes.start : classes.stop])
+        for score_F, threshold in zip(score_KF.numpy(), threshold_K, strict=True):  # compared as in float64
+            score_F[:] = score_F > threshold
+        return score_KF

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -46,6 +46,12 @@ from flam_train.settings import from_plain, nearest, setting, settle
 
 HALF = 0.5
 """The threshold at which a method's scores are read without choosing one."""
+
+AT_THRESHOLD = {
+    "frame_f1", "segment_f1", "event_f1", "precision_recall", "segment_er", "intersection_f1", "miou", "cross_triggers",
+    "tagging",
+}  # fmt: skip
+"""Those with numbers of what is above a threshold."""
 
 COUNTED_IN_FRAMES = {"frame_f1", "precision_recall", "class_thresholds"}
 OF_SEGMENTS = {"segment_f1", "mpauc", "segment_er", "precision_recall", "class_thresholds"}
@@ -153,11 +159,20 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
         "macro": "mean over the classes with ground truth; a class never detected counts 0",
         "frames": frames,
         "frame seconds": scores.kept.frame_seconds,
-        "threshold": HALF,
+        "threshold": HALF if scores.calibration is None else "of each phrase its own",
         "best threshold": "of each F1 one for all classes, by its macro value on this very set: an upper bound",
         "median filter (PSDS, MPAUC, segment and event metrics), frames": chosen.median_frames,
         "median filter at the ends of a recording": f"{chosen.median_edges} (scipy's default: reflect)",
     }
+    if scores.calibration is not None:
+        out["calibration"] = {
+            "found on": {name: scores.calibration.data.get("found", {}).get(name) for name in ("name", "sha256")},
+            "temperature": scores.calibration.temperature,
+            "bias": scores.calibration.bias,
+            "thresholds": [
+                dict(zip(scores.classes, scores.thresholds(r), strict=True)) for r in range(len(scores.words.phrases))
+            ],
+        }
     if chosen.median_frames_of:
         out["median filter of classes, frames"] = dict(chosen.median_frames_of)
     if OF_SEGMENTS & set(chosen.metrics):
@@ -194,6 +209,22 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
 
 
 def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
+    values = _measured(scores, r, chosen)
+    if scores.calibration is None or not (there := [name for name in chosen.metrics if name in AT_THRESHOLD]):
+        return values
+    # Of the thresholds of phrases the numbers at a threshold; those of all thresholds remain those of the scores.
+    decided = _measured(scores.decided, r, replace(chosen, metrics=tuple(there)))
+    return values | {name: value for name, value in decided.items() if _at_threshold(name)}
+
+
+def _at_threshold(name: str) -> bool:
+    """Of a metric of AT_THRESHOLD."""
+    if name.startswith("tagging/"):
+        return name.startswith("tagging/f1")
+    return " best" not in name and " biased" not in name
+
+
+def _measured(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
     method, wanted = chosen.method or scores.kept.method, set(chosen.metrics)
     whole_KF = all_scores(scores, method, r) if TIMED & wanted else None
     blocks = partial(scores.blocks, method, r, whole_KF)

@@ -51,7 +51,7 @@ def localization_figure(
     title: str = "Where each phrase is heard",
     name: str = "",
     start: float = 0.0,
-    threshold: float | None = None,
+    threshold: float | Sequence[float] | None = None,
     meaning: str = MEANING,
 ) -> Figure:
     """Log-mel spectrogram above a heatmap of scores with the ground truth outlined, on one time axis.
@@ -62,7 +62,8 @@ def localization_figure(
     grid        the T frames' places in time, from `start` on
     name        of the recording, shown below the title with the time that is seen of it
     start       seconds of the recording at which waveform and grid begin
-    threshold   in [0, 1): frames with a score above it are underlined; None: it is not used
+    threshold   in [0, 1): frames with a score above it are underlined; one for all phrases or one of each; None: it is
+                not used
     meaning     of the colours, in words
 
     Raises ValueError for shapes that do not fit, more than MOST_PHRASES phrases, and a threshold out of range.
@@ -76,8 +77,9 @@ def localization_figure(
         raise ValueError(f"labels {np.shape(label_KT)} must have the shape of the scores {score_KT.shape}")
     if len(phrases) > MOST_PHRASES:
         raise ValueError(f"{len(phrases)} phrases are too many for one figure: choose up to {MOST_PHRASES}")
-    if threshold is not None and not 0 <= threshold < 1:
-        raise ValueError(f"threshold {threshold:g}: scores lie in [0, 1], give one from 0 to below 1")
+    same = threshold if isinstance(threshold, float | int) else None
+    if same is not None and not 0 <= same < 1:
+        raise ValueError(f"threshold {same:g}: scores lie in [0, 1], give one from 0 to below 1")
     heat = ROW * len(phrases) + 0.12
     height = HEAD + MEL + 0.18 + heat + 1.22
     figure = blank_figure(WIDTH, height)
@@ -113,8 +115,10 @@ def localization_figure(
             "linewidth": 2.8,
             "path_effects": [withStroke(linewidth=4.6, foreground="white")],
         }
-        keys[f"score above the threshold {threshold:g}"] = Line2D([], [], **look)
-        for k, (onset, offset) in _runs(score_KT > threshold, grid):
+        which = "of its phrase" if same is None else f"{same:g}"
+        keys[f"score above the threshold {which}"] = Line2D([], [], **look)
+        threshold_K = np.broadcast_to(np.asarray(threshold, np.float64), len(phrases))
+        for k, (onset, offset) in _runs(score_KT > threshold_K[:, None], grid):
             below.plot([start + onset, start + offset], [k + 0.93] * 2, solid_capstyle="butt", zorder=5, **look)
     below.set_ylim(len(phrases) + 0.06, 0)
     below.set_yticks(np.arange(len(phrases)) + 0.5, names, fontsize=10, color=INK)
@@ -128,7 +132,7 @@ def localization_figure(
         for spine in axes.spines.values():
             spine.set_visible(False)
     above.tick_params(axis="x", labelbottom=False)
-    colour_bar(figure, image, threshold, meaning, left)
+    colour_bar(figure, image, same, meaning, left)
     taken = legend_above(figure, keys, left + width, HEAD)
     headline(figure, left / WIDTH, title)
     seen = f"{edges_T1[0]:.6g} to {edges_T1[-1]:.6g} s"

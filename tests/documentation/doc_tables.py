@@ -77,6 +77,7 @@ NOT_RUN = (
     (r"flam-convert checkpoint", "a long run's best step: test_choosing.py"),
     (r"flam-convert (to-)?openflam ", "RoBERTa's weights and tokenizer: test_protocol_commands.py, with random ones"),
     (r"flam-detect calibrate", "a model that has learnt something: test_calibrate_command.py"),
+    (r"python eval/sed\.py .*--calibration", "what flam-detect calibrate found: test_calibrated.py"),
     (r"flam-detect run EXPORT - ", "a pipe: test_detect_process.py"),
     (r"tensorboard ", "a server, which does not end"),
     (r"flam-\w+ \w+ hf://", "no hub: test_hub.py plays one"),

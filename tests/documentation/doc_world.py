@@ -189,7 +189,6 @@ BROUGHT: dict[str, Make] = {
     "clap-htsat-unfused": others,
     "street.wav": lambda path: tone(path, 12.0),
     "recordings": recordings,
-    "phrases.txt": lambda path: path.write_text("a siren\na low tone\n"),
     "weak.csv": tags,
     "found/clips": judged,
     "audioset": audioset,

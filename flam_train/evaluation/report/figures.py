@@ -5,6 +5,7 @@ Shape suffixes: K classes, T frames, S samples, F frames of all recordings.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -46,6 +47,13 @@ MEANING = {
 """Of the scores of each method."""
 
 
+def meaning(scores: Scores, method: str) -> str:
+    """Of the scores, in words."""
+    if scores.calibration is not None and scores.calibration.shares and method == scores.calibration.method:
+        return "score: the share of frames with it in which the phrase sounds (calibrated)"
+    return MEANING[method]
+
+
 def clips_with_most_classes(scores: Scores, count: int) -> list[int]:
     """Numbers of the recordings with the most different classes; of equals the first, but each mix of classes once.
 
@@ -65,12 +73,12 @@ def clip_figure(
     rows: int = ROWS,
     method: str | None = None,
     start: float = 0.0,
-    threshold: float | None = None,
+    threshold: float | Sequence[float] | None = None,
 ) -> Figure:
     """The classes of a recording in order of appearance, then those that the model wrongly gave the highest scores.
 
     start      second of the original recording at which this one begins, where it was cut from a longer one
-    threshold  as for `plotting.localization_figure`
+    threshold  as for `plotting.localization_figure`, one of each class
 
     Of a recording longer than LONGEST that stretch is shown, of those one behind the other, which has most classes. The
     scores are those of the first phrasing of each class.
@@ -94,8 +102,8 @@ def clip_figure(
         FrameGrid(len(frames), seconds),
         name=scores.kept.keys[number],
         start=float(start + begin),
-        threshold=threshold,
-        meaning=MEANING[method],
+        threshold=[threshold[k] for k in shown] if isinstance(threshold, Sequence) else threshold,
+        meaning=meaning(scores, method),
     )
 
 
@@ -140,7 +148,7 @@ def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figu
     rounds = len(scores.words.phrases)
     which = f", the first of {rounds} phrasings" if rounds > 1 else ""
     if "cross_triggers" in chosen.metrics:
-        count_KK = crossed(timed_arguments(scores, method, chosen), chosen).count_KK.numpy()
+        count_KK = crossed(timed_arguments(scores.decided, method, chosen), chosen).count_KK.numpy()
         found["cross-triggers"] = cross_trigger_figure(count_KK, scores.classes, f"{name}, cross triggers{which}")
     if bars:
         found["classes"] = class_bars(bars, f"{name}, by class{which}")

@@ -181,7 +181,7 @@ def result_tables(results: Sequence[Result], intervals: bool = False) -> list[Ta
     ):
         columns = COLUMNS[kind]
         chosen = [r for r in results if r.protocol.split("/")[0] == kind]
-        chosen.sort(key=lambda r: (model_name(r), r.dataset, r.split, r.protocol.endswith("held_out")))
+        chosen.sort(key=lambda r: (model_name(r), r.dataset, r.split, "held_out" in r.protocol, r.protocol))
         if not chosen:
             continue
         rows = [
@@ -207,7 +207,7 @@ def model_name(result: Result) -> str:
 def _head(result: Result) -> list[str]:
     missing = result.clips_expected - result.clips_evaluated
     clips = str(result.clips_evaluated) + (f" of {result.clips_expected}" if missing else "")
-    protocol = result.protocol.split("/")[-1].replace("_", "-")
+    protocol = result.protocol.split("/", 1)[-1].replace("_", "-").replace("/", ", ")
     if result.protocol.startswith("sed"):
         protocol += f", {result.parameters.get('method', '')}"
     return [model_name(result), " ".join(x for x in (result.dataset, result.split) if x), protocol, clips]
@@ -246,11 +246,18 @@ def _notes(results: Sequence[Result], columns) -> tuple[str, ...]:
         notes.append("±: standard deviation over phrasings, caption sets or folds")
     if any(r.protocol.startswith("sed") for r in results):
         notes.append("F1: macro, threshold 0.5; best: one threshold chosen on the same set, an upper bound")
+    on = dict.fromkeys(r.parameters["calibration"]["found on"]["name"] for r in results if _is_calibrated(r))
+    if on:
+        notes.append(f"calibrated: scores, and instead of 0.5 a threshold of each phrase, as found on {', '.join(on)}")
     if any("best of each class" in name for r in results for name in r.metrics):
         notes.append("best of each: F1 with a threshold for each class, chosen on the same set, an upper bound")
     if any("cross_triggers" in r.metrics for r in results):
         notes.append("cross triggers: the share of false detections that lie on another class's events")
     return tuple(notes)
+
+
+def _is_calibrated(result: Result) -> bool:
+    return result.protocol.endswith("/calibrated")
 
 
 def _how_sure(results: Sequence[Result]) -> tuple[str, ...]:

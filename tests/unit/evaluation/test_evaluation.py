@@ -105,8 +105,8 @@ def test_heatmaps_of_the_script(tmp_path, monkeypatch, method, given, expected):
     monkeypatch.setattr(figures, "clip_figure", lambda *given, **how: found.append(how))
     monkeypatch.setattr(plotting, "save_figure", lambda figure, path: path)
     corpus = write_tones(tmp_path / "tones", details=[{"cut_from": [30.0, 32.0]}, {}, {}, {}])
-    args = SimpleNamespace(plot=2, method=method, threshold=given, out=tmp_path)
-    sed["plot"](score_corpus(Ear(), corpus), corpus, "sed-trained", args)
+    args = SimpleNamespace(plot=2, threshold=given, out=tmp_path)
+    sed["plot"](score_corpus(Ear(), corpus), corpus, "sed-trained", method, args)
     assert found == [{"method": method, "start": start, "threshold": expected} for start in (30.0, 0.0)]
 
 
