@@ -16,7 +16,6 @@ from flam_train.data import Corpus
 from flam_train.data.shards.schema import Record, Tag
 from flam_train.data.shards.writing import write_manifest, write_shard
 from flam_train.inference import load_model
-from flam_train.losses.weak import POOLINGS
 from flam_train.training.run import build, train
 
 SMALL = ["model=small", "model.audio.width=16", "model.audio.heads=[1,2,4]", "model.embedding=32"]
@@ -60,15 +59,17 @@ def found_among(export: Path, corpus: Corpus) -> dict[str, float]:
 
 @pytest.mark.slow
 @pytest.mark.ci
-@pytest.mark.parametrize("pooling", POOLINGS)
-def test_tags_alone_teach_where_a_sound_is(pooling, shards, tmp_path):
-    more = ["steps=60", "weak_batch=6", "optim.lr=3e-3", "optim.warmup_steps=5", f"loss.weak_pooling={pooling}"]
+@pytest.mark.parametrize(("pooling", "least"), [("linear_softmax", 0.9), ("max", 0.6)])
+def test_tags_alone_teach_where_a_sound_is(pooling, least, shards, tmp_path):
+    """By the largest frame less than by all: over three seeds .68 to 1.0 and .97 to .99."""
+    more = ["steps=60", "weak_batch=6", "optim.lr=1e-3", "optim.warmup_steps=5", f"loss.weak_pooling={pooling}"]
     more += [f"data.weak.custom.validation={shards['test']}", "trainer.validate_every=60"]
     train(compose_conf(on_tags(shards, tmp_path, *SMALL, *PLAIN, *more)))
     found = metrics(tmp_path)
-    assert float(found[59, "loss/weak"]) < 0.5 * float(found[10, "loss/weak"])
-    assert float(found[59, "val/custom/auroc_macro"]) > 0.85
-    assert np.mean(list(found_among(tmp_path / "export", Corpus(shards["test"])).values())) > 0.8
+    loss_N = [float(found[step, "loss/weak"]) for step in range(60)]
+    assert np.mean(loss_N[50:]) < 0.4 * np.mean(loss_N[:10])
+    assert float(found[59, "val/custom/auroc_macro"]) > least
+    assert np.mean(list(found_among(tmp_path / "export", Corpus(shards["test"])).values())) > least
 
 
 def all_three(shards: dict[str, Path], folder: Path) -> list[str]:
