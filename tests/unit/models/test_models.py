@@ -17,9 +17,7 @@ from flam_train.checkpoints.export import load_export, save_export
 from flam_train.checkpoints.initial import build, config_of, initialise
 from flam_train.checkpoints.openflam import ROBERTA_BASE, to_openflam
 from flam_train.models.flam import FLAM, FLAMConfig, audio_preset
-from flam_train.models.frontend import MelNorm, mask_frequencies
 from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig, WindowAttention, fold, shift_mask, unfold
-from flam_train.models.seeded import uniform
 from flam_train.models.text import TextConfig, build_text, minilm_from_package
 from flam_train.paths import conf_dir
 
@@ -87,71 +85,6 @@ def test_shift_mask_by_hand():
     assert not mask[0].any()  # the window in the corner is whole
     column = torch.arange(16) % 4
     assert torch.equal(mask[1] < 0, (column[:, None] < 2) != (column[None] < 2))
-
-
-def test_bn0_beside_torchs():
-    norm, twin = MelNorm(6), torch.nn.BatchNorm2d(6)
-    with torch.no_grad():
-        for x in (norm, twin):
-            x.weight.copy_(torch.rand(6, generator=torch.Generator().manual_seed(1)))
-            x.bias.copy_(torch.rand(6, generator=torch.Generator().manual_seed(2)))
-    for _ in range(3):
-        mel_BNF = 20 * torch.randn(5, 40, 6) - 60
-        want = twin(mel_BNF.permute(0, 2, 1)[..., None])[..., 0].permute(0, 2, 1)
-        assert torch.allclose(norm(mel_BNF), want, atol=1e-4)
-    for name in ("running_mean", "running_var", "num_batches_tracked"):
-        assert torch.allclose(getattr(norm, name), getattr(twin, name), rtol=1e-5), name
-    mel_BNF = torch.randn(2, 40, 6)
-    norm.eval(), twin.eval()
-    assert torch.allclose(norm(mel_BNF), twin(mel_BNF.permute(0, 2, 1)[..., None])[..., 0].permute(0, 2, 1), atol=1e-5)
-
-
-def test_bn0_leaves_out_invalid_clips():
-    norm, twin = MelNorm(3), MelNorm(3)
-    good, junk = torch.randn(4, 10, 3), torch.full((1, 10, 3), 1e6)
-    norm(torch.cat([good[:2], junk, good[2:]]), torch.tensor([True, True, False, True, True]))
-    twin(good)
-    assert torch.allclose(norm.running_mean, twin.running_mean, atol=1e-6)
-    before = norm.running_mean.clone()
-    assert norm(junk, torch.tensor([False])).isfinite().all()
-    assert torch.equal(norm.running_mean, before)  # a batch without a valid clip teaches nothing
-
-
-def test_seeded_numbers():
-    seeds = torch.tensor([0, 1, -1, 2**62, -(2**63)])
-    draw = uniform(seeds, 1, 1000)
-    assert draw.shape == (5, 1000)
-    assert ((draw >= 0) & (draw < 1)).all()
-    assert torch.equal(uniform(seeds.flip(0), 1, 1000).flip(0), draw)  # of the seed, not of the row
-    assert torch.equal(uniform(seeds, 1, 10), draw[:, :10])
-    assert (draw.mean(1) - 0.5).abs().max() < 0.05
-    other = uniform(seeds, 2, 1000)
-    pairs = torch.corrcoef(torch.cat([draw, other]))
-    assert (pairs - torch.eye(10)).abs().max() < 0.15
-
-
-def test_seeded_numbers_are_splitmix64():
-    def mix(x):
-        x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-        x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
-        return x ^ (x >> 31)
-
-    golden = 0x9E3779B97F4A7C15
-    seed, stream = 123456789, 7
-    base = mix((mix((seed + golden) % 2**64) + stream * 0x632BE5AB) % 2**64)
-    want = [(mix((base + n * golden) % 2**64) >> 40) / 2**24 for n in range(1, 6)]
-    assert uniform(torch.tensor([seed]), stream, 5)[0].tolist() == want
-
-
-def test_frequency_masks():
-    seeds = torch.arange(2000)
-    mel_BNF = torch.ones(2000, 3, 64)
-    masked = mask_frequencies(mel_BNF, seeds, 2, 8)
-    width = (masked[:, 0] == 0).sum(1)
-    assert width.max() <= 16
-    assert width.float().mean() == pytest.approx(8, abs=0.6)  # two stripes of 0 to 8, seldom overlapping
-    assert torch.equal(masked[:, 0], masked[:, 2])
-    assert torch.equal(mask_frequencies(mel_BNF[:5], seeds[:5].flip(0), 2, 8).flip(0), masked[:5])
 
 
 @pytest.fixture(scope="module")
