@@ -11,9 +11,9 @@ the N clips with the most classes; --check also computes the metrics by sed_eval
 how far they are apart. The metrics class_thresholds and cross_triggers also write a CSV each: numbers of every class,
 its best threshold among them (chosen on the set that is scored: an upper bound), and which class is taken for which.
 --bootstrap says between what each AUROC and F1 lies, had the recordings been others of their kind; eval/compare.py,
-whether one model is better than another. --calibration reads what flam-detect calibrate found: calibrated scores, and
-each phrase's own threshold instead of .5; results of their own beside those without. The published sets have protocols:
-see eval/protocols.py.
+whether one model is better than another. --calibration reads what flam-detect calibrate found on other data: F1 and
+what else there is at .5 with each phrase's own threshold, ECE of calibrated scores, in results of their own. The
+published sets have protocols: see eval/protocols.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flam_train import (
     checkpoints,
@@ -62,7 +62,7 @@ def main() -> None:
         "--threshold", type=float, metavar="SCORE", help="above it heatmaps are underlined [0.5; of cosines none]"
     )
     parser.add_argument(
-        "--calibration", metavar="FILE", help="of flam-detect calibrate, as EXPORT/calibration.json [none]"
+        "--calibration", metavar="FILE", help="that flam-detect calibrate wrote, as EXPORT/calibration.json"
     )
     parser.add_argument("--figures", action="store_true", help="F1 curves, reliability, PSD-ROC, bars of classes")
     parser.add_argument("--check", action="store_true", help="compare with the reference implementations")
@@ -73,6 +73,8 @@ def main() -> None:
     how = bootstrap_of(args)
     if args.threshold is not None and not 0 <= args.threshold < 1:
         parser.error(f"--threshold {args.threshold:g}: scores lie in [0, 1], give one from 0 to below 1")
+    if args.threshold is not None and args.calibration:
+        parser.error("--threshold: with --calibration each phrase has its own: leave one of them out")
     metrics = tuple(args.metrics or evaluation.SedMetrics.metrics)
     if how is not None and how.psds and "psds" not in metrics:
         parser.error("--bootstrap-psds: psds is not among --metrics: add it, or leave that out")
@@ -83,7 +85,7 @@ def main() -> None:
         if args.shards is not None or args.plot:
             parser.error("kept scores are evaluated without shards; --plot needs the export and the shards")
         kept = evaluation.FrameEmbeddings.load(args.export)
-        chosen, calibration = calibrated(args, chosen, kept.about["model"].get("sha256"))
+        chosen, calibration = calibrated(args, chosen, kept.about["model"], kept.about["data"])
         for phrasings in args.phrasings or kept.words:
             finish(evaluation.Scores(kept, phrasings, args.unannotated, calibration), chosen, args, how)
         return
@@ -92,7 +94,7 @@ def main() -> None:
     with ranks(args) as device:
         corpus, wanted = Corpus(args.shards), args.phrasings or ["trained"]
         model = checkpoints.load_export(args.export, device)
-        chosen, calibration = calibrated(args, chosen, model.provenance.get("sha256"))
+        chosen, calibration = calibrated(args, chosen, model.provenance, evaluation.result.describe_data(corpus))
         made = evaluation.embed_frames(
             model,
             corpus,
@@ -109,14 +111,19 @@ def main() -> None:
 
 
 def calibrated(
-    args: argparse.Namespace, chosen: evaluation.SedMetrics, weights: str | None
+    args: argparse.Namespace, chosen: evaluation.SedMetrics, model: dict[str, Any], data: dict[str, Any]
 ) -> tuple[evaluation.SedMetrics, Calibration | None]:
     """Metrics of the method of the calibration that is asked for, and it."""
     if args.calibration is None:
         return chosen, None
     from flam_train.detection.calibration import read  # torch, as above
 
-    found = read(args.calibration, weights, args.method)
+    found = read(args.calibration, model.get("sha256"), args.method)
+    try:
+        found.check_data(data.get("sha256"))
+    except ValueError as error:
+        raise ValueError(f"{args.calibration}: {error}") from error
+    note(f"calibration {args.calibration}, found on {found.found_on.get('name', 'unnamed data')}")
     return replace(chosen, method=found.method), found
 
 

@@ -67,6 +67,11 @@ class Calibration:
         """Whether a calibrated score is a share of frames: found on judged clips, only thresholds are."""
         return (self.temperature, self.bias) != (1.0, 0.0)
 
+    @property
+    def found_on(self) -> dict[str, Any]:
+        """Name and sha256 of the data, and more about it; empty where nobody said."""
+        return self.data.get("found") or {}
+
     def calibrated(self, score: np.ndarray) -> np.ndarray:
         """Of scores of any shape in [0, 1]: float32 in [0, 1], in the same order; 0 stays 0."""
         return expit((logit(score) + self.bias) / self.temperature).astype(np.float32)
@@ -84,6 +89,12 @@ class Calibration:
             )
         if method not in (None, self.method):
             raise ValueError(f"was found for scores of method {self.method!r}, not {method!r}: {AGAIN} for these")
+
+    def check_data(self, sha256: str | None) -> None:
+        """ValueError for the data that it was found on, where it would promise too much. sha256: over the hashes of
+        their shards."""
+        if sha256 is not None and self.found_on.get("sha256") == sha256:
+            raise ValueError(f"was found on these data, {self.found_on.get('name')}: evaluate others, or {AGAIN} there")
 
     def rules_of(self, rules: Rules) -> Rules:
         """Those under which it was found, with the threshold of unseen phrases as that of all without one."""
@@ -113,8 +124,9 @@ def read(path: Path | str, sha256: str | None, method: str | None = None) -> Cal
     path = Path(path)
     try:
         raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file: flam-detect calibrate writes one") from None
+    except OSError as error:
+        what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise ValueError(f"{path}: {what}: give a file that flam-detect calibrate wrote") from None
     except ValueError as error:
         raise ValueError(f"{path}: is no JSON ({error}): {AGAIN}") from error
     if not isinstance(raw, dict) or "calibration" not in raw:

@@ -6,6 +6,7 @@ from . import (
     protocol as protocol,
     report as report,
     resampled as resampled,
+    result as result,
     retrieval as retrieval,
     sed as sed,
     seeds as seeds,

@@ -243,8 +243,8 @@ def _kind(result: Result) -> str:
 def _task(result: Result) -> str:
     if _kind(result) != "sed":
         return TASKS[_kind(result)]
-    phrasings = result.protocol.split("/")[-1].replace("_", "-")
-    return f"{TASKS['sed']}, {phrasings} phrasings, {result.parameters.get('method')}"
+    _, phrasings, *calibrated = result.protocol.replace("_", "-").split("/")
+    return ", ".join([TASKS["sed"], f"{phrasings} phrasings", *calibrated, str(result.parameters.get("method"))])
 
 
 def _set(result: Result) -> str:

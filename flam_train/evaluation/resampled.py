@@ -81,7 +81,7 @@ def _round(scores: Scores, chosen: SedMetrics, drawn: Drawn, r: int, with_psds: 
         for kind, one in kinds.items():
             parts = [
                 frame_counts(score, label, unit_F, units, HALF, *mask)
-                for score, label, *mask in scores.decided.blocks(one, r)
+                for score, label, *mask in (scores.decided if one == method else scores).blocks(one, r)
             ]
             values |= _named(
                 "frame", Counts.joined(parts), weight_UR, wanted if one == method else wanted - of_curves, kind

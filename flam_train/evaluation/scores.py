@@ -6,7 +6,7 @@ T of one, D embedding width, X positive pairs of a class and a frame.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
@@ -23,6 +23,7 @@ from flam_train.evaluation.result import Result
 from flam_train.evaluation.words import Words
 from flam_train.frames import FrameGrid
 from flam_train.metrics.detection import Detection
+from flam_train.metrics.timed import lowered
 from flam_train.models.flam import cosines, frame_score
 from flam_train.settings import one_of
 
@@ -37,8 +38,10 @@ class Scores:
     kept       the embeddings; their words have this kind
     phrasings  of `choices.PHRASINGS`
     unannotated  of `choices.UNANNOTATED`
-    calibration  where one is asked for: scores of its method are calibrated, and each phrase has a threshold of its own
-                 (`decided`). None of the rules under which those were found: metrics have their filters
+    calibration  where one is asked for: what scores mean (`calibrated`), and of each phrase the threshold (`decided`);
+                 `score_KF` stays as it is. Metrics have their filters, not the rules under which it was found
+
+    Raises ValueError for phrasings that were not kept, and for a calibration of other weights, or found on this data.
     """
 
     kept: FrameEmbeddings
@@ -54,7 +57,9 @@ class Scores:
                 f"{self.phrasings}: evaluate the export with them once"
             )
         if self.calibration is not None:
-            self.calibration.check(self.kept.about["model"].get("sha256"))
+            about = self.kept.about
+            self.calibration.check(about["model"].get("sha256"))
+            self.calibration.check_data(about["data"].get("sha256"))
 
     @property
     def words(self) -> Words:
@@ -140,18 +145,19 @@ class Scores:
             torch.from_numpy(x[rows]) for x in (self.kept.text_MD, self.kept.scale_M, self.kept.bias_M)
         )
         cosine_KF = cosines(torch.from_numpy(self.kept.frame_FD[frames.start : frames.stop])[None], text_KD)[0]
-        score_KF = frame_score(cosine_KF, scale_K, bias_K, method)
-        if self.calibration is None or method != self.calibration.method:
-            return score_KF
-        return torch.from_numpy(self.calibration.calibrated(score_KF.numpy()))
+        return frame_score(cosine_KF, scale_K, bias_K, method)
+
+    @property
+    def calibrated(self) -> Scores:
+        """Those that mean something: by the calibration, or as they are. Of high ones some become equal in float32, so
+        they are nothing to rank by."""
+        return self if self.calibration is None else _Calibrated(**vars_of(self))
 
     @property
     def decided(self) -> Scores:
         """What a threshold of 0.5 decides upon: with a calibration 1 above each phrase's own threshold, else 0; without
         one the scores themselves."""
-        if self.calibration is None:
-            return self
-        return _Decided(self.kept, self.phrasings, self.unannotated, self.calibration)
+        return self if self.calibration is None else _Decided(**vars_of(self))
 
     def thresholds(self, round: int = 0) -> list[float]:
         """Of each class: its phrase's own, without a calibration 0.5."""
@@ -202,17 +208,34 @@ class Scores:
         return about | {"protocol": protocol, "split": split, "parameters": parameters}
 
 
-class _Decided(Scores):
-    """A median filter, and whatever else looks at a neighbourhood's order, leaves the same of them as of the scores."""
+def vars_of(scores: Scores) -> dict[str, Any]:
+    return {field.name: getattr(scores, field.name) for field in fields(Scores)}
+
+
+class _Calibrated(Scores):
+    """Raises ValueError for another method than the calibration's."""
+
+    def score_KF(
+        self, method: str, round: int = 0, classes: range | None = None, frames: range | None = None
+    ) -> Tensor:
+        assert self.calibration is not None
+        self.calibration.check(self.kept.about["model"].get("sha256"), method)
+        score_KF = super().score_KF(method, round, classes, frames)
+        return torch.from_numpy(self.calibration.calibrated(score_KF.numpy()))
+
+
+class _Decided(_Calibrated):
+    """Likewise. A median, and whatever else looks at an order, leaves the same of decisions as of scores; a mean does
+    not."""
 
     def score_KF(
         self, method: str, round: int = 0, classes: range | None = None, frames: range | None = None
     ) -> Tensor:
         score_KF = super().score_KF(method, round, classes, frames)
-        if self.calibration is None or method != self.calibration.method:
-            return score_KF
         classes = range(len(self.classes)) if classes is None else classes
-        threshold_K = np.array(self.thresholds(round)[classes.start : classes.stop])
-        for score_F, threshold in zip(score_KF.numpy(), threshold_K, strict=True):  # compared as in float64
-            score_F[:] = score_F > threshold
-        return score_KF
+        return above(score_KF, self.thresholds(round)[classes.start : classes.stop])
+
+
+def above(score_KX: Tensor, threshold_K: Sequence[float]) -> Tensor:
+    """1 where a row's score is above its threshold, else 0; compared as in float64."""
+    return (score_KX > lowered(threshold_K, score_KX.dtype)[:, None]).to(score_KX.dtype)

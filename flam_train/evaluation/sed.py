@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ import torch
 
 from flam_train.evaluation.choices import METRICS
 from flam_train.evaluation.result import Result
-from flam_train.evaluation.scores import Scores
+from flam_train.evaluation.scores import Scores, above
 from flam_train.evaluation.words import Words
 from flam_train.metrics.calibration import Calibration, calibration_of
 from flam_train.metrics.detection import (
@@ -49,9 +49,8 @@ HALF = 0.5
 
 AT_THRESHOLD = {
     "frame_f1", "segment_f1", "event_f1", "precision_recall", "segment_er", "intersection_f1", "miou", "cross_triggers",
-    "tagging",
 }  # fmt: skip
-"""Those with numbers of what is above a threshold."""
+"""Those with numbers of what is above a threshold, beside `tagging`."""
 
 COUNTED_IN_FRAMES = {"frame_f1", "precision_recall", "class_thresholds"}
 OF_SEGMENTS = {"segment_f1", "mpauc", "segment_er", "precision_recall", "class_thresholds"}
@@ -166,7 +165,7 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
     }
     if scores.calibration is not None:
         out["calibration"] = {
-            "found on": {name: scores.calibration.data.get("found", {}).get(name) for name in ("name", "sha256")},
+            "found on": {name: scores.calibration.found_on.get(name) for name in ("name", "sha256")},
             "temperature": scores.calibration.temperature,
             "bias": scores.calibration.bias,
             "thresholds": [
@@ -210,30 +209,33 @@ def _parameters(scores: Scores, chosen: SedMetrics) -> dict[str, Any]:
 
 def _round(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
     values = _measured(scores, r, chosen)
-    if scores.calibration is None or not (there := [name for name in chosen.metrics if name in AT_THRESHOLD]):
+    if scores.calibration is None:
         return values
-    # Of the thresholds of phrases the numbers at a threshold; those of all thresholds remain those of the scores.
-    decided = _measured(scores.decided, r, replace(chosen, metrics=tuple(there)))
-    return values | {name: value for name, value in decided.items() if _at_threshold(name)}
+    # What is above thresholds, with those of phrases; what scores mean, with calibrated ones. The rest, which looks at
+    # their order or at all thresholds, is that of the scores as they are.
+    method, wanted = chosen.method or scores.kept.method, set(chosen.metrics)
+    if there := wanted & AT_THRESHOLD:
+        decided = _measured(scores.decided, r, replace(chosen, metrics=tuple(sorted(there))), beside=False)
+        values |= {name: value for name, value in decided.items() if " best" not in name}
+    if "tagging" in wanted:
+        f1 = clip_tagging(scores.calibrated, method, r, chosen, scores.thresholds(r)).f1
+        values |= {"tagging/f1": f1.macro, "tagging/f1 micro": f1.micro}
+    if "calibration" in wanted and (method != "cosine" or scores.calibration.shares):
+        values |= _of_frames(of_frames(partial(scores.calibrated.blocks, method, r), {"calibration"}), {"calibration"})
+    return values
 
 
-def _at_threshold(name: str) -> bool:
-    """Of a metric of AT_THRESHOLD."""
-    if name.startswith("tagging/"):
-        return name.startswith("tagging/f1")
-    return " best" not in name and " biased" not in name
-
-
-def _measured(scores: Scores, r: int, chosen: SedMetrics) -> dict[str, float]:
+def _measured(scores: Scores, r: int, chosen: SedMetrics, beside: bool = True) -> dict[str, float]:
+    """beside: with numbers of biased scores, too."""
     method, wanted = chosen.method or scores.kept.method, set(chosen.metrics)
     whole_KF = all_scores(scores, method, r) if TIMED & wanted else None
     blocks = partial(scores.blocks, method, r, whole_KF)
     values = _of_frames(of_frames(blocks, wanted, method != "cosine"), wanted)
     # Beside the scores the biased ones: probabilities under the training prior. Plain cosines are no probabilities.
-    if method not in ("biased", "cosine") and (both := {"frame_f1", "calibration"} & wanted):
+    if beside and method not in ("biased", "cosine") and (both := {"frame_f1", "calibration"} & wanted):
         values |= _of_frames(of_frames(partial(scores.blocks, "biased", r), both), both, " biased")
     if "tagging" in wanted:
-        clips = clip_tagging(scores, blocks, chosen)
+        clips = clip_tagging(scores, method, r, chosen, whole_KF=whole_KF)
         values |= {"tagging/mAP": clips.average_precision.macro, "tagging/AP micro": clips.average_precision.micro}
         values |= {"tagging/auroc": clips.auroc.macro, "tagging/dprime": clips.d_prime.macro}
         values["tagging/dprime of macro AUROC"] = clips.d_prime.of_macro
@@ -350,16 +352,27 @@ def of_frames(blocks: Blocks, wanted: set[str], probable: bool = True) -> OfFram
     )
 
 
-def clip_tagging(scores: Scores, blocks: Blocks, chosen: SedMetrics) -> Tagging:
-    """Of recordings as a whole; the frames' scores are not filtered."""
+def clip_tagging(
+    scores: Scores,
+    method: str,
+    r: int,
+    chosen: SedMetrics,
+    threshold_K: Sequence[float] | None = None,
+    whole_KF: torch.Tensor | None = None,
+) -> Tagging:
+    """Of recordings as a whole; the frames' scores are not filtered. threshold_K: of each class instead of 0.5, and
+    decided by it."""
     start_N1 = torch.from_numpy(scores.kept.frame_start_N1)
-    pooled = [clip_scores(score_FK, start_N1, chosen.tagging_pool) for score_FK, *_ in blocks()]
+    blocks = scores.blocks(method, r, whole_KF)
+    pooled_NK = torch.cat([clip_scores(score_FK, start_N1, chosen.tagging_pool) for score_FK, *_ in blocks], dim=1)
     row = {name: k for k, name in enumerate(scores.classes)}
     label_NK = torch.zeros(len(scores.events), len(row), dtype=torch.bool)
     for n, found in enumerate(scores.events):
         label_NK[n, [row[name] for _, _, name in found]] = True
     mask_NK = None if scores.unknown_NK is None else ~scores.unknown_NK
-    return tagging_metrics(torch.cat(pooled, dim=1), label_NK, HALF, mask_NK)
+    if threshold_K is not None:
+        pooled_NK = above(pooled_NK.T, threshold_K).T
+    return tagging_metrics(pooled_NK, label_NK, HALF, mask_NK)
 
 
 def crossed(timed: Timed, chosen: SedMetrics) -> CrossTriggers:

@@ -49,7 +49,7 @@ MEANING = {
 
 def meaning(scores: Scores, method: str) -> str:
     """Of the scores, in words."""
-    if scores.calibration is not None and scores.calibration.shares and method == scores.calibration.method:
+    if scores.calibration is not None and scores.calibration.shares:
         return "score: the share of frames with it in which the phrase sounds (calibrated)"
     return MEANING[method]
 
@@ -88,7 +88,7 @@ def clip_figure(
     first = scores.kept.frame_start_N1[number]
     begin = (frames.start - first) * scores.kept.frame_seconds
     seconds = len(frames) * scores.kept.frame_seconds
-    score_KT = scores.score_KF(method, frames=frames).numpy()
+    score_KT = scores.calibrated.score_KF(method, frames=frames).numpy()
     label_KT = scores.label_KF(frames=frames).numpy()
     appeared = dict.fromkeys(name for _, _, name in sorted(events))
     present = [scores.classes.index(name) for name in appeared][:rows]
@@ -134,6 +134,10 @@ def sed_figures(scores: Scores, chosen: SedMetrics, name: str) -> dict[str, Figu
     }
     found = {"f1": f1_curves({kind: one.f1 for kind, one in kinds.items() if one.f1})}
     probable = {kind: one.calibration for kind, one in kinds.items() if one.calibration}
+    if scores.calibration is not None and (
+        one := of_frames(partial(scores.calibrated.blocks, method), {"calibration"}).calibration
+    ):
+        probable = {f"{method}, calibrated": one} | probable
     if probable:
         found["reliability"] = reliability_figure(probable)
     bars = {}

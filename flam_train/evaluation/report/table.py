@@ -246,9 +246,12 @@ def _notes(results: Sequence[Result], columns) -> tuple[str, ...]:
         notes.append("±: standard deviation over phrasings, caption sets or folds")
     if any(r.protocol.startswith("sed") for r in results):
         notes.append("F1: macro, threshold 0.5; best: one threshold chosen on the same set, an upper bound")
-    on = dict.fromkeys(r.parameters["calibration"]["found on"]["name"] for r in results if _is_calibrated(r))
+    on = [str(r.parameters["calibration"]["found on"]["name"] or "unnamed data") for r in results if _calibrated(r)]
     if on:
-        notes.append(f"calibrated: scores, and instead of 0.5 a threshold of each phrase, as found on {', '.join(on)}")
+        found = ", ".join(dict.fromkeys(on))
+        notes.append(
+            f"calibrated: of each phrase a threshold instead of 0.5, and ECE of calibrated scores (on {found})"
+        )
     if any("best of each class" in name for r in results for name in r.metrics):
         notes.append("best of each: F1 with a threshold for each class, chosen on the same set, an upper bound")
     if any("cross_triggers" in r.metrics for r in results):
@@ -256,7 +259,7 @@ def _notes(results: Sequence[Result], columns) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _is_calibrated(result: Result) -> bool:
+def _calibrated(result: Result) -> bool:
     return result.protocol.endswith("/calibrated")
 
 

@@ -101,5 +101,5 @@ def test_another_file_is_refused_with_its_name_and_the_fix(change, message, tmp_
 def test_another_method_and_no_file_are_refused(tmp_path):
     with pytest.raises(ValueError, match="scores of method 'unbiased', not 'cosine': run flam-detect calibrate again"):
         read(FOUND.write(tmp_path / "c.json"), FOUND.weights, "cosine")
-    with pytest.raises(ValueError, match=r"d\.json: no such file: flam-detect calibrate writes one"):
+    with pytest.raises(ValueError, match=r"d\.json: no such file: give a file that flam-detect calibrate wrote"):
         read(tmp_path / "d.json", FOUND.weights)
