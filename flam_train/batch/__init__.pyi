@@ -13,4 +13,5 @@ from .tensors import (
     TextEmbeddings as TextEmbeddings,
     full_precision as full_precision,
     to_float as to_float,
+    token_row as token_row,
 )

@@ -188,6 +188,8 @@ class FrameBatch(Movable):
     seed_B            int64, the clip's augmentation is drawn from it
     keys, errors, mixture, augment   as in GlobalBatch
     unknown_BC        bool, what the clip's tags leave open: such a pair counts in no loss. None: nothing
+    row_of            of each phrase id the `token_row`, in the order of the columns; stays on the host, where a frozen
+                      text tower's vectors are looked up by it (`models.kept_text`). Empty: they are not
     """
 
     waveform_BS: Tensor
@@ -205,6 +207,7 @@ class FrameBatch(Movable):
     mixture: Pieces | None = None
     augment: Augment | None = None
     unknown_BC: Tensor | None = None
+    row_of: dict[int, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -239,6 +242,18 @@ class TextEmbeddings(Movable):
     text_CD: Tensor
     scale_C: Tensor
     bias_C: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[TextEmbeddings]) -> TextEmbeddings:
+        """One under the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+
+def token_row(tokens_L: Tensor, attention_L: Tensor) -> bytes:
+    """By which a text is known: its tokens (int64) without padding, as int32."""
+    return tokens_L[attention_L > 0].to(torch.int32).numpy().tobytes()
 
 
 def to_float(waveform_BS: Tensor) -> Tensor:

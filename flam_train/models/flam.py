@@ -20,6 +20,7 @@ from flam_train.frames import FrameGrid
 from flam_train.models.frontend import Frontend, FrontendConfig
 from flam_train.models.heads import BIAS_START, HEADS, SCALE_START, phrase_head, projection
 from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig
+from flam_train.models.kept_text import KeptText
 from flam_train.models.methods import METHODS
 from flam_train.models.mga import SharedCodebook
 from flam_train.models.recompute import in_shares
@@ -132,7 +133,7 @@ class FLAM(nn.Module):
         self.config = replace(config, text=replace(config.text, architecture=self.text.architecture))  # type: ignore[arg-type]
         self.tokenizer = tokenizer or (build_tokenizer(config.text) if pretrained_text else None)
         self.provenance: dict[str, Any] = {}
-        self.frontend = Frontend(config.frontend)
+        self.frontend = Frontend(config.frontend, config.audio.stretched)
         self.audio = HTSAT(config.audio)
         width: int = self.text.width  # type: ignore[assignment]
         self.audio_projection = projection(config.audio.out_width, config.embedding)
@@ -141,6 +142,7 @@ class FLAM(nn.Module):
         self.bias_head = phrase_head(config.phrase_bias, width, BIAS_START)
         self.codebook = SharedCodebook(config.codewords, config.embedding) if config.aggregate == "codebook" else None
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_START))
+        self.kept_text = KeptText()
 
     @property
     def grid(self) -> FrameGrid:
@@ -182,12 +184,22 @@ class FLAM(nn.Module):
             both = F.normalize(both, dim=-1)
         return AudioEmbeddings(clip_BD=both[:, -1], frame_BTD=both[:, :-1])
 
-    def embed_tokens(self, input_ids_CL: Tensor, attention_mask_CL: Tensor, shares: int = 1) -> TextEmbeddings:
+    def embed_tokens(
+        self,
+        input_ids_CL: Tensor,
+        attention_mask_CL: Tensor,
+        shares: int = 1,
+        rows: Sequence[bytes] | None = None,
+    ) -> TextEmbeddings:
         """Token ids (int64) and mask (1 for a token) into text_CD, scale_C > 0 and bias_C; float32.
 
-        shares: as in `embed_audio`."""
+        shares: as in `embed_audio`. rows: `batch.token_row` of each phrase: what a tower that does not learn made of
+        it in a step before is not made again."""
         tower, tokens = self.text, (input_ids_CL, attention_mask_CL)
-        if self.codebook is None:
+        kept_CH = None if rows is None or self.codebook is not None else self.kept_text(tower, rows)
+        if kept_CH is not None:
+            pooled_CH = kept_CH
+        elif self.codebook is None:
             pooled_CH = in_shares(tower, shares, *tokens)
         else:
             state_CLH = in_shares(tower, shares, *tokens, call=tower.states)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """From waveform to normalised log-mel.
 
-Shape suffixes: B clips, S samples, N mel frames (1001 for 10 s), F mel bins.
+Shape suffixes: B clips, S samples, N mel frames (1001 for 10 s, 1024 where they are stretched), F mel bins.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 import torchaudio
 from torch import Tensor, nn
 
@@ -91,8 +92,14 @@ class LogMel(nn.Module):
         spectrum_BFN = torch.stft(
             to_float(waveform_BS).to(window.dtype), n_fft, hop, window=window, pad_mode="reflect", return_complex=True
         )
-        power_BNF = torch.view_as_real(spectrum_BFN.mT).square().sum(-1)
+        real_BNF, imaginary_BNF = torch.view_as_real(spectrum_BFN.mT).unbind(-1)
+        power_BNF = real_BNF.square() + imaginary_BNF.square()
         return 10.0 * torch.log10((power_BNF @ self.mel.mel_scale.fb).clamp(min=1e-10))
+
+
+def stretch(mel_BNF: Tensor, frames: int) -> Tensor:
+    """[B, frames, F]: bicubic in time, ends on ends, as HTS-AT does it."""
+    return F.interpolate(mel_BNF[:, None], size=(frames, mel_BNF.shape[2]), mode="bicubic", align_corners=True)[:, 0]
 
 
 class MelNorm(nn.Module):
@@ -130,7 +137,11 @@ class MelNorm(nn.Module):
         count, (mean_F, square_F) = sums[0], (sums[1:] / sums[0].clamp(min=1)).chunk(2)
         return count, mean_F, (square_F - mean_F.square()).clamp(min=0)
 
-    def forward(self, mel_BNF: Tensor, valid_B: Tensor | None = None) -> Tensor:
+    def forward(self, mel_BNF: Tensor, valid_B: Tensor | None = None, frames: int | None = None) -> Tensor:
+        """frames: that they are stretched to, between taking the mean away and scale and bias. It is the same as
+        stretching what comes out, for a stretch is linear and leaves constants as they are; but scale and bias learn,
+        and their gradients need not go back through the stretch.
+        """
         if self.training:
             count, mean_F, var_F = self.statistics(mel_BNF, valid_B)
             self._update(count, mean_F, var_F)
@@ -138,7 +149,10 @@ class MelNorm(nn.Module):
         else:
             mean_F, var_F = self.running_mean, self.running_var
         scale_F = self.weight * torch.rsqrt(var_F + self.eps)
-        return (mel_BNF - mean_F) * scale_F + self.bias
+        centred_BNF = mel_BNF - mean_F
+        if frames not in (None, mel_BNF.shape[1]):
+            centred_BNF = stretch(centred_BNF, frames)
+        return centred_BNF * scale_F + self.bias
 
     @torch.no_grad()
     def _update(self, count: Tensor, mean_F: Tensor, var_F: Tensor) -> None:
@@ -153,21 +167,21 @@ class MelNorm(nn.Module):
 
 def mask_frequencies(mel_BNF: Tensor, seed_B: Tensor, stripes: int, bins: int) -> Tensor:
     """Sets `stripes` bands of up to `bins` mel bins to zero (the mean, after normalisation), drawn from each seed."""
-    F = mel_BNF.shape[2]
+    all_bins = mel_BNF.shape[2]
     draw_B2K = uniform(seed_B, MASK_STREAM, 2 * stripes).view(len(seed_B), 2, stripes)
     width_BK = (draw_B2K[:, 0] * (bins + 1)).long()
-    first_BK = (draw_B2K[:, 1] * (F - width_BK + 1)).long()
-    bin_F = torch.arange(F, device=mel_BNF.device)
+    first_BK = (draw_B2K[:, 1] * (all_bins - width_BK + 1)).long()
+    bin_F = torch.arange(all_bins, device=mel_BNF.device)
     masked_BF = ((bin_F >= first_BK[:, :, None]) & (bin_F < (first_BK + width_BK)[:, :, None])).any(1)
     return mel_BNF.masked_fill(masked_BF[:, None, :], 0.0)
 
 
 class Frontend(nn.Module):
-    """waveform_BS -> normalised log-mel_BNF, masked in training."""
+    """waveform_BS -> normalised log-mel_BNF, masked in training, stretched to `frames` (None: as many as there are)."""
 
-    def __init__(self, config: FrontendConfig):
+    def __init__(self, config: FrontendConfig, frames: int | None = None):
         super().__init__()
-        self.config = config
+        self.config, self.frames = config, frames
         self.logmel = LogMel(config)
         self.bn0 = MelNorm(config.mel_bins)
 
@@ -185,7 +199,7 @@ class Frontend(nn.Module):
                     f"the encoder takes clips of {self.config.seconds} s ({self.config.samples} samples at "
                     f"{self.config.sample_rate} Hz) as [B, S], got {tuple(part.shape)}: pad with zeros or cut"
                 )
-        mel_BNF = self.bn0(torch.cat([self.logmel(part) for part in parts]), valid_B)
+        mel_BNF = self.bn0(torch.cat([self.logmel(part) for part in parts]), valid_B, self.frames)
         if self.training and seed_B is not None:
             mel_BNF = mask_frequencies(mel_BNF, seed_B, self.config.mask_stripes, self.config.mask_bins)
         return mel_BNF

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flam_train.models.frontend import stretch
 from flam_train.models.mga import LocalBlock
 from flam_train.models.seeded import uniform
 from flam_train.settings import setting, settle
@@ -77,6 +78,11 @@ class HTSATConfig:
         return CHUNKS * self.mel_bins
 
     @property
+    def stretched(self) -> int:
+        """Mel frames that fill the image."""
+        return CHUNKS * self.side
+
+    @property
     def last_side(self) -> int:
         return self.side // (self.patch << (len(self.depths) - 1))
 
@@ -105,10 +111,12 @@ PRESETS: dict[str, HTSATConfig] = {
 
 
 def fold(mel_BNF: Tensor) -> Tensor:
-    """mel_BNF -> image [B, 1, 4F, 4F]: stretched to 16 F frames, chunk c's bins in rows c F to (c + 1) F."""
+    """mel_BNF -> image [B, 1, 4F, 4F]: chunk c's bins in rows c F to (c + 1) F, of 16 F frames: what has another number
+    of them is stretched (`Frontend.frames` does it at less cost)."""
     B, _, bins = mel_BNF.shape
-    long = F.interpolate(mel_BNF[:, None], size=(CHUNKS * CHUNKS * bins, bins), mode="bicubic", align_corners=True)
-    return long.reshape(B, CHUNKS, CHUNKS * bins, bins).transpose(2, 3).reshape(B, 1, CHUNKS * bins, CHUNKS * bins)
+    side = CHUNKS * bins
+    long_BNF = mel_BNF if mel_BNF.shape[1] == CHUNKS * side else stretch(mel_BNF, CHUNKS * side)
+    return long_BNF.reshape(B, CHUNKS, side, bins).transpose(2, 3).reshape(B, 1, side, side)
 
 
 def unfold(map_BRCD: Tensor) -> Tensor:
@@ -252,7 +260,11 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.norm(self.proj(image).permute(0, 2, 3, 1))
+        """By a product of patches, which do not overlap: backward of the convolution takes three times as long."""
+        weight, (B, _, side, _), P = self.proj.weight, image.shape, self.proj.kernel_size[0]
+        R = side // P
+        patch_BRCX = image.view(B, R, P, R, P).transpose(2, 3).reshape(B, R, R, P * P)
+        return self.norm(F.linear(patch_BRCX, weight.flatten(1), self.proj.bias))
 
 
 class HTSAT(nn.Module):

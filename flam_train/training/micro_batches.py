@@ -116,6 +116,7 @@ def join_events(parts: Sequence[FrameBatch]) -> FrameBatch:
         label_BCT=torch.cat(labels),
         audio_valid_B=torch.cat([p.audio_valid_B for p in parts]),
         unknown_BC=torch.cat(unknown) if any(p.unknown_BC is not None for p in parts) else None,
+        row_of=dict(sorted(row for p in parts for row in p.row_of.items())),
         **_rows(parts),
     )
 

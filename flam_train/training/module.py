@@ -23,7 +23,7 @@ from flam_train.data.mixing.source import render
 from flam_train.distributed import gather_plain, gather_rows, rank, sum_over_ranks, world_size
 from flam_train.models.flam import FLAM
 from flam_train.training.by_corpus import ByCorpus
-from flam_train.training.micro_batches import joined, stacked
+from flam_train.training.micro_batches import joined
 from flam_train.training.objective import LossConfig, losses
 from flam_train.training.optim import OptimConfig, build_optimizer, held, hold_to, lr_factor
 
@@ -100,8 +100,9 @@ class FLAMModule(LightningModule):
         return total
 
     def embed(self, batch: Sequence[StepBatch], step: StepBatch) -> tuple[AudioEmbeddings, TextEmbeddings]:
-        """All kinds of clips of all micro-batches through each tower in one pass: the captions' rows first, then the
-        events', then the tags'. step: the micro-batches joined."""
+        """All kinds of clips of all micro-batches through the audio encoder in one pass: the captions' rows first, then
+        the events', then the tags'; texts of each kind through theirs, for phrases are shorter than captions. step: the
+        micro-batches joined."""
         ordered: list[GlobalBatch | FrameBatch | None] = [part.captions for part in batch]
         ordered += [part.events for part in batch]
         ordered += [part.tags for part in batch]
@@ -109,8 +110,13 @@ class FLAMModule(LightningModule):
         parts = step.parts()
         valid_B = torch.cat([p.clip_valid_B if isinstance(p, GlobalBatch) else p.audio_valid_B for p in parts])
         audio = self.model.embed_audio(waveforms, torch.cat([p.seed_B for p in parts]), valid_B, self.accumulate)
-        tokens_CL, attention_CL = stacked([p.tokens_CL for p in parts]), stacked([p.attention_CL for p in parts])
-        return audio, self.model.embed_tokens(tokens_CL, attention_CL, self.accumulate)
+        return audio, TextEmbeddings.joined([self.texts(part) for part in parts])
+
+    def texts(self, part: GlobalBatch | FrameBatch) -> TextEmbeddings:
+        """Of its captions, or its phrases. What a frozen tower makes of phrases is kept; captions seldom come again."""
+        rows = list(part.row_of.values()) if isinstance(part, FrameBatch) else []
+        known = rows if len(rows) == len(part.tokens_CL) else None
+        return self.model.embed_tokens(part.tokens_CL, part.attention_CL, self.accumulate, known)
 
     def rendered(self, part: GlobalBatch | FrameBatch) -> Tensor:
         """waveform_BS with what was left to be done on this device: int16, or float32 where clips are augmented."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flam_train.batch import Augment, Draws, FrameBatch, GlobalBatch, Pieces
+from flam_train.batch import Augment, Draws, FrameBatch, GlobalBatch, Pieces, token_row
 from flam_train.data.stream import shared
 from flam_train.data.stream.clips import Clip, Source
 from flam_train.data.stream.order import Place, stable_seed
@@ -162,11 +162,12 @@ def collate_events(
     tokens_CL, attention_CL = tokenizer([concepts.phrase(concept, seed, step) for concept in columns])
     annotated = [concepts.annotated_in(concept, positive_in.get(concept, set())) for concept in columns]
     kind = "tags" if weak else "events"
+    ids = [phrase_id(concept) for concept in columns]
     return FrameBatch(
         waveform_BS=_waveforms(clips, kind),
         tokens_CL=tokens_CL,
         attention_CL=attention_CL,
-        phrase_ids_C=torch.tensor([phrase_id(concept) for concept in columns]),
+        phrase_ids_C=torch.tensor(ids),
         phrase_valid_C=torch.tensor([concept in drawn for concept in columns]),
         annotated_in_C=torch.tensor(annotated),
         label_BCT=torch.from_numpy(_labels(events, columns, grid)),
@@ -178,6 +179,7 @@ def collate_events(
         mixture=_pieces(clips, kind),
         augment=_augment(clips, kind),
         unknown_BC=torch.tensor([[c in open_ for c in columns] for open_ in unknown]) if any(unknown) else None,
+        row_of={n: token_row(*row) for n, *row in zip(ids, tokens_CL, attention_CL, strict=True)},
     )
 
 

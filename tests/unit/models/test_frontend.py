@@ -7,7 +7,9 @@ import torch
 import torchaudio
 
 from flam_train.batch import to_float
-from flam_train.models.frontend import FrontendConfig, LogMel, MelNorm, mask_frequencies
+from flam_train.models.flam import FLAM
+from flam_train.models.frontend import Frontend, FrontendConfig, LogMel, MelNorm, mask_frequencies, stretch
+from flam_train.models.htsat import fold
 from flam_train.models.seeded import uniform
 
 
@@ -68,6 +70,40 @@ def test_bn0_beside_torchs():
     mel_BNF = torch.randn(2, 40, 6)
     norm.eval(), twin.eval()
     assert torch.allclose(norm(mel_BNF), twin(mel_BNF.permute(0, 2, 1)[..., None])[..., 0].permute(0, 2, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_bn0_before_the_stretch_beside_the_stretch_before_bn0(training):
+    """Values, gradients of scale, bias and input, and statistics, in float64."""
+    r = torch.Generator().manual_seed(6)
+    mel_BNF = (20 * torch.randn(3, 41, 8, generator=r) - 60).double()
+    wanted_BNF = torch.randn(3, 64, 8, generator=r).double()
+    found = []
+    for stretched in (True, False):
+        norm = MelNorm(8).double().train(training)
+        with torch.no_grad():
+            norm.weight.copy_(torch.linspace(0.5, 2, 8))
+            norm.bias.copy_(torch.linspace(-1, 1, 8))
+        x = mel_BNF.clone().requires_grad_()
+        out = norm(x, frames=64) if stretched else stretch(norm(x), 64)
+        (out * wanted_BNF).sum().backward()
+        found.append([out.detach(), x.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-9)
+
+
+def test_the_front_end_stretches_for_its_encoder(small_config):
+    torch.manual_seed(0)
+    model = FLAM(small_config).train()
+    waveform_BS = (1000 * torch.randn(2, 480_000)).to(torch.int16)
+    seed_B = torch.tensor([3, 4])
+    plain = Frontend(small_config.frontend)
+    plain.load_state_dict(model.frontend.state_dict())
+    mel_BNF = model.frontend(waveform_BS, seed_B)
+    assert mel_BNF.shape == (2, 1024, 64)
+    assert plain(waveform_BS, seed_B).shape == (2, 1001, 64)
+    model.eval(), plain.eval()
+    assert torch.allclose(fold(model.frontend(waveform_BS)), fold(plain(waveform_BS)), atol=1e-4)
 
 
 def test_bn0_leaves_out_invalid_clips():

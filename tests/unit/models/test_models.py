@@ -17,7 +17,7 @@ from flam_train.checkpoints.export import load_export, save_export
 from flam_train.checkpoints.initial import build, config_of, initialise
 from flam_train.checkpoints.openflam import ROBERTA_BASE, to_openflam
 from flam_train.models.flam import FLAM, FLAMConfig, audio_preset
-from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig, WindowAttention, fold, shift_mask, unfold
+from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig, PatchEmbed, WindowAttention, fold, shift_mask, unfold
 from flam_train.models.text import TextConfig, build_text, minilm_from_package
 from flam_train.paths import conf_dir
 
@@ -54,6 +54,22 @@ def test_fold_and_unfold():
     last = image[0, 0].reshape(8, 32, 8, 32).mean((1, 3))[None, :, :, None]  # as if patches were averaged
     frames = unfold(last)[0, :, 0]
     assert torch.allclose(frames, torch.arange(32) * 32 + 15.5, atol=1e-3)
+
+
+@pytest.mark.parametrize("patch", [2, 4])
+def test_patches_beside_the_convolution(patch):
+    torch.manual_seed(0)
+    embed = PatchEmbed(patch, 6).double()
+    image = torch.randn(2, 1, 16, 16, dtype=torch.float64)
+    found = []
+    for call in (embed, lambda x: embed.norm(embed.proj(x).permute(0, 2, 3, 1))):
+        x = image.clone().requires_grad_()
+        embed.zero_grad()
+        out = call(x)
+        (out * torch.arange(out.numel(), dtype=torch.float64).view_as(out).sin()).sum().backward()
+        found.append([out.detach(), x.grad, embed.proj.weight.grad.clone(), embed.proj.bias.grad.clone()])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-11)
 
 
 def test_window_attention_beside_its_plain_twin():
