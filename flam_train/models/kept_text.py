@@ -38,8 +38,7 @@ class KeptText:
 
     def _forget(self) -> None:
         self._place: dict[bytes, int] = {}
-        self._pooled: list[Tensor] = []
-        self._table_MH: Tensor | None = None
+        self._pooled_MH: Tensor | None = None
         self._looked_at: set[int] = set()
         self.holds = True
 
@@ -66,13 +65,20 @@ class KeptText:
         for some, pooled_CH in self._made(tower, missing):
             if not self.holds:
                 return None
-            self._place |= {row: len(self._place) + n for n, row in enumerate(some)}
-            self._pooled.append(pooled_CH)
-        if missing or self._table_MH is None:
-            self._table_MH = torch.cat(self._pooled)
-            self._pooled = [self._table_MH]
+            self._keep(some, pooled_CH)
+        assert self._pooled_MH is not None
         place_C = torch.tensor([self._place[row] for row in rows])
-        return self._table_MH[place_C.to(self._table_MH.device, non_blocking=True)]
+        return self._pooled_MH[place_C.to(self._pooled_MH.device, non_blocking=True)]
+
+    def _keep(self, rows: list[bytes], pooled_CH: Tensor) -> None:
+        first, behind = len(self._place), len(self._place) + len(rows)
+        if self._pooled_MH is None or behind > len(self._pooled_MH):  # twice as much, so that little is copied
+            wider_MH = pooled_CH.new_empty(max(64, 2 * behind), pooled_CH.shape[1])
+            if self._pooled_MH is not None:
+                wider_MH[:first] = self._pooled_MH[:first]
+            self._pooled_MH = wider_MH
+        self._pooled_MH[first:behind] = pooled_CH
+        self._place |= {row: first + n for n, row in enumerate(rows)}
 
     @torch.no_grad()
     def _made(self, tower: nn.Module, rows: Sequence[bytes]) -> Iterator[tuple[list[bytes], Tensor]]:
@@ -97,7 +103,7 @@ class KeptText:
                     self._looked_at.add(length)
                     again_CH = tower(tokens_CL.flip(0), attention_CL.flip(0)).flip(0)
                     self.holds = self.holds and torch.equal(pooled_CH, again_CH)
-                yield some, pooled_CH[: len(some)].clone()
+                yield some, pooled_CH[: len(some)]
 
 
 def _made_by(tower: nn.Module) -> tuple[Any, ...] | None:

@@ -228,12 +228,18 @@ class FLAMModule(LightningModule):
             self._hold()
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self.model, self.optim)
+        optimizer = build_optimizer(self.model, self.optim, self._scaled)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: lr_factor(step, self.optim, self.total_steps)
         )
         self._groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def _scaled(self) -> bool:
+        """Whether gradients come times a scale, as in 16-mixed."""
+        trainer = self._trainer
+        return trainer is not None and getattr(trainer.precision_plugin, "scaler", None) is not None
 
     def on_train_start(self) -> None:
         self.train()  # Lightning leaves modes as they are, and transformers gives towers in eval mode
@@ -250,8 +256,7 @@ class FLAMModule(LightningModule):
         lr = self.optim.lr * lr_factor(self.at, self.optim, self.total_steps)  # before a part's `lr_scale`
         self.curves |= {"optim/gradient_norm": norm, "optim/lr": lr}
         # 16-mixed looks for its scale by steps that overflow, and leaves them out.
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        if not norm.isfinite() and not scaled:
+        if not norm.isfinite() and not self._scaled:
             raise self.failed(f"the gradient's norm is {float(norm)}", gradient_norm=float(norm))
 
     def optimizer_step(self, *args, **kwargs) -> None:

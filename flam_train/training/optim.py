@@ -109,8 +109,15 @@ def groups_of(model: FLAM, config: OptimConfig) -> dict[tuple[str, int, bool], d
     return dict(sorted(groups.items()))
 
 
-def build_optimizer(model: FLAM, config: OptimConfig) -> AdamW:
-    """AdamW over what learns, in the groups of `groups_of`."""
+FUSED = ("cpu", "cuda")
+"""Devices on which AdamW is one kernel: a fifth of the time of one operation after another."""
+
+
+def build_optimizer(model: FLAM, config: OptimConfig, scaled: bool = False) -> AdamW:
+    """AdamW over what learns, in the groups of `groups_of`.
+
+    scaled: gradients come times the scale of 16-mixed. A fused AdamW would take it off itself, after they were clipped.
+    """
     groups = groups_of(model, config)
     if not groups:
         raise ValueError("nothing learns: every part is frozen or unused (see optim.freeze and the batch sizes)")
@@ -126,6 +133,7 @@ def build_optimizer(model: FLAM, config: OptimConfig) -> AdamW:
         ],
         betas=config.betas,
         eps=config.eps,
+        fused=not scaled and model.device.type in FUSED,
     )
 
 
@@ -156,6 +164,10 @@ def hold_to(optimizer: Optimizer, schedule: LambdaLR, groups: list[dict[str, Any
     for group, built, factor in zip(optimizer.param_groups, groups, schedule.lr_lambdas, strict=True):
         group.update(built)
         group["lr"] = built["initial_lr"] * factor(schedule.last_epoch)
+        # A checkpoint may have been written by the other kind of AdamW, which counts steps on the other side.
+        for parameter in group["params"]:
+            if "step" in (state := optimizer.state.get(parameter, {})):
+                state["step"] = state["step"].to(parameter.device if group["fused"] else "cpu")
     schedule.base_lrs = [built["initial_lr"] for built in groups]
 
 

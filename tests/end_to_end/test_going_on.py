@@ -15,6 +15,7 @@ from tiny_runs import TINY, conf, tiny_roberta, write_bank, write_corpus
 from flam_train.checkpoints.export import save_export
 from flam_train.cli.train import compose_conf
 from flam_train.inference import load_model
+from flam_train.models.kept_text import KeptText
 from flam_train.training.fault_tolerance.checkpoint import AtomicCheckpointIO
 from flam_train.training.run import train
 
@@ -41,6 +42,21 @@ def test_a_moved_or_respelled_folder_is_the_same_data(corpora, finished, tmp_pat
     assert_same_run(tmp_path / "other name", finished)
     kept = yaml.safe_load((tmp_path / "other name/config.yaml").read_text())
     assert kept["data"]["frame"]["synthetic"]["validation"] == str(test)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_what_is_kept_of_a_frozen_text_tower_changes_no_bit(corpora, finished, tmp_path, monkeypatch, accumulate):
+    """A run that goes on has none of it: it is made again, beside other phrases than the first time."""
+    rows = []
+    made = KeptText._made
+    monkeypatch.setattr(KeptText, "_made", lambda self, tower, some: rows.append(len(some)) or made(self, tower, some))
+    frozen = [f"init={finished / 'export'}", "optim.freeze=[text]", f"accumulate={accumulate}", "steps=6"]
+    train(conf(corpora, tmp_path / "whole", *frozen))
+    assert rows[0] > 0
+    assert rows[-1] < rows[0]
+    begun(conf(corpora, tmp_path / "again", *frozen), monkeypatch, 3)
+    train(conf(corpora, tmp_path / "again", *frozen))
+    assert_same_run(tmp_path / "again", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("which", ["train", "test"])
