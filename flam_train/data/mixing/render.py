@@ -8,12 +8,17 @@ Shape suffixes: B clips, R rows that are mixed, S samples, P pieces, N samples o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from flam_train.batch import Pieces
 
 FULL_SCALE = 32_767.0
+
+Piece = tuple[int, int, int, float]
+"""(start, length, onset, gain)."""
 
 ROWS = 32
 """Clips that a GPU mixes at once: 10 s of them take about 0.6 GB while it does."""
@@ -29,39 +34,42 @@ def render(pieces: Pieces, bank_N: Tensor, waveform_BS: Tensor) -> Tensor:
     """
     if not len(pieces.clip_P):
         return waveform_BS
-    rows = sorted(set(pieces.clip_P.tolist()))
-    mixed_RS = waveform_BS[rows].to(torch.float32)
-    if bank_N.is_cuda:
-        add_in_layers(pieces, rows, bank_N, mixed_RS)
-    else:
-        add_one_by_one(pieces, rows, bank_N, mixed_RS)
-    peak_R1 = mixed_RS.abs().amax(dim=1, keepdim=True)
-    mixed_RS *= FULL_SCALE / peak_R1.clamp(min=FULL_SCALE)
+    queues = _queues(pieces)
     out_BS = waveform_BS.clone()
-    out_BS[rows] = mixed_RS.round_().clamp_(-FULL_SCALE, FULL_SCALE).to(torch.int16)
+    (add_in_layers if bank_N.is_cuda else add_one_by_one)(queues, pieces.fade, bank_N, out_BS)
     return out_BS
 
 
-def add_one_by_one(pieces: Pieces, rows: list[int], bank_N: Tensor, mixed_RS: Tensor) -> None:
-    """Adds the pieces to `mixed_RS` (float32, the clips that `rows` lists), in place."""
-    place = {row: r for r, row in enumerate(rows)}
+def to_int16(mixed_RS: Tensor) -> Tensor:
+    """float32, which is overwritten; what passes full scale is scaled down to it, row by row."""
+    low_R1, high_R1 = torch.aminmax(mixed_RS, dim=-1, keepdim=True)
+    peak_R1 = torch.maximum(-low_R1, high_R1)
+    mixed_RS *= FULL_SCALE / peak_R1.clamp(min=FULL_SCALE)
+    return mixed_RS.round_().clamp_(-FULL_SCALE, FULL_SCALE).to(torch.int16)
+
+
+def add_one_by_one(queues: Mapping[int, list[Piece]], fade: int, bank_N: Tensor, waveform_BS: Tensor) -> None:
+    """Adds the pieces of each clip to its row of waveform_BS (int16), in place. A clip at a time, which stays in the
+    cache."""
     ramps: dict[int, Tensor] = {}
-    for c, s, n, t, g in _numbers(pieces):
-        piece = bank_N[s : s + n].to(torch.float32)
-        fade = min(pieces.fade, n // 2)
-        if fade:
-            if fade not in ramps:
-                ramps[fade] = (torch.arange(fade, device=bank_N.device, dtype=torch.float32) + 0.5) / fade
-            piece[:fade].mul_(ramps[fade])
-            piece[n - fade :].mul_(ramps[fade].flip(0))
-        mixed_RS[place[c], t : t + n].add_(piece, alpha=g)
+    for row, queue in queues.items():
+        mixed_S = waveform_BS[row].to(torch.float32)
+        for s, n, t, g in queue:
+            piece = bank_N[s : s + n].to(torch.float32)
+            faded = min(fade, n // 2)
+            if faded:
+                if faded not in ramps:
+                    ramps[faded] = (torch.arange(faded, device=bank_N.device, dtype=torch.float32) + 0.5) / faded
+                piece[:faded].mul_(ramps[faded])
+                piece[n - faded :].mul_(ramps[faded].flip(0))
+            mixed_S[t : t + n].add_(piece, alpha=g)
+        waveform_BS[row] = to_int16(mixed_S)
 
 
-def add_in_layers(pieces: Pieces, rows: list[int], bank_N: Tensor, mixed_RS: Tensor) -> None:
+def add_in_layers(queues: Mapping[int, list[Piece]], fade: int, bank_N: Tensor, waveform_BS: Tensor) -> None:
     """The same, the k-th pieces of up to ROWS clips at a time."""
-    queues: dict[int, list[tuple[int, int, int, float]]] = {row: [] for row in rows}
-    for c, *piece in _numbers(pieces):
-        queues[c].append(tuple(piece))  # type: ignore[arg-type]
+    rows = list(queues)
+    mixed_RS = waveform_BS[rows].to(torch.float32)
     sample_S = torch.arange(mixed_RS.shape[1], device=bank_N.device)
     for first in range(0, len(rows), ROWS):
         mine = [queues[row] for row in rows[first : first + ROWS]]
@@ -77,13 +85,17 @@ def add_in_layers(pieces: Pieces, rows: list[int], bank_N: Tensor, mixed_RS: Ten
             at_RS = sample_S - onset_R1
             sounds_RS = (at_RS >= 0) & (at_RS < length_R1)
             piece_RS = bank_N[(start_R1 + at_RS).where(sounds_RS, 0)].to(torch.float32)
-            fade_R1 = (length_R1 // 2).clamp(max=pieces.fade)
+            fade_R1 = (length_R1 // 2).clamp(max=fade)
             for edge_RS in (at_RS, length_R1 - 1 - at_RS):
                 piece_RS *= torch.where(edge_RS < fade_R1, (edge_RS + 0.5) / fade_R1, 1.0)
             part_RS += torch.where(sounds_RS, piece_RS * gain_R[:, None], 0.0)
+    waveform_BS[rows] = to_int16(mixed_RS)
 
 
-def _numbers(pieces: Pieces) -> list[tuple[int, int, int, int, float]]:
-    """(clip, start, length, onset, gain) of each piece: the host decides with them, a device would have to be asked."""
+def _queues(pieces: Pieces) -> dict[int, list[Piece]]:
+    """Of each clip that has some its pieces: the host decides with their numbers, a device would have to be asked."""
     columns = (pieces.clip_P, pieces.start_P, pieces.length_P, pieces.onset_P, pieces.gain_P)
-    return list(zip(*(x.tolist() for x in columns), strict=True))
+    queues: dict[int, list[Piece]] = {}
+    for clip, *piece in sorted(zip(*(x.tolist() for x in columns), strict=True), key=lambda piece: piece[0]):
+        queues.setdefault(clip, []).append(tuple(piece))
+    return queues
