@@ -42,8 +42,7 @@ def render(pieces: Pieces, bank_N: Tensor, waveform_BS: Tensor) -> Tensor:
 
 def to_int16(mixed_RS: Tensor) -> Tensor:
     """float32, which is overwritten; what passes full scale is scaled down to it, row by row."""
-    low_R1, high_R1 = torch.aminmax(mixed_RS, dim=-1, keepdim=True)
-    peak_R1 = torch.maximum(-low_R1, high_R1)
+    peak_R1 = mixed_RS.abs().amax(dim=-1, keepdim=True)
     mixed_RS *= FULL_SCALE / peak_R1.clamp(min=FULL_SCALE)
     return mixed_RS.round_().clamp_(-FULL_SCALE, FULL_SCALE).to(torch.int16)
 
