@@ -212,7 +212,7 @@ def _speaker() -> str:
 def _train(conf: dict[str, Any]) -> int:
     """The exit code; what all ranks meet alike is told by the first of them."""
     from flam_train.training.fault_tolerance.interrupt import StopRequested
-    from flam_train.training.module import StepFailed
+    from flam_train.training.health import StepFailed
     from flam_train.training.run import train
     from flam_train.training.trainer import is_first_process
 

@@ -1,5 +1,6 @@
 from .datamodule import DataConfig as DataConfig, DataModule as DataModule
-from .module import FLAMModule as FLAMModule, StepFailed as StepFailed
+from .health import StepFailed as StepFailed
+from .module import FLAMModule as FLAMModule
 from .objective import LossConfig as LossConfig
 from .optim import OptimConfig as OptimConfig
 from .run import Run as Run, build as build, train as train

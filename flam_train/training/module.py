@@ -6,11 +6,7 @@ Shape suffixes: B clips, S samples, C phrases, L tokens, T frames, D embedding w
 from __future__ import annotations
 
 import hashlib
-import socket
-import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,31 +16,13 @@ from torch import Tensor
 from flam_train.batch import AudioEmbeddings, FrameBatch, GlobalBatch, StepBatch, TextEmbeddings
 from flam_train.data.augment.apply import augmented
 from flam_train.data.mixing.source import render
-from flam_train.distributed import gather_plain, gather_rows, rank, sum_over_ranks, world_size
+from flam_train.distributed import rank
 from flam_train.models.flam import FLAM
 from flam_train.training.by_corpus import ByCorpus
+from flam_train.training.health import Health
 from flam_train.training.micro_batches import joined
 from flam_train.training.objective import LossConfig, losses
 from flam_train.training.optim import OptimConfig, build_optimizer, held, hold_to, lr_factor
-
-
-class StepFailed(ValueError):
-    """Raised on all ranks at the same step. found: what this rank knows of it, plain data."""
-
-    def __init__(self, message: str, step: int, found: dict[str, Any]):
-        super().__init__(message)
-        self.step, self.found = step, found
-
-
-REQUEST_KINDS = 3
-"""Of requests to stop: `interrupt.REQUESTS`."""
-
-
-@dataclass
-class Requests:
-    """asked: whether this process was asked to stop: 0, or 1 + the place of the request in `interrupt.REQUESTS`."""
-
-    asked: int = 0
 
 
 class FLAMModule(LightningModule):
@@ -71,11 +49,7 @@ class FLAMModule(LightningModule):
         self.total_steps, self.seed = total_steps, seed
         self.memory_N, self.accumulate = memory_N, accumulate
         self.by_corpus = by_corpus or ByCorpus({})
-        self.bad, self.seen = 0, 0
-        self._told, self._untold = float("-inf"), 0
-        self.at, self.keys = 0, dict[str, list[str]]()
-        self.requests = Requests()
-        self.stopping = 0  # as `requests.asked`, agreed by all ranks: at the end of this step
+        self.health = Health(loss.max_bad_share, loss.bad_grace)
         self.curves: dict[str, Tensor | float] = {}  # of the last step, as the loggers are given them
         self.validation_metrics = torch.nn.ModuleDict()
         self._held: set[str] = held(model, optim, 0)
@@ -90,13 +64,10 @@ class FLAMModule(LightningModule):
         self._learn_from(step.step)
         audio, text = self.embed(batch, step)
         losses = self.losses(step, audio, text)
-        self.at, self.keys = step.step, keys_of(step)
-        self.check_health(losses, step, audio.frame_BTD, text.text_CD)
+        self.health.begin(losses, step, audio.frame_BTD, text.text_CD)
         total = torch.stack([self.loss.weights[name] * value for name, value in losses.items()]).sum()
         self.curves = {f"loss/{name}": value.detach() for name, value in losses.items()}
         self.curves["loss/total"] = total.detach()
-        if self.bad:
-            self.curves["data/bad_samples"] = self.bad
         return total
 
     def embed(self, batch: Sequence[StepBatch], step: StepBatch) -> tuple[AudioEmbeddings, TextEmbeddings]:
@@ -140,50 +111,6 @@ class FLAMModule(LightningModule):
         values, terms = losses(self.loss, step, audio, text, self.model.logit_scale)
         self.by_corpus.keep(step, terms)
         return values
-
-    def check_health(self, losses: dict[str, Tensor], batch: StepBatch, *embeddings: Tensor) -> None:
-        """Stops all ranks at the same step: on a loss that is not finite, too many bad samples, or a request.
-
-        embeddings: of this rank; the losses are those of all ranks, and do not tell whose clips they come from."""
-        parts = batch.parts()
-        mine = [sum(len(p.errors) for p in parts), sum(len(p.keys) for p in parts)]
-        finite = torch.stack([x.detach() for x in losses.values()]).isfinite().all()
-        asked = [int(self.requests.asked == request) for request in range(1, 1 + REQUEST_KINDS)]
-        counts = torch.tensor([0, *mine, *asked], device=finite.device)
-        counts[0] = ~finite
-        broken, bad, seen, *asked = sum_over_ranks(counts).tolist()
-        self.stopping = max((request for request, count in enumerate(asked, 1) if count), default=0)
-        if broken:
-            values = {k: float(v.detach()) for k, v in losses.items()}
-            said = ", ".join(f"{k} {v:g}" for k, v in values.items())
-            own = torch.stack([x.detach().isfinite().all() for x in embeddings]).all()
-            finite_R = gather_rows(own[None], [1] * world_size()).tolist()
-            whose = ", ".join(str(r) for r, one in enumerate(finite_R) if not one) or "none"
-            raise self.failed(f"a loss is not finite ({said}); embeddings that are not: of rank {whose}", losses=values)
-        self.bad, self.seen = self.bad + bad, self.seen + seen
-        here = f"{socket.gethostname()}: " if world_size() > 1 else ""
-        errors = [f"{here}{e}" for p in parts for e in p.errors]
-        self.tell(errors)
-        if bad and self.bad > self.loss.max_bad_share * max(self.seen, self.loss.bad_grace):
-            some = [e for of_rank in gather_plain(errors[:5]) for e in of_rank]
-            raise self.failed(
-                f"{self.bad} of {self.seen} samples are bad, over {self.loss.max_bad_share:.0%}: mend the shards, "
-                f"or raise loss.max_bad_share; {'; '.join(some[:5])}",
-                errors=errors,
-            )
-
-    def failed(self, why: str, **found: Any) -> StepFailed:
-        """What all ranks meet in this step."""
-        return StepFailed(f"step {self.at}: {why}", self.at, {"rank": rank(), "step": self.at, **self.keys, **found})
-
-    def tell(self, errors: list[str]) -> None:
-        """Prints this rank's bad samples, at most one line in 10 s: a broken disk must not fill the log."""
-        now = time.monotonic()
-        self._untold += len(errors)
-        if errors and now - self._told > 10:
-            more = f" (and {self._untold - 1} more since the last such line)" if self._untold > 1 else ""
-            print(f"\nbad sample {errors[0]}{more}", file=sys.stderr, flush=True)
-            self._told, self._untold = now, 0
 
     # -- validation: streamed metrics only; the protocols run from an export, in `evaluation`
 
@@ -246,34 +173,29 @@ class FLAMModule(LightningModule):
         hold_to(self.trainer.optimizers[0], self.lr_schedulers(), self._groups)  # type: ignore[arg-type]
 
     def configure_gradient_clipping(self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None) -> None:
-        """Clips, and stops before a gradient that is not finite reaches the weights: it is the same on all ranks."""
+        """Clips, and stops before a step that must not be taken reaches the weights, on all ranks."""
         if self._held:
             for name, parameter in self.model.named_parameters():
                 if name in self._held:
                     parameter.grad = None  # AdamW passes over it: no step, no decay, no moments
         parameters = [p for p in self.parameters() if p.grad is not None]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.optim.clip or float("inf"))
-        lr = self.optim.lr * lr_factor(self.at, self.optim, self.total_steps)  # before a part's `lr_scale`
-        self.curves |= {"optim/gradient_norm": norm, "optim/lr": lr}
         # 16-mixed looks for its scale by steps that overflow, and leaves them out.
-        if not norm.isfinite() and not self._scaled:
-            raise self.failed(f"the gradient's norm is {float(norm)}", gradient_norm=float(norm))
+        self.health.judge(None if self._scaled else norm)
+        lr = self.optim.lr * lr_factor(self.health.step, self.optim, self.total_steps)  # before a part's `lr_scale`
+        self.curves |= {"optim/gradient_norm": norm, "optim/lr": lr}
+        if self.health.bad:
+            self.curves["data/bad_samples"] = self.health.bad
 
     def optimizer_step(self, *args, **kwargs) -> None:
         super().optimizer_step(*args, **kwargs)
         self.model.clamp_logit_scale()  # before any callback saves it
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["samples"] = {"bad": self.bad, "seen": self.seen}
+        checkpoint["samples"] = {"bad": self.health.bad, "seen": self.health.seen}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.bad, self.seen = checkpoint["samples"]["bad"], checkpoint["samples"]["seen"]
-
-
-def keys_of(batch: StepBatch) -> dict[str, list[str]]:
-    """Which samples this rank has."""
-    parts = {"global": batch.captions, "frame": batch.events, "weak": batch.tags}
-    return {f"{name} keys": list(part.keys) for name, part in parts.items() if part is not None}
+        self.health.bad, self.health.seen = checkpoint["samples"]["bad"], checkpoint["samples"]["seen"]
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

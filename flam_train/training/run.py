@@ -36,10 +36,11 @@ from flam_train.training.fault_tolerance.checkpoint import LAST, not_written
 from flam_train.training.fault_tolerance.interrupt import SCHEDULERS, StopRequested, signals_are_requests, start_deaf
 from flam_train.training.fault_tolerance.lock import OwnFolder, RunLock
 from flam_train.training.fault_tolerance.requeue import requeue
+from flam_train.training.health import Requests, StepFailed
 from flam_train.training.layers import part_of
 from flam_train.training.log_settings import LogSettings
 from flam_train.training.loggers import METRICS, SteppedWandbLogger, build_loggers
-from flam_train.training.module import FLAMModule, Requests, StepFailed
+from flam_train.training.module import FLAMModule
 from flam_train.training.optim import freeze
 from flam_train.training.pictures import FOLDER as PICTURES
 from flam_train.training.pictures import Pictures
@@ -210,7 +211,7 @@ def fit(
         elif anew:
             remove_run(folder)  # the other ranks do not look at it
     quiet()
-    run.module.requests = requests
+    run.module.health.requests = requests
     if run.config.trainer.compile:
         run.module.model.audio.compile()
     clips, resumed = sum(stream.batch for stream in run.data.streams), saved.step if saved else 0

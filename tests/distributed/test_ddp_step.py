@@ -143,7 +143,8 @@ def backward(module: FLAMModule, step: torch.nn.Module, batch: list[StepBatch]) 
     out = {f"loss/{name}": value.detach() for name, value in losses.items()}
     out |= {f"gradient/{n}": p.grad for n, p in module.named_parameters()}
     out |= {f"bn0/{n}": b for n, b in module.model.frontend.bn0.named_buffers()}
-    module.check_health(losses, joined(batch))
+    module.health.begin(losses, joined(batch))
+    module.health.judge()
     return out
 
 

@@ -1,4 +1,4 @@
-"""What one rank meets stops all, at the same step: a request, too many bad samples, a loss that is not finite."""
+"""What one rank meets stops all, at the same step: a request, bad samples, a loss or a gradient that is not finite."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ import torch
 from ranks import on_ranks
 
 from flam_train.batch import StepBatch
-from flam_train.training.module import FLAMModule
-from flam_train.training.objective import LossConfig
-from flam_train.training.optim import OptimConfig
+from flam_train.training.health import Health
 
 
 def steps(rank: int, world: int) -> list[int]:
-    module = FLAMModule(torch.nn.Identity(), LossConfig(), OptimConfig(), 3, 0)
+    health = Health(0.01, 100)
     batch = StepBatch(0, None, SimpleNamespace(errors=[], keys=["a"]))
     out = []
     for step in range(3):
         if step == 1 and rank == 1:
-            module.requests.asked = 2
-        module.check_health({"sed": torch.zeros(())}, batch)
-        out.append(module.stopping)
+            health.requests.asked = 2
+        health.begin({"sed": torch.zeros(())}, batch)
+        health.judge()
+        out.append(health.stopping)
     return out
 
 
 def broken(rank: int, world: int, what: str) -> list[str]:
     """(step: message) where this rank stopped; rank 1 alone meets the fault, at step 1."""
-    module = FLAMModule(torch.nn.Identity(), LossConfig(bad_grace=1), OptimConfig(), 3, 0)
+    health = Health(0.01, 1)
     for step in range(3):
         mine = rank == 1 and step == 1
         errors = ["a: it is damaged"] if mine and what == "bad" else []
         batch = StepBatch(step, None, SimpleNamespace(errors=errors, keys=["a", "b"]))
         loss = torch.tensor(float("nan") if mine and what == "nan" else 1.0)
         try:
-            module.check_health({"sed": loss}, batch, loss[None])
+            health.begin({"sed": loss}, batch, loss[None])
+            health.judge(torch.tensor(float("inf") if what == "norm" and step == 1 else 2.0))
         except ValueError as error:
-            return [str(step), str(error), str(module.bad), str(module.seen)]
+            return [str(step), str(error), str(health.bad), str(health.seen)]
     return []
 
 
 def everything(rank: int, world: int) -> dict:
-    return {"asked": steps(rank, world), "bad": broken(rank, world, "bad"), "nan": broken(rank, world, "nan")}
+    return {"asked": steps(rank, world)} | {what: broken(rank, world, what) for what in ("bad", "nan", "norm")}
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +69,9 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all_of_them(ranks):
         assert step == "1"
         assert "a loss is not finite" in message
         assert message.endswith("embeddings that are not: of rank 1")
+
+
+def test_a_gradient_that_is_not_finite_stops_all_of_them(ranks):
+    """Its norm is the same on all ranks."""
+    for found in ranks:
+        assert found["norm"][:2] == ["1", "step 1: the gradient's norm is inf"]

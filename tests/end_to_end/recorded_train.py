@@ -24,12 +24,12 @@ from pathlib import Path
 from unittest import mock
 
 
-def noted(self, losses, batch, *embeddings):
-    check_health(self, losses, batch, *embeddings)
-    line = {"step": self.at, **self.keys, **{k: float(v.detach()).hex() for k, v in losses.items()}}
+def noted(self, norm=None):
+    judge(self, norm)
+    line = {"step": self.step, **self.keys, **{k: float(v).hex() for k, v in self.losses.items()}}
     with (FOLDER / f"rank-{rank()}.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
-    if self.at + 2 == int(os.environ.get("STOP_AT", -1)):
+    if self.step + 2 == int(os.environ.get("STOP_AT", -1)):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -72,13 +72,14 @@ if __name__ == "__main__":  # data workers import this file, and need not import
     from flam_train.cli.train import main
     from flam_train.distributed import rank
     from flam_train.training.fault_tolerance.checkpoint import AtomicCheckpointIO
+    from flam_train.training.health import Health
     from flam_train.training.module import FLAMModule
 
     save_checkpoint = AtomicCheckpointIO.save_checkpoint
-    check_health, embed, validation_step = FLAMModule.check_health, FLAMModule.embed, FLAMModule.validation_step
+    judge, embed, validation_step = Health.judge, FLAMModule.embed, FLAMModule.validation_step
     FOLDER = Path(sys.argv[1])
     FOLDER.mkdir(parents=True, exist_ok=True)
-    FLAMModule.check_health, FLAMModule.embed = noted, faulty
+    Health.judge, FLAMModule.embed = noted, faulty
     FLAMModule.validation_step = killed_in_validation
     AtomicCheckpointIO.save_checkpoint = disturbed_when_saved
     if "SKEW" in os.environ and os.environ["RANK"] == "1":

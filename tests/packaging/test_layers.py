@@ -43,8 +43,8 @@ FLOORS = {
         "card",
     ],
     "training": [
-        "objective by_corpus module averaging micro_batches corpora content sources datamodule layers optim loggers "
-        "progress validation pictures profiling",
+        "objective by_corpus health module averaging micro_batches corpora content sources datamodule layers optim "
+        "loggers progress validation pictures profiling",
         "fault_tolerance",
         "trainer configuration saved extension exports description log_settings run",
         "launch",

@@ -163,7 +163,7 @@ class Checkpoints(Callback):
             )
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs, batch, batch_idx) -> None:
-        if trainer.global_step % self.every == 0 or pl_module.stopping:
+        if trainer.global_step % self.every == 0 or pl_module.health.stopping:  # type: ignore[union-attr]
             self.due = bool(pl_module.validation_metrics) and (
                 trainer.global_step % int(trainer.val_check_batch or 1) == 0
                 or trainer.global_step == pl_module.total_steps

@@ -2,7 +2,7 @@
 
 An exception raised wherever the signal happens to arrive can be lost (Python drops what is raised in a destructor) and
 leaves ranks at different steps. So a handler raises nothing: it notes the request, the ranks agree in the
-step's own collective (`FLAMModule.check_health`), `Checkpoints` saves that step, and `StopOnRequest` ends it.
+step's own collective (`health.Health`), `Checkpoints` saves that step, and `StopOnRequest` ends it.
 
 A scheduler signals every process of a job, so those that serve this one must not die of it: the processes of data
 workers and of wandb are started while the signals are ignored, and inherit that.
@@ -20,7 +20,7 @@ from types import FrameType
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from flam_train.training.module import REQUEST_KINDS, Requests
+from flam_train.training.health import REQUEST_KINDS, Requests
 
 SCHEDULERS = (signal.SIGTERM, signal.SIGUSR1)
 REQUESTS = (*SCHEDULERS, signal.SIGINT)
@@ -94,5 +94,5 @@ class StopOnRequest(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch, batch_idx) -> None:
         # Only as the next step begins are the last one's values logged and its validation done: nothing is left out.
-        if pl_module.stopping:
-            raise StopRequested(REQUESTS[int(pl_module.stopping) - 1])  # type: ignore[arg-type]
+        if stopping := pl_module.health.stopping:  # type: ignore[union-attr]
+            raise StopRequested(REQUESTS[int(stopping) - 1])  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from flam_train import distributed
 from flam_train.training.fault_tolerance.checkpoint import LAST
 from flam_train.training.fault_tolerance.interrupt import AGAIN, StopRequested
-from flam_train.training.module import Requests, StepFailed
+from flam_train.training.health import Requests, StepFailed
 
 SILENT, SUSPECTED = 40.0, 8.0
 """Seconds without a word after which a process counts as dead; and where others already miss it in a collective."""
@@ -100,7 +100,7 @@ class Watch(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.world_size == 1:
             return
-        self.requests = pl_module.requests  # type: ignore[assignment]
+        self.requests = pl_module.health.requests  # type: ignore[union-attr, assignment]
         rank, world, host = trainer.global_rank, trainer.world_size, os.environ["MASTER_ADDR"]
         wait = timedelta(seconds=60)
         server = dist.TCPStore(host, 0, world, True, wait, wait_for_workers=False) if rank == 0 else None

@@ -18,7 +18,7 @@ from flam_train.training.fault_tolerance.interrupt import (
     signals_are_requests,
     start_deaf,
 )
-from flam_train.training.module import Requests
+from flam_train.training.health import Requests
 
 
 @pytest.fixture
