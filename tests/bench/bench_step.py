@@ -1,13 +1,13 @@
 """What a training step costs on this machine, part by part, and a real run's clips/s; beside another checkout in turn.
 
-    python tests/bench/bench_step.py experiment=esc10_cpu shards=SHARDS [--against CHECKOUT] [--precision bf16-mixed]
-        [--rounds 5] [--steps 60] [--out bench.json]
+    python tests/bench/bench_step.py experiment=esc10_cpu shards=SHARDS [--against CHECKOUT]
+        [--precision bf16-mixed] [--against-precision 32-true] [--rounds 5] [--steps 60] [--out bench.json]
 
 Overrides are flam-train's. Every round measures each checkout once, in a process of its own, so that what else goes on
 here meets both; printed are medians, and of two checkouts the median of the rounds' ratios with the lowest and the
-highest. Of parts each round counts its fastest of REPEATS steps (forward and backward where there is one); of a run the
-clips of `--steps` steps over the time of all but the first FIRST, which start workers. Needs nothing but the shards;
-without any, `data_prep/synthetic.py` and `simulate.py` make some (README, make demo).
+highest. Of parts each round counts its fastest of REPEATS steps, forward and backward where there is one; inference is
+of the step's clips, from their waveforms. A run is `--steps` steps of flam-train, without the first FIRST, which start
+workers. Needs nothing but the shards; without any, `make bench` makes some.
 """
 
 from __future__ import annotations
@@ -105,7 +105,14 @@ def parts(overrides: list[str], precision: str) -> dict[str, float]:
         "text": best(words),
         "losses": best(losses),
     }
-    return found | {"clipping and AdamW": best(update), "a step without data": best(whole)}
+    found |= {"clipping and AdamW": best(update), "a step without data": best(whole)}
+    module.eval()
+
+    def hear() -> None:
+        with torch.inference_mode(), autocast():
+            model.embed_audio(torch.cat(waveforms))
+
+    return found | {"inference": best(hear)}
 
 
 def best(call: Callable[[], object]) -> float:
@@ -162,10 +169,10 @@ def mean(values: list[float]) -> float:
     return sum(values) / max(1, len(values))
 
 
-def measured(checkout: Path, arguments: argparse.Namespace) -> dict[str, float]:
+def measured(checkout: Path, precision: str, arguments: argparse.Namespace) -> dict[str, float]:
     """In a process of its own that imports this checkout."""
     command = [sys.executable, str(Path(__file__).resolve()), *arguments.overrides, "--child"]
-    command += ["--precision", arguments.precision, "--steps", str(arguments.steps)]
+    command += ["--precision", precision, "--steps", str(arguments.steps)]
     env = os.environ | {"PYTHONPATH": str(checkout.resolve())}
     # There too: the loader's workers look at the working folder first.
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=checkout)
@@ -179,6 +186,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="+", help="flam-train's")
     parser.add_argument("--against", type=Path, help="another checkout, such as a git worktree of the commit before")
     parser.add_argument("--precision", default="32-true", help="[%(default)s]")
+    parser.add_argument("--against-precision", help="of the other checkout [the same]")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=60, help="of the real run [%(default)s]")
     parser.add_argument("--out", type=Path, help="all numbers, as JSON")
@@ -189,10 +197,11 @@ def main() -> None:
         print(json.dumps(found | training(arguments.overrides, arguments.precision, arguments.steps)))
         return
     checkouts = {"here": ROOT} | ({"against": arguments.against} if arguments.against else {})
+    precision = {"here": arguments.precision, "against": arguments.against_precision or arguments.precision}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
     for number in range(arguments.rounds):
         for name in checkouts if number % 2 else reversed(checkouts):
-            rounds[name].append(measured(checkouts[name], arguments))
+            rounds[name].append(measured(checkouts[name], precision[name], arguments))
     print(f"{'ms':<22}" + "".join(f"{name:>10}" for name in checkouts) + "     ratio")
     for part in rounds["here"][0]:
         middle = {name: statistics.median(one[part] for one in found) for name, found in rounds.items()}
