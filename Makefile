@@ -74,13 +74,13 @@ soak: venv  ## half an hour of faults on a run of two processes; its end must be
 # AGAINST=... another checkout (a git worktree of a commit before), measured in turn; SHARDS, EXPERIMENT as flam-train's.
 BENCH := work/bench
 EXPERIMENT ?= demo
-bench: venv  ## a training step and a run, part by part, in float32 and bfloat16; AGAINST=CHECKOUT in turn
+bench: venv  ## a training step and a run, part by part, in float32 and bfloat16; AGAINST=CHECKOUT in turn, in float32
 	@test -f $(BENCH)/shards/synthetic/train/manifest.json || { \
 		$(BIN)/python data_prep/synthetic.py $(BENCH)/bank --instances 4 && \
 		$(BIN)/python data_prep/simulate.py $(BENCH)/shards/synthetic/train --bank $(BENCH)/bank/train --recipe demo --count 100 --seed 1 --audio wav; }
 	@for precision in 32-true bf16-mixed; do echo "$(EXPERIMENT), $$precision"; \
 		$(BIN)/python tests/bench/bench_step.py experiment=$(EXPERIMENT) shards=$(if $(filter file,$(origin SHARDS)),$(BENCH)/shards,$(SHARDS)) \
-			$(if $(AGAINST),--against $(AGAINST)) --precision $$precision --out $(BENCH)/$(EXPERIMENT)-$$precision.json || exit 1; done
+			$(if $(AGAINST),--against $(AGAINST) --against-precision 32-true) --precision $$precision --out $(BENCH)/$(EXPERIMENT)-$$precision.json || exit 1; done
 
 bench-data: venv  ## how much of what decoding allows the loader delivers, and where the rest goes
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python tests/bench/bench_data.py

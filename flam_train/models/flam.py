@@ -142,7 +142,7 @@ class FLAM(nn.Module):
         self.bias_head = phrase_head(config.phrase_bias, width, BIAS_START)
         self.codebook = SharedCodebook(config.codewords, config.embedding) if config.aggregate == "codebook" else None
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_START))
-        self.kept_text = KeptText()
+        self.kept_text = KeptText(config.text.max_tokens)
 
     @property
     def grid(self) -> FrameGrid:

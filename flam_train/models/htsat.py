@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from flam_train.batch import full_precision
 from flam_train.models.frontend import stretch
 from flam_train.models.mga import LocalBlock
 from flam_train.models.seeded import uniform
@@ -159,12 +160,12 @@ def from_windows(x_BWKD: Tensor, side: int, window: int) -> Tensor:
 def attended(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """softmax(q k' / sqrt(width) + bias) v; bias, which learns, is broadcast to q k'.
 
-    A CPU has no kernel for a bias that learns, and torch's way around looks for rows that are masked as a whole: that
-    takes half of the time in bfloat16. No window has such a row.
+    A CPU has no kernel for a bias that learns, and torch's way around computes all in float32, and looks for rows that
+    are masked as a whole. No window has such a row, and products in bfloat16 will do: what they are added to is not.
     """
     if not q.is_cpu:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-    weight = (q * q.shape[-1] ** -0.5) @ k.mT + bias
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+    weight = full_precision(q @ k.mT) * q.shape[-1] ** -0.5 + bias
     return weight.softmax(dim=-1).to(v.dtype) @ v
 
 
@@ -196,7 +197,7 @@ class WindowAttention(nn.Module):
             bias = bias_HKK.expand(W, H, K, K).reshape(W * H, K, K)
         else:
             bias = (bias_HKK[None] + self.attn_mask[:, None]).reshape(W * H, K, K)
-        x = attended(q, k, v, bias[None].to(q.dtype))
+        x = attended(q, k, v, bias[None])
         return self.proj(x.view(B, W, H, K, D // H).transpose(2, 3).reshape(B, W, K, D))
 
 

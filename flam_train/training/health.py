@@ -80,7 +80,7 @@ class Health:
         assert self._counts_N is not None
         # Counts are exact in float64, so that all is read at once.
         numbers_N = self._counts_N.double()
-        numbers_N = numbers_N if norm is None else torch.cat([numbers_N, norm.detach().double()[None]])
+        numbers_N = numbers_N if norm is None else torch.cat([numbers_N, norm.detach().to(numbers_N)[None]])
         found = numbers_N.tolist()
         broken, bad, seen, *asked = (int(x) for x in found[: len(self._counts_N)])
         self.stopping = max((request for request, count in enumerate(asked, 1) if count), default=0)

@@ -133,7 +133,7 @@ def build_optimizer(model: FLAM, config: OptimConfig, scaled: bool = False) -> A
         ],
         betas=config.betas,
         eps=config.eps,
-        fused=not scaled and model.device.type in FUSED,
+        fused=True if not scaled and model.device.type in FUSED else None,  # None: torch's own choice among the others
     )
 
 

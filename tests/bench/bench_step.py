@@ -165,6 +165,12 @@ def without_validation(overrides: list[str]) -> list[str]:
     ]
 
 
+def _absolute(override: str) -> str:
+    """With a folder of shards that is the same from every checkout."""
+    name, is_given, path = override.partition("shards=")
+    return f"shards={Path(path).resolve()}" if is_given and not name and "://" not in path else override
+
+
 def mean(values: list[float]) -> float:
     return sum(values) / max(1, len(values))
 
@@ -196,6 +202,7 @@ def main() -> None:
         found = parts(arguments.overrides, arguments.precision)
         print(json.dumps(found | training(arguments.overrides, arguments.precision, arguments.steps)))
         return
+    arguments.overrides = [_absolute(text) for text in arguments.overrides]
     checkouts = {"here": ROOT} | ({"against": arguments.against} if arguments.against else {})
     precision = {"here": arguments.precision, "against": arguments.against_precision or arguments.precision}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}

@@ -196,8 +196,11 @@ def test_the_towers_take_one_share_at_a_time(frozen, overrides):
     assert sum(rows["logmel"]) == clips
     again = {name: 0 if name in frozen else 3 for name in ("audio", "text")}
     assert rows["audio"] == [clips // 4] * (4 + again["audio"])
-    assert len(rows["text"]) == 4 + again["text"]
-    assert max(rows["text"]) == -(-sum(rows["text"][:4]) // 4)
+    texts = [len(part.tokens_CL) for part in joined(batch).parts()]  # captions, then phrases
+    shares = [[len(x) for x in torch.arange(many).tensor_split(min(4, many))] for many in texts]
+    assert rows["text"][: sum(map(len, shares))] == [n for share in shares for n in share]
+    repeated = sum(len(share) - 1 for share in shares) if again["text"] else 0
+    assert len(rows["text"]) == sum(map(len, shares)) + repeated
 
 
 def test_bf16_in_shares(small_config):

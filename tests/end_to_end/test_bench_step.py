@@ -17,7 +17,7 @@ def test_parts_and_a_run_of_two_checkouts(corpora, tmp_path):
     overrides = [*TINY, *on_shards(*corpora), "global_batch=2", "frame_batch=2"]
     options = ["--against", ROOT, "--rounds", "1", "--steps", "14", "--out", tmp_path / "bench.json"]
     command = [sys.executable, ROOT / "tests/bench/bench_step.py", *overrides, *options]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     head, *rows = done.stdout.splitlines()
     assert head.split() == ["ms", "here", "against", "ratio"]

@@ -291,7 +291,7 @@ def test_bad_samples_are_masked_and_counted_until_there_are_too_many(tmp_path, c
     with pytest.raises(ValueError, match=r"step 0: 2 of 8 samples are bad, over 1%.*shard-00000"):
         train(conf((folder, None), tmp_path / "a", "loss.bad_grace=0"))
     capsys.readouterr()
-    monkeypatch.setattr("flam_train.training.module.time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr("flam_train.training.health.time", SimpleNamespace(monotonic=lambda: 0.0))
     train(conf((folder, None), tmp_path / "b", "loss.max_bad_share=0.9"))
     found = [float(v) for (_, name), v in metrics(tmp_path / "b").items() if name == "data/bad_samples"]
     assert sorted(found) == found

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs import FFMPEG
 from recording_files import tone
 from sound_files import through_ffmpeg
 
@@ -355,6 +356,7 @@ def test_a_recording_that_is_gone_costs_no_other_clip(recordings, tmp_path):
     assert names(tmp_path)[0] == "001_a_dog_barking.wav"
 
 
+@FFMPEG
 def test_a_recording_that_cannot_be_read_from_the_middle_on_is_decoded_once(tmp_path, monkeypatch):
     t = np.arange(10 * 44_100) / 44_100
     path = through_ffmpeg(tmp_path / "a.m4a", 0.3 * np.sin(2 * np.pi * (200 + 40 * t) * t))

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 import soundfile
+from needs import FFMPEG
 
 from flam_train.detection.clock import Clock, clock_of, events_by_hour, given_clock, time_of_day, time_text, zone_of
 
@@ -216,6 +217,7 @@ def test_other_files_without_tags(tmp_path):
 @pytest.mark.parametrize(
     ("said", "want"), [("2024-01-31T23:59:59Z", LATE + "+00:00"), ("1970-01-01T00:00:00Z", None), (None, None)]
 )
+@FFMPEG
 def test_creation_time_of_what_ffmpeg_reads(said, want, tmp_path):
     command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "anullsrc=d=0.1"]
     tag = [] if said is None else ["-metadata", f"creation_time={said}"]

@@ -17,7 +17,17 @@ from flam_train.checkpoints.export import load_export, save_export
 from flam_train.checkpoints.initial import build, config_of, initialise
 from flam_train.checkpoints.openflam import ROBERTA_BASE, to_openflam
 from flam_train.models.flam import FLAM, FLAMConfig, audio_preset
-from flam_train.models.htsat import HTSAT, PRESETS, HTSATConfig, PatchEmbed, WindowAttention, fold, shift_mask, unfold
+from flam_train.models.htsat import (
+    HTSAT,
+    PRESETS,
+    HTSATConfig,
+    PatchEmbed,
+    WindowAttention,
+    attended,
+    fold,
+    shift_mask,
+    unfold,
+)  # fmt: skip
 from flam_train.models.text import TextConfig, build_text, minilm_from_package
 from flam_train.paths import conf_dir
 
@@ -92,6 +102,25 @@ def test_window_attention_beside_its_plain_twin():
     g = torch.randn_like(got)
     for a, b in zip(torch.autograd.grad(got, leaves, g), torch.autograd.grad(want, leaves, g), strict=True):
         assert torch.allclose(a, b)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
+def test_attention_of_a_cpu_beside_torchs(dtype, bound):
+    """Values and gradients, relative to float64."""
+    r = torch.Generator().manual_seed(2)
+    given = [torch.randn(3, 4, 16, 8, generator=r) * scale for scale in (3, 2, 1)]
+    bias, wanted = torch.randn(4, 16, 16, generator=r), torch.randn(3, 4, 16, 8, generator=r)
+
+    def found(call, kind):
+        q, k, v = (x.to(dtype).to(kind).requires_grad_() for x in given)
+        b = bias.to(kind if kind == torch.float64 else torch.float32).requires_grad_()
+        out = call(q, k, v, b[None])
+        out.backward(wanted.to(out.dtype))
+        return [x.double() for x in (out.detach(), q.grad, k.grad, v.grad, b.grad)]
+
+    exact = found(lambda q, k, v, b: F.scaled_dot_product_attention(q, k, v, attn_mask=b), torch.float64)
+    for got, want in zip(found(attended, dtype), exact, strict=True):
+        assert (got - want).norm() < bound * want.norm()
 
 
 def test_shift_mask_by_hand():
