@@ -135,8 +135,8 @@ def _differs(path: Path, result: Result) -> str:
     before = older.parameters
     names = [name for name in NOT_IN_NAME if name in before and before[name] != result.parameters.get(name)]
     others = [f"{name} {before[name]!r}" for name in names]
-    if before.get("calibration") != result.parameters.get("calibration"):
-        others.append(f"a calibration found on {before['calibration']['found on']['name']}")
+    if (calibration := before.get("calibration")) != result.parameters.get("calibration"):
+        others.append(f"a calibration found on {((calibration or {}).get('found on') or {}).get('name')}")
     return ", ".join(others + (["other shards"] if older.data.get("sha256") != result.data.get("sha256") else []))
 
 

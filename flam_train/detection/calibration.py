@@ -94,7 +94,9 @@ class Calibration:
         """ValueError for the data that it was found on, where it would promise too much. sha256: over the hashes of
         their shards."""
         if sha256 is not None and self.found_on.get("sha256") == sha256:
-            raise ValueError(f"was found on these data, {self.found_on.get('name')}: evaluate others, or {AGAIN} there")
+            raise ValueError(
+                f"was found on these data, {self.found_on.get('name')}: evaluate others, or calibrate on others"
+            )
 
     def rules_of(self, rules: Rules) -> Rules:
         """Those under which it was found, with the threshold of unseen phrases as that of all without one."""

@@ -151,13 +151,13 @@ class Scores:
     def calibrated(self) -> Scores:
         """Those that mean something: by the calibration, or as they are. Of high ones some become equal in float32, so
         they are nothing to rank by."""
-        return self if self.calibration is None else _Calibrated(**vars_of(self))
+        return self if self.calibration is None else _Calibrated(**_fields_of(self))
 
     @property
     def decided(self) -> Scores:
         """What a threshold of 0.5 decides upon: with a calibration 1 above each phrase's own threshold, else 0; without
         one the scores themselves."""
-        return self if self.calibration is None else _Decided(**vars_of(self))
+        return self if self.calibration is None else _Decided(**_fields_of(self))
 
     def thresholds(self, round: int = 0) -> list[float]:
         """Of each class: its phrase's own, without a calibration 0.5."""
@@ -208,7 +208,8 @@ class Scores:
         return about | {"protocol": protocol, "split": split, "parameters": parameters}
 
 
-def vars_of(scores: Scores) -> dict[str, Any]:
+def _fields_of(scores: Scores) -> dict[str, Any]:
+    """Without what it has cached."""
     return {field.name: getattr(scores, field.name) for field in fields(Scores)}
 
 

@@ -66,7 +66,8 @@ def localization_figure(
                 not used
     meaning     of the colours, in words
 
-    Raises ValueError for shapes that do not fit, more than MOST_PHRASES phrases, and a threshold out of range.
+    Raises ValueError for shapes and numbers of thresholds that do not fit, more than MOST_PHRASES phrases, and one
+    threshold out of range.
     """
     score_KT = np.asarray(score_KT, dtype=np.float64)
     if score_KT.shape != (len(phrases), grid.frames) or not len(phrases):
@@ -80,6 +81,8 @@ def localization_figure(
     same = threshold if isinstance(threshold, float | int) else None
     if same is not None and not 0 <= same < 1:
         raise ValueError(f"threshold {same:g}: scores lie in [0, 1], give one from 0 to below 1")
+    if isinstance(threshold, Sequence) and len(threshold) != len(phrases):
+        raise ValueError(f"{len(threshold)} thresholds of {len(phrases)} phrases: give one of each, or one for all")
     heat = ROW * len(phrases) + 0.12
     height = HEAD + MEL + 0.18 + heat + 1.22
     figure = blank_figure(WIDTH, height)

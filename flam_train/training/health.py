@@ -71,7 +71,10 @@ class Health:
         mine = [sum(len(p.errors) for p in self._parts), sum(len(p.keys) for p in self._parts)]
         finite = torch.stack(list(self.losses.values())).isfinite().all()
         asked = [int(self.requests.asked == request) for request in range(1, 1 + REQUEST_KINDS)]
-        known_N = torch.tensor([*mine, *asked]).to(finite.device, non_blocking=True)
+        known_N = torch.tensor([*mine, *asked])
+        if finite.is_cuda:  # from memory that is not pinned the copy would wait
+            known_N = known_N.pin_memory()
+        known_N = known_N.to(finite.device, non_blocking=True)
         self._counts_N = sum_over_ranks(torch.cat([(~finite)[None].to(known_N.dtype), known_N]))
 
     def judge(self, norm: Tensor | None = None) -> None:

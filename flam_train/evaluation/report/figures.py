@@ -78,7 +78,7 @@ def clip_figure(
     """The classes of a recording in order of appearance, then those that the model wrongly gave the highest scores.
 
     start      second of the original recording at which this one begins, where it was cut from a longer one
-    threshold  as for `plotting.localization_figure`, one of each class
+    threshold  as for `plotting.localization_figure`: one for all classes, or one of each
 
     Of a recording longer than LONGEST that stretch is shown, of those one behind the other, which has most classes. The
     scores are those of the first phrasing of each class.

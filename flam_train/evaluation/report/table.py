@@ -246,9 +246,9 @@ def _notes(results: Sequence[Result], columns) -> tuple[str, ...]:
         notes.append("±: standard deviation over phrasings, caption sets or folds")
     if any(r.protocol.startswith("sed") for r in results):
         notes.append("F1: macro, threshold 0.5; best: one threshold chosen on the same set, an upper bound")
-    on = [str(r.parameters["calibration"]["found on"]["name"] or "unnamed data") for r in results if _calibrated(r)]
+    on = [r.parameters["calibration"]["found on"] for r in results if "calibration" in r.parameters]
     if on:
-        found = ", ".join(dict.fromkeys(on))
+        found = ", ".join(dict.fromkeys(one.get("name") or "unnamed data" for one in on))
         notes.append(
             f"calibrated: of each phrase a threshold instead of 0.5, and ECE of calibrated scores (on {found})"
         )
@@ -257,10 +257,6 @@ def _notes(results: Sequence[Result], columns) -> tuple[str, ...]:
     if any("cross_triggers" in r.metrics for r in results):
         notes.append("cross triggers: the share of false detections that lie on another class's events")
     return tuple(notes)
-
-
-def _calibrated(result: Result) -> bool:
-    return result.protocol.endswith("/calibrated")
 
 
 def _how_sure(results: Sequence[Result]) -> tuple[str, ...]:

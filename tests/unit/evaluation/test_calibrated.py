@@ -27,11 +27,13 @@ from flam_train.evaluation.resampled import resampled
 from flam_train.evaluation.result import Result
 from flam_train.evaluation.scores import Scores
 from flam_train.evaluation.sed import METRICS, SedMetrics, result_of
+from flam_train.frames import FrameGrid
 from flam_train.metrics.calibration import calibration
 from flam_train.metrics.detection import event_f1, frame_f1, median_filter, segment_f1
 from flam_train.metrics.error_rate import segment_error_rate
 from flam_train.metrics.intersection import cross_triggers, intersection_f1, mean_iou
 from flam_train.metrics.tagging import tagging_metrics
+from flam_train.plotting import localization_figure
 
 WEIGHTS = "0" * 64
 FOUND = Calibration(
@@ -142,7 +144,7 @@ def test_other_weights_and_kept_scores_without_any_are_refused(kept):
 
 def test_the_data_that_it_was_found_on_are_refused(kept):
     same = replace(FOUND, data={"found": {"name": "tones", "sha256": kept.about["data"]["sha256"]}})
-    with pytest.raises(ValueError, match="was found on these data, tones: evaluate others, or run flam-detect calib"):
+    with pytest.raises(ValueError, match="was found on these data, tones: evaluate others, or calibrate on others"):
         Scores(kept, calibration=same)
 
 
@@ -204,6 +206,10 @@ def test_a_heatmap_is_underlined_at_each_phrase_and_says_what_a_score_is(kept, c
     (legend,) = figure.legends
     assert "score above the threshold of its phrase" in [text.get_text() for text in legend.get_texts()]
     assert any("share of frames" in text.get_text() for text in figure.texts)
+    with pytest.raises(ValueError, match="2 thresholds of 3 phrases: give one of each"):
+        localization_figure(
+            corpus.waveform(0), np.zeros((3, 8)), None, list("abc"), FrameGrid(8, 2.0), threshold=[0.1, 0.2]
+        )
     lines = figure.axes[1].lines
     for k, threshold in enumerate(FOUND.thresholds.values()):
         grid_T = scores.calibrated.score_KF("unbiased", frames=range(8))[k] > threshold
